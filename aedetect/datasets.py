@@ -1,0 +1,196 @@
+"""Handwritten digits, and anomaly problems made of class labels."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import sklearn.datasets
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+
+_IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+_N_MNIST_TRAIN = 60_000  # the first rows of OpenML's mnist_784 are the train set
+
+
+def load_digits() -> tuple[NDArray[np.float32], NDArray[np.int_]]:
+    """Return the 8x8 digits that ship with scikit-learn.
+
+    Returns
+    -------
+    X : ndarray of shape (1797, 64), float32
+        Grey values in [0, 1].
+    y : ndarray of shape (1797,), int
+        The digit.
+
+    Examples
+    --------
+    >>> from aedetect.datasets import load_digits
+    >>> X, y = load_digits()
+    >>> X.shape
+    (1797, 64)
+    """
+    X, y = sklearn.datasets.load_digits(return_X_y=True)
+    return (X / 16).astype(np.float32), y.astype(int)
+
+
+def load_mnist(
+    subset: Literal["train", "test"] = "train", *, data_home: str | os.PathLike | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int_]]:
+    """Return the 28x28 digits of MNIST (LeCun, Cortes & Burges).
+
+    Parameters
+    ----------
+    subset : {"train", "test"}, default="train"
+        The 60,000 images to train on or the 10,000 to test on.
+    data_home : path-like or None, default=None
+        A folder with ``mnist.npz`` or the IDX files, plain or gzipped. None takes the folder that
+        the environment variable ``AEDETECT_DATA`` names; where that is not set either, the images
+        are downloaded from OpenML and cached by scikit-learn.
+
+    Returns
+    -------
+    X : ndarray of shape (n_images, 784), float32
+        Grey values in [0, 1], row by row.
+    y : ndarray of shape (n_images,), int
+        The digit.
+
+    Raises
+    ------
+    ValueError
+        If ``subset`` is neither, or a file is not what its name says.
+    FileNotFoundError
+        If the folder holds no MNIST.
+    """
+    if subset not in _IDX_FILES:
+        raise ValueError(f"subset must be 'train' or 'test', but it is {subset!r}.")
+    folder = data_home or os.environ.get("AEDETECT_DATA")
+    images, labels = _fetch_mnist(subset) if not folder else _read_mnist(Path(folder), subset)
+    if len(images) != len(labels):
+        raise ValueError(f"MNIST has {len(images)} images but {len(labels)} labels ({subset}).")
+    pixels = images.reshape(len(images), -1).astype(np.float32)
+    pixels /= 255
+    return pixels, labels.astype(int)
+
+
+def _fetch_mnist(subset: str) -> tuple[NDArray, NDArray]:
+    X, y = sklearn.datasets.fetch_openml(
+        "mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff"
+    )
+    rows = slice(None, _N_MNIST_TRAIN) if subset == "train" else slice(_N_MNIST_TRAIN, None)
+    return X[rows], y[rows]
+
+
+def _read_mnist(folder: Path, subset: str) -> tuple[NDArray, NDArray]:
+    if (folder / "mnist.npz").is_file():
+        with np.load(folder / "mnist.npz", allow_pickle=False) as archive:
+            return archive[f"x_{subset}"], archive[f"y_{subset}"]
+    images, labels = (_find_idx(folder, name) for name in _IDX_FILES[subset])
+    return _read_idx(images), _read_idx(labels)
+
+
+def _find_idx(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"{folder} holds neither mnist.npz nor {name}[.gz]. Put one there, or leave data_home and"
+        " AEDETECT_DATA unset to download MNIST from OpenML."
+    )
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """Return the array in an IDX file: two zero bytes, type 8 (uint8), rank, sizes, data."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        content = file.read()
+    if content[:3] != b"\x00\x00\x08" or len(content) < 4:
+        raise ValueError(f"{path} is not an IDX file of bytes: it starts with {content[:4]!r}.")
+    header = 4 + 4 * content[3]
+    shape = struct.unpack(f">{content[3]}I", content[4:header]) if len(content) >= header else ()
+    if not shape or len(content) - header != np.prod(shape, dtype=np.int64):
+        raise ValueError(f"{path} is cut short or damaged: {len(content)} bytes, shape {shape}.")
+    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+
+
+def make_anomaly_split(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    normal: ArrayLike,
+    n_train_anomalies: int = 0,
+    n_test_anomalies: int | None = None,
+    test_size: float = 0.5,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[NDArray, NDArray, NDArray[np.int_]]:
+    """Return an anomaly problem made of labelled classes.
+
+    Rows of the normal classes are split into training and test; rows of all other classes are
+    anomalies, drawn without replacement.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+        The class of each row.
+    normal : class or array-like of classes
+        The classes that count as normal.
+    n_train_anomalies : int, default=0
+        Anomalies mixed into the training rows.
+    n_test_anomalies : int or None, default=None
+        Anomalies mixed into the test rows; None takes all that are left.
+    test_size : float in (0, 1), default=0.5
+        Share of the normal rows that are tested.
+    random_state : int, RandomState instance or None, default=None
+        Draws the rows and their order.
+
+    Returns
+    -------
+    X_train : ndarray of shape (n_train, n_features)
+    X_test : ndarray of shape (n_test, n_features)
+    y_test : ndarray of shape (n_test,), int
+        +1 for normal rows, -1 for anomalies, as ``predict`` has it.
+
+    Raises
+    ------
+    ValueError
+        If a normal class does not occur, or the anomalies do not suffice.
+
+    Examples
+    --------
+    >>> from aedetect.datasets import load_digits, make_anomaly_split
+    >>> X_train, X_test, y_test = make_anomaly_split(
+    ...     *load_digits(), normal=0, n_test_anomalies=20, random_state=0
+    ... )
+    >>> X_train.shape, X_test.shape, (y_test == -1).sum().item()
+    ((89, 64), (109, 64), 20)
+    """
+    X = check_array(X, dtype=None, ensure_all_finite=False)
+    y = column_or_1d(y)
+    check_consistent_length(X, y)
+    classes = np.atleast_1d(normal)
+    if not np.isin(classes, y).all():
+        raise ValueError(f"normal={normal!r} is not among the classes {np.unique(y).tolist()}.")
+    if not 0 < test_size < 1:
+        raise ValueError(f"test_size must lie in (0, 1), but it is {test_size}.")
+    rng = check_random_state(random_state)
+    is_normal = np.isin(y, classes)
+    inliers = rng.permutation(np.flatnonzero(is_normal))
+    outliers = rng.permutation(np.flatnonzero(~is_normal))
+    n_test = len(outliers) - n_train_anomalies if n_test_anomalies is None else n_test_anomalies
+    if min(n_train_anomalies, n_test) < 0 or n_train_anomalies + n_test > len(outliers):
+        raise ValueError(
+            f"n_train_anomalies={n_train_anomalies} and n_test_anomalies={n_test_anomalies} must"
+            f" not be negative nor add up to more than the {len(outliers)} rows of other classes."
+        )
+    n_train_inliers = len(inliers) - round(len(inliers) * test_size)
+    train = np.r_[inliers[:n_train_inliers], outliers[:n_train_anomalies]]
+    test = np.r_[inliers[n_train_inliers:], outliers[n_train_anomalies:][:n_test]]
+    train, test = rng.permutation(train), rng.permutation(test)
+    return X[train], X[test], np.where(is_normal[test], 1, -1)

@@ -1,0 +1,47 @@
+"""The plain autoencoder."""
+
+from __future__ import annotations
+
+from torch import Generator, Tensor
+
+from aedetect.estimators.base import BaseAutoencoder
+from aedetect.estimators.docs import share_parameters
+from aedetect.losses import reconstruction_loss
+from aedetect.networks import Autoencoder
+from aedetect.training import RowLoss
+
+
+@share_parameters
+class AutoencoderTransformer(BaseAutoencoder):
+    """Autoencoder that compresses rows and flags those that it cannot restore.
+
+    An encoder squeezes each row into a short code, a decoder restores the row from it, and both
+    are trained to keep the difference small (Hinton & Salakhutdinov, "Reducing the dimensionality
+    of data with neural networks", Science 2006). Rows unlike the training data are restored
+    badly: their reconstruction error is the anomaly score.
+
+    {parameters}
+
+    {attributes}
+
+    See Also
+    --------
+    DenoisingAutoencoder : Learns to undo noise as well.
+    VAEDetector : Learns a distribution over codes, and draws new rows.
+
+    Examples
+    --------
+    >>> from aedetect import AutoencoderTransformer, datasets
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(latent_dim=8, max_epochs=20, random_state=0)
+    >>> detector.fit_transform(X).shape
+    (1797, 8)
+    >>> detector.score_samples(X[:3]).shape
+    (3,)
+    """
+
+    def _make_row_loss(self, x: Tensor) -> RowLoss:
+        def row_loss(network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
+            return reconstruction_loss(network(x), x, self.loss)
+
+        return row_loss

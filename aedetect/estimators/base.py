@@ -1,0 +1,547 @@
+"""What the three estimators share: everything but the network's kind and the training loss."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from numbers import Integral, Real
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+)
+from sklearn.callback import CallbackContext, CallbackSupportMixin, with_callbacks
+from sklearn.utils import Tags, check_array, check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from aedetect.estimators.defaults import (
+    count_held_out,
+    resolve_batch_size,
+    resolve_latent_dim,
+    resolve_max_epochs,
+)
+from aedetect.estimators.progress import FitProgress
+from aedetect.estimators.scaling import BLOCK_ROWS, fit_scaling
+from aedetect.losses import FEATURE_ERRORS
+from aedetect.networks import (
+    ACTIVATIONS,
+    Autoencoder,
+    dense_autoencoder,
+    initialize,
+    probe,
+    summarize,
+)
+from aedetect.scoring import FloatArray, threshold
+from aedetect.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    RowLoss,
+    infer,
+    make_generator,
+    resolve_device,
+    seeded_globally,
+    train,
+)
+
+
+class BaseAutoencoder(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Fit, transform and score with an autoencoder; subclasses choose network and loss."""
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "network": [StrOptions({"dense"}), Autoencoder],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "latent_activation": [StrOptions(set(ACTIVATIONS))],
+        "batch_norm": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "loss": [StrOptions(set(FEATURE_ERRORS))],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions(set(SCHEDULES))],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "scaling": [StrOptions({"auto", "standard", "common"}), None],
+        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        latent_dim: int | Literal["auto"] = "auto",
+        *,
+        network: str | Autoencoder = "dense",
+        hidden_layer_sizes: Sequence[int] = (256, 64),
+        activation: str = "gelu",
+        latent_activation: str = "identity",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        loss: str = "mse",
+        optimizer: str = "adam",
+        learning_rate: float = 1e-3,
+        schedule: str = "onecycle",
+        weight_decay: float = 0.0,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        patience: int = 20,
+        scaling: str | None = "auto",
+        contamination: float | Literal["auto"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        device: str | torch.device = "auto",
+        verbose: int | bool = False,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.network = network
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.latent_activation = latent_activation
+        self.batch_norm = batch_norm
+        self.dropout = dropout
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.scaling = scaling
+        self.contamination = contamination
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Train the network on ``X`` and set the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, at least two; a few anomalies among them do little harm.
+        y : ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, if ``X`` is not a finite numeric table of two rows
+            or more, if it leaves [0, 1] while ``loss="bce"``, or if training diverges.
+        """
+        self._validate_params()
+        self._check_combinations()
+        device = resolve_device(self.device)
+        X = self._check_X(X, reset=True)
+        if self.loss == "bce":
+            _check_unit_interval(X)
+        self.latent_dim_ = resolve_latent_dim(self.latent_dim, X.shape[1])
+        self._scaling = fit_scaling(X, self.scaling, self.loss)
+        random_state = check_random_state(self.random_state)
+        network = self._initial_network(random_state)
+        held_out, rows = _split(len(X), self.validation_fraction, random_state)
+        context = self._train(network, X, rows, held_out, device, random_state)
+        self._set_network(network, X, held_out)
+        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Return the codes of ``X``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, latent_dim)
+            float32 for float32 rows, else float64; the posterior means for a VAE.
+        """
+        X = self._check_fitted_X(X)
+        return self._infer(self.network_.encode, X).astype(X.dtype, copy=False)
+
+    def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
+        """Return the rows that codes stand for.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, latent_dim)
+            Codes.
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            Rows in the units of the training data, of the dtype of ``Z``.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        if Z.shape[1] != self.latent_dim_:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have"
+                f" {self.latent_dim_}. Pass what transform returned."
+            )
+        decoded = infer(self.network_.decode, Z.astype(np.float32, copy=False), self._device)
+        return self._to_units(decoded).astype(Z.dtype, copy=False)
+
+    def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Return the network's version of every row, ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            In the units and the dtype of ``X``.
+        """
+        X = self._check_fitted_X(X)
+        return self._to_units(self._infer(self.network_, X)).astype(X.dtype, copy=False)
+
+    def score_samples(self, X: ArrayLike) -> FloatArray:
+        """Return how normal each row is: its negative reconstruction error.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+            Minus the ``loss`` between the scaled row and its reconstruction, summed over
+            features. At most 0; higher is more normal.
+
+        Raises
+        ------
+        ValueError
+            If a score is not finite.
+        """
+        return self._score(self._check_fitted_X(X))
+
+    def decision_function(self, X: ArrayLike) -> FloatArray:
+        """Return the scores shifted so that anomalies are negative.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        decisions : ndarray of shape (n_samples,), float64
+            ``score_samples(X) - offset_``.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int_]:
+        """Return +1 for normal rows and -1 for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+            -1 where ``decision_function(X)`` is negative.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def explain(self, X: ArrayLike) -> FloatArray:
+        """Return how much each feature adds to the anomaly of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_features), float64
+            Each feature's share of the reconstruction error, in units of the score. Never
+            negative; a row's sum is ``-score_samples``.
+        """
+        return _check_finite(self._errors(self._check_fitted_X(X)))
+
+    def score(self, X: ArrayLike, y: object = None) -> float:
+        """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        score : float
+            At most 0; higher means a better reconstruction. Comparable between estimators of one
+            ``loss`` and ``scaling`` only.
+        """
+        return float(self.score_samples(X).mean())
+
+    def summary(self) -> pd.DataFrame:
+        """Return a table of the fitted network.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row a layer: ``layer``, ``output_shape`` (without the batch), ``parameters``.
+        """
+        check_is_fitted(self)
+        return summarize(self.network_, self.n_features_in_)
+
+    # What a subclass decides.
+
+    def _check_combinations(self) -> None:
+        """Refuse parameters that are in range one by one but make no sense together."""
+        for size in self.hidden_layer_sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    "hidden_layer_sizes must hold integers of at least 1, but it is"
+                    f" {self.hidden_layer_sizes!r}."
+                )
+
+    def _make_network(self) -> Autoencoder:
+        """Return the network to train; the weights of one of ours are set afterwards."""
+        if isinstance(self.network, Autoencoder):
+            return copy.deepcopy(self.network)
+        return self._make_dense()
+
+    def _make_dense(self, codes_per_dim: int = 1) -> Autoencoder:
+        return dense_autoencoder(
+            self.n_features_in_,
+            self.latent_dim_,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            latent_activation=self.latent_activation,
+            batch_norm=self.batch_norm,
+            dropout=self.dropout,
+            codes_per_dim=codes_per_dim,
+        )
+
+    def _make_row_loss(self, x: Tensor) -> RowLoss:
+        """Return the training loss of a row, given all training rows ``x``, scaled."""
+        raise NotImplementedError
+
+    # Fitting.
+
+    def _initial_network(self, random_state: np.random.RandomState) -> Autoencoder:
+        """Return the network before training: a user's with its weights, ours with drawn ones."""
+        if isinstance(self.network, Autoencoder):
+            network = self._make_network()
+            self.latent_dim_ = _check_shapes(network, self.n_features_in_)
+            return network
+        with torch.device("meta"):  # PyTorch's layers would draw from its global generator
+            network = self._make_network()
+        network = network.to_empty(device="cpu")
+        initialize(network, make_generator(_draw_seed(random_state), torch.device("cpu")))
+        return network
+
+    def _train(
+        self,
+        network: Autoencoder,
+        X: NDArray,
+        rows: NDArray[np.intp],
+        held_out: NDArray[np.intp],
+        device: torch.device,
+        random_state: np.random.RandomState,
+    ) -> CallbackContext:
+        """Train ``network`` in place, set the history and return the callbacks' context."""
+        seed = _draw_seed(random_state)
+        x_train = torch.from_numpy(self._scaling.apply(X, rows)).to(device)
+        x_val = torch.from_numpy(self._scaling.apply(X, held_out)).to(device)
+        batch_size = resolve_batch_size(self.batch_size, len(x_train))
+        max_epochs = resolve_max_epochs(self.max_epochs, len(x_train), batch_size)
+        context = self._init_callback_context(max_subtasks=max_epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X)
+        snapshot = functools.partial(self._snapshot, network, X, held_out)
+        # Layers of a user's own can draw from the global generator alone; ours never do.
+        custom = isinstance(self.network, Autoencoder)
+        with (
+            seeded_globally(seed, device) if custom else nullcontext(),
+            FitProgress(self, context, X, max_epochs, snapshot) as progress,
+        ):
+            train(
+                network.to(device),
+                self._make_row_loss(x_train),
+                x_train,
+                x_val,
+                optimizer=self.optimizer,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                schedule=self.schedule,
+                batch_size=batch_size,
+                max_epochs=max_epochs,
+                patience=self.patience,
+                generator=make_generator(seed, device),
+                watcher=progress,
+            )
+        self.history_ = progress.history
+        self.n_iter_ = len(self.history_["loss"])
+        return context
+
+    def _set_network(
+        self, network: Autoencoder, X: NDArray, held_out: NDArray[np.intp]
+    ) -> None:
+        """Take a trained network, on the CPU so that scores do not depend on the machine."""
+        self.network_ = network.cpu()
+        self.offset_ = threshold(self._score(X), self.contamination, held_out)
+
+    def _snapshot(
+        self,
+        network: Autoencoder,
+        X: NDArray,
+        held_out: NDArray[np.intp],
+        history: dict[str, FloatArray],
+    ) -> dict[str, Any]:
+        """Return the fitted attributes as if training had ended now, for callbacks."""
+        fitted = copy.copy(self)
+        fitted._set_network(copy.deepcopy(network), X, held_out)
+        return {
+            "network_": fitted.network_,
+            "offset_": fitted.offset_,
+            "history_": history,
+            "n_iter_": len(history["loss"]),
+        }
+
+    # Inference.
+
+    @property
+    def _device(self) -> torch.device:
+        return next((p.device for p in self.network_.parameters()), torch.device("cpu"))
+
+    def _infer(self, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
+        """Return ``function`` of the scaled rows, a block at a time to bound the memory."""
+        blocks = gen_batches(len(X), BLOCK_ROWS)
+        return np.concatenate(
+            [infer(function, self._scaling.apply(X[block]), self._device) for block in blocks]
+        )
+
+    def _feature_errors(self, x: Tensor) -> Tensor:
+        return FEATURE_ERRORS[self.loss](self.network_(x), x).double()
+
+    def _score(self, X: NDArray) -> FloatArray:
+        errors = self._infer(lambda x: self._feature_errors(x).sum(dim=1), X)
+        return -_check_finite(errors)
+
+    def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""
+        return self._scaling.invert(expit(decoded) if self.loss == "bce" else decoded)
+
+    # Validation and state.
+
+    def _check_X(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
+        if np.ndim(X) > 2:
+            shape = np.shape(X)
+            raise ValueError(
+                f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
+                f" one row with X.reshape({shape[0]}, -1)."
+            )
+        return validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=1 + reset
+        )
+
+    def _check_fitted_X(self, X: ArrayLike) -> NDArray[np.floating]:
+        check_is_fitted(self)
+        X = self._check_X(X, reset=False)
+        if self.loss == "bce":
+            _check_unit_interval(X)
+        return X
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.latent_dim_
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state as NumPy arrays and plain Python, which any machine can load."""
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            weights = state["network_"].state_dict()
+            state["network_"] = {name: w.cpu().numpy().copy() for name, w in weights.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            with torch.device("meta"):
+                self.network_ = self._make_network()
+            weights = {name: torch.from_numpy(w) for name, w in state["network_"].items()}
+            self.network_.load_state_dict(weights, assign=True)
+            self.network_.eval()
+
+
+def _draw_seed(random_state: np.random.RandomState) -> int:
+    return int(random_state.randint(np.iinfo(np.int32).max))
+
+
+def _split(
+    n_rows: int, validation_fraction: float, random_state: np.random.RandomState
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the numbers of the held-out rows and of those to train on."""
+    order = random_state.permutation(n_rows)
+    n_held_out = count_held_out(n_rows, validation_fraction)
+    return order[:n_held_out], order[n_held_out:]
+
+
+def _check_unit_interval(X: NDArray) -> None:
+    low, high = X.min(), X.max()
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"loss='bce' needs values in [0, 1], but X runs from {low:g} to {high:g}. Rescale X,"
+            " with MinMaxScaler(clip=True) for example, or use loss='mse'."
+        )
+
+
+def _check_shapes(network: Autoencoder, n_features: int) -> int:
+    """Return the width of a custom network's codes once its shapes are known to fit."""
+    z, x_hat = probe(network, n_features)
+    if z.ndim != 2 or x_hat.shape != (1, n_features):
+        raise ValueError(
+            f"network must map a row of {n_features} features to a code of one dimension and back,"
+            f" but its code has shape {tuple(z.shape[1:])} and its output"
+            f" {tuple(x_hat.shape[1:])}. Flatten inside the encoder or the decoder."
+        )
+    return z.shape[1]
+
+
+def _check_finite(errors: FloatArray) -> FloatArray:
+    if not np.isfinite(errors).all():
+        row = int(np.flatnonzero(~np.isfinite(errors.reshape(len(errors), -1)).all(axis=1))[0])
+        raise ValueError(
+            f"The score of row {row} is not finite: its values are too far from the training data"
+            " for float32. Clip or remove it."
+        )
+    return errors

@@ -1,0 +1,132 @@
+"""The denoising autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Generator, Tensor
+
+from aedetect.corruption import NOISES
+from aedetect.estimators.base import BaseAutoencoder
+from aedetect.estimators.docs import share_parameters
+from aedetect.losses import reconstruction_loss
+from aedetect.networks import Autoencoder
+from aedetect.training import RowLoss
+
+
+@share_parameters
+class DenoisingAutoencoder(BaseAutoencoder):
+    """Autoencoder trained to restore rows from noisy copies of themselves.
+
+    Every batch is corrupted afresh, and the network is trained to return the clean rows, so it
+    cannot merely copy its input (Vincent et al., "Extracting and composing robust features with
+    denoising autoencoders", ICML 2008). Codes, reconstructions and scores are of the rows as they
+    come, without noise.
+
+    {parameters}
+    noise : {{"gaussian", "masking", "salt_and_pepper"}}, default="gaussian"
+        ``"gaussian"`` adds normal noise (clipped to [0, 1] for ``loss="bce"``), ``"masking"``
+        sets values to zero after scaling, ``"salt_and_pepper"`` to the minimum or maximum of their
+        column.
+    noise_level : float, default=0.5
+        Standard deviation of the gaussian noise, in the units that the network sees (after
+        ``scaling``); for the other two the share of values that are replaced, at most 1.
+
+    {attributes}
+
+    See Also
+    --------
+    AutoencoderTransformer : The same without noise.
+    VAEDetector : Puts the noise on the code.
+
+    Examples
+    --------
+    >>> from aedetect import DenoisingAutoencoder, datasets
+    >>> X, y = datasets.load_digits()
+    >>> detector = DenoisingAutoencoder(noise="masking", noise_level=0.2, random_state=0)
+    >>> labels = detector.fit_predict(X[y == 3])  # +1 normal, -1 anomaly
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        **BaseAutoencoder._parameter_constraints,
+        "noise": [StrOptions(set(NOISES))],
+        "noise_level": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        latent_dim: int | Literal["auto"] = "auto",
+        *,
+        noise: str = "gaussian",
+        noise_level: float = 0.5,
+        network: str | Autoencoder = "dense",
+        hidden_layer_sizes: Sequence[int] = (256, 64),
+        activation: str = "gelu",
+        latent_activation: str = "identity",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        loss: str = "mse",
+        optimizer: str = "adam",
+        learning_rate: float = 1e-3,
+        schedule: str = "onecycle",
+        weight_decay: float = 0.0,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        patience: int = 20,
+        scaling: str | None = "auto",
+        contamination: float | Literal["auto"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        device: str | torch.device = "auto",
+        verbose: int | bool = False,
+    ) -> None:
+        super().__init__(
+            latent_dim,
+            network=network,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            latent_activation=latent_activation,
+            batch_norm=batch_norm,
+            dropout=dropout,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            scaling=scaling,
+            contamination=contamination,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+        )
+        self.noise = noise
+        self.noise_level = noise_level
+
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
+        if self.noise != "gaussian" and self.noise_level > 1:
+            raise ValueError(
+                f"noise_level={self.noise_level} is the share of values that noise={self.noise!r}"
+                " replaces, so it must be at most 1."
+            )
+
+    def _make_row_loss(self, x: Tensor) -> RowLoss:
+        bounds = torch.stack([x.amin(dim=0), x.amax(dim=0)])
+        corrupt = NOISES[self.noise]
+
+        def row_loss(network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
+            noisy = corrupt(x, self.noise_level, bounds, generator)
+            if self.loss == "bce":
+                noisy.clamp_(0, 1)
+            return reconstruction_loss(network(noisy), x, self.loss)
+
+        return row_loss

@@ -1,0 +1,98 @@
+"""The docstring sections that the three estimators share."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TypeVar
+
+ClassType = TypeVar("ClassType", bound=type)
+
+PARAMETERS = """\
+Parameters
+----------
+latent_dim : int or "auto", default="auto"
+    Width of the code. ``"auto"`` is half the number of features, at most 16. Ignored with a
+    network of your own.
+network : "dense" or Autoencoder, default="dense"
+    ``"dense"`` builds a fully connected encoder and its mirror image. An
+    :class:`~aedetect.networks.Autoencoder` is copied and trained from the weights that it has; the
+    parameters that shape a network are then ignored.
+hidden_layer_sizes : sequence of int, default=(256, 64)
+    The encoder's widths before the code, mirrored in the decoder; ``()`` for none.
+activation : str, default="gelu"
+    After each hidden layer: ``"relu"``, ``"leaky_relu"`` (slope 0.1), ``"elu"``, ``"gelu"``,
+    ``"silu"``, ``"tanh"``, ``"sigmoid"`` or ``"identity"``.
+latent_activation : str, default="identity"
+    The same for the code.
+batch_norm : bool, default=False
+    Whether hidden layers are normalised over the batch, before their activation.
+dropout : float in [0, 1), default=0.0
+    Share of hidden activations that are dropped in training.
+loss : {"mse", "bce", "huber"}, default="mse"
+    The error of a feature: squared, cross-entropy (X in [0, 1]; the decoder's output passes
+    through a sigmoid), or Huber's with its bend at one scaled unit.
+optimizer : {"adam", "adamw", "sgd", "adagrad", "adadelta", "rmsprop"}, default="adam"
+    ``"sgd"`` has Nesterov momentum 0.9; only ``"adamw"`` decouples ``weight_decay``.
+learning_rate : float, default=1e-3
+    Highest learning rate of the run.
+schedule : {"onecycle", "cosine", "constant"}, default="onecycle"
+    How the learning rate changes with each step: up for a tenth of the run and then down to 0
+    along a cosine, down only, or not at all.
+weight_decay : float, default=0.0
+    Penalty on the size of the weights.
+batch_size : int or "auto", default="auto"
+    Rows a step. ``"auto"`` is a twentieth of the rows, between 32 and 256. A short last batch is
+    used; a lone last row joins the batch before it.
+max_epochs : int or "auto", default="auto"
+    Passes over the training rows. ``"auto"`` makes 1,000 steps, at least 10 passes.
+validation_fraction : float in [0, 1), default=0.1
+    Share of the rows held out for early stopping: the weights with the lowest held-out loss are
+    kept. 0 trains on all rows to the end.
+patience : int, default=20
+    Epochs without a lower held-out loss after which training stops.
+scaling : {"auto", "standard", "common"} or None, default="auto"
+    ``"standard"`` scales each column to mean 0 and deviation 1. ``"common"`` centres each column
+    but divides all by one number, so that a pixel that hardly varies stays unimportant.
+    ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
+    of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
+    is.
+contamination : float in (0, 0.5] or "auto", default="auto"
+    Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` is Tukey's
+    upper fence on the cube roots of the training rows' errors (Tukey, "Exploratory Data Analysis",
+    1977; Wilson & Hilferty, "The distribution of chi-square", 1931), which assumes no share.
+random_state : int, RandomState instance or None, default=None
+    Governs the first weights, the held-out rows, the order of rows and all noise. No global
+    generator is touched.
+device : str or torch.device, default="auto"
+    Where to train: ``"auto"`` is CUDA, then MPS, then the CPU.
+verbose : int or bool, default=False
+    Whether to show a progress bar on stderr."""
+
+ATTRIBUTES = """\
+Attributes
+----------
+network_ : torch.nn.Module
+    The trained network, on the CPU: scores are the same on any machine. Move it
+    (``network_.cuda()``) to score on a GPU.
+offset_ : float
+    Rows that score below it are anomalies.
+history_ : dict of str to ndarray of shape (n_iter_,)
+    ``loss`` and ``val_loss`` (mean over rows of the training loss, summed over features;
+    ``val_loss`` is NaN without held-out rows), ``learning_rate`` and ``seconds`` of each epoch.
+n_iter_ : int
+    Epochs trained.
+latent_dim_ : int
+    Width of the code.
+n_features_in_ : int
+    Features seen in ``fit``.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Their names, where X was a DataFrame with string columns."""
+
+
+def share_parameters(cls: ClassType) -> ClassType:
+    """Fill ``{parameters}`` and ``{attributes}`` in the docstring of an estimator."""
+    if cls.__doc__:  # absent under python -OO
+        cls.__doc__ = inspect.cleandoc(cls.__doc__).format(
+            parameters=PARAMETERS, attributes=ATTRIBUTES
+        )
+    return cls

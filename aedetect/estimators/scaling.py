@@ -1,0 +1,74 @@
+"""Location and scale of the columns, so that a bare estimator works on a raw table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+
+BLOCK_ROWS = 16_384  # rows converted at a time: bounds the float64 copies
+
+
+class Scaling(NamedTuple):
+    """What is subtracted from each column, and what it is then divided by."""
+
+    location: NDArray[np.float64]  # (n_features,)
+    scale: NDArray[np.float64]  # (n_features,)
+
+    def apply(self, X: NDArray, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """Return the scaled rows of ``X`` (or those numbered ``rows``), in that order."""
+        n_rows = len(X) if rows is None else len(rows)
+        scaled = np.empty((n_rows, X.shape[1]), dtype=np.float32)
+        for block in gen_batches(n_rows, BLOCK_ROWS):
+            part = X[block] if rows is None else X[rows[block]]
+            scaled[block] = (part - self.location) / self.scale
+        return scaled
+
+    def invert(self, scaled: NDArray) -> NDArray[np.float64]:
+        """Return scaled rows in the units of X."""
+        return scaled * self.scale + self.location
+
+
+def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:
+    """Return the location and scale of the columns of ``X``.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    scaling : {"auto", "standard", "common"} or None
+        ``"standard"`` divides each column by its own standard deviation (constant ones by 1),
+        ``"common"`` all columns by one, so that their proportions stay. ``"auto"`` is None for
+        ``loss="bce"``, ``"common"`` where the columns share a unit, else ``"standard"``.
+    loss : str
+
+    Returns
+    -------
+    scaling : Scaling
+    """
+    if scaling == "auto":
+        scaling = None if loss == "bce" else "common" if share_a_unit(X) else "standard"
+    if scaling is None:
+        return Scaling(np.zeros(X.shape[1]), np.ones(X.shape[1]))
+    scaler = StandardScaler()
+    for block in gen_batches(len(X), BLOCK_ROWS):
+        scaler.partial_fit(X[block])
+    if scaling == "standard":
+        return Scaling(scaler.mean_, scaler.scale_)
+    common = np.sqrt(scaler.var_.mean()) or 1.0
+    return Scaling(scaler.mean_, np.full(X.shape[1], common))
+
+
+def share_a_unit(X: NDArray) -> bool:
+    """Return whether the columns look like measurements in one unit, as pixels do.
+
+    They do when half of the columns that vary at all cover half of the range of the whole table.
+    Dividing such a column by its own deviation would blow up the ones that hardly ever vary (the
+    border of an image) above those that matter.
+    """
+    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+    ranges = high - low
+    varying = ranges[ranges > 0]
+    return bool(varying.size) and bool(np.median(varying) >= 0.5 * (high.max() - low.min()))
