@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 FloatArray = NDArray[np.float64]
 
 
-MIN_HELD_OUT = 8  # rows that it takes to tell quartiles apart
+AUTO_SHARE = 0.005  # of the training rows that "auto" flags at least, should their tail be light
 
 
 def threshold(
@@ -23,39 +24,47 @@ def threshold(
     scores : ndarray of shape (n_samples,), float64
         Scores of the training rows; higher is more normal.
     contamination : float in (0, 0.5] or "auto"
-        A float flags that share of the training rows. ``"auto"`` is :func:`tukey_fence`.
+        A float flags that share of the training rows. ``"auto"`` is :func:`chi_squared_limit`,
+        and at least 0.5% of the rows.
     held_out : ndarray of int
-        Numbers of the rows that the network was not fitted to. ``"auto"`` looks at these alone,
-        where there are enough: on the rows that it has learned, a network errs less.
+        Numbers of the rows that the network was not fitted to.
 
     Returns
     -------
     offset : float
     """
     if contamination != "auto":
-        return float(np.percentile(scores, 100.0 * contamination))
-    return -tukey_fence(-scores[held_out] if len(held_out) >= MIN_HELD_OUT else -scores)
+        return float(np.percentile(scores, 100 * contamination))
+    strictest = float(np.percentile(scores, 100 * AUTO_SHARE))
+    return max(-chi_squared_limit(-scores, held_out), strictest)
 
 
-def tukey_fence(errors: FloatArray) -> float:
-    """Return the error above which Tukey's rule calls a row an outlier.
+def chi_squared_limit(errors: FloatArray, held_out: NDArray[np.intp]) -> float:
+    """Return the 97.5% quantile of the scaled chi-squared distribution that errors follow.
 
     The squared residuals of a normal row add up to nearly a scaled chi-squared variable (Box,
-    1954), and the cube root of one is nearly normal (Wilson & Hilferty, 1931). So Tukey's upper
-    fence, Q3 + 1.5 (Q3 - Q1) ("Exploratory Data Analysis", 1977), is applied to the cube roots.
-    It assumes no share of anomalies, moves little while fewer than a quarter of the rows are
-    anomalous, and flags about 0.35% of normal rows.
+    1954), whose cube root is nearly normal (Wilson & Hilferty, 1931). Its mean and deviation are
+    read off the median and the quartiles, which a few anomalies hardly move, and the quantile is
+    the usual one for robust distances (Rousseeuw & van Zomeren, "Unmasking multivariate outliers
+    and leverage points", 1990). A network errs less on the rows that it was fitted to, so their
+    errors are first multiplied to the level of the held-out ones.
 
     Parameters
     ----------
     errors : ndarray of shape (n_samples,)
-        Reconstruction errors, 0 or above.
+        Reconstruction errors of the training rows, 0 or above.
+    held_out : ndarray of int
+        Numbers of the rows that the network was not fitted to; without any, the errors are taken
+        as they are.
 
     Returns
     -------
-    fence : float
-        Between Q3 and 2.5 ** 3 * Q3 of ``errors``.
+    limit : float
     """
-    q1, q3 = np.percentile(errors, [25, 75])
-    fence = (2.5 * np.cbrt(q3) - 1.5 * np.cbrt(q1)) ** 3
-    return float(max(fence, q3))  # rounding must not flag rows that are all equal
+    roots = np.cbrt(errors)
+    fitted = np.delete(roots, held_out)
+    if len(held_out) and fitted.any():
+        fitted *= roots[held_out].mean() / fitted.mean()
+    q1, median, q3 = np.percentile(fitted, [25, 50, 75])
+    deviation = (q3 - q1) / (2 * norm.ppf(0.75))
+    return float((median + norm.ppf(0.975) * deviation) ** 3)

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from aedetect.networks import Dropout
 # padded to this one. Small enough that no elementwise kernel is split between threads.
 INFERENCE_BATCH = 64
 
-RowLoss = Callable[[nn.Module, Tensor, Generator], Tensor]
+# row_loss(network, x, generator) -> losses of shape (batch,)
+RowLoss = Callable[[Any, Tensor, Generator], Tensor]
 
 
 class Epoch(NamedTuple):
@@ -40,6 +41,7 @@ class Watcher(Protocol):
 
     def on_epoch_end(self, epoch: Epoch) -> bool:
         """Learn what an epoch came to; return True to stop training after it."""
+
 
 # The capability that matters: `fused` runs one kernel for all parameters, about 3 times faster a
 # step for small networks on a CPU. Adadelta and RMSprop have none; `foreach` is their next best.
@@ -63,9 +65,9 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
-    "onecycle": lambda progress: min(1.0, 0.01 + 10 * progress)
-    * 0.5
-    * (1 + math.cos(math.pi * progress)),
+    "onecycle": lambda progress: (
+        min(1.0, 0.01 + 10 * progress) * 0.5 * (1 + math.cos(math.pi * progress))
+    ),
 }
 
 
@@ -113,9 +115,7 @@ def train(
         If a loss is not finite.
     """
     lend_generator(network, generator)
-    optim = OPTIMIZERS[optimizer](
-        network.parameters(), lr=learning_rate, weight_decay=weight_decay
-    )
+    optim = OPTIMIZERS[optimizer](network.parameters(), lr=learning_rate, weight_decay=weight_decay)
     n_steps = max_epochs * len(_batch_bounds(len(x), batch_size))
     step = 0
     best_loss, best_weights, best_epoch = math.inf, None, -1

@@ -161,7 +161,7 @@ class BaseAutoencoder(
         self._validate_params()
         self._check_combinations()
         device = resolve_device(self.device)
-        X = self._check_X(X, reset=True)
+        X = self._validate(X, reset=True)
         if self.loss == "bce":
             _check_unit_interval(X)
         self.latent_dim_ = resolve_latent_dim(self.latent_dim, X.shape[1])
@@ -186,7 +186,7 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, latent_dim)
             float32 for float32 rows, else float64; the posterior means for a VAE.
         """
-        X = self._check_fitted_X(X)
+        X = self._validated(X)
         return self._infer(self.network_.encode, X).astype(X.dtype, copy=False)
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
@@ -224,7 +224,7 @@ class BaseAutoencoder(
         X_hat : ndarray of shape (n_samples, n_features)
             In the units and the dtype of ``X``.
         """
-        X = self._check_fitted_X(X)
+        X = self._validated(X)
         return self._to_units(self._infer(self.network_, X)).astype(X.dtype, copy=False)
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
@@ -245,7 +245,7 @@ class BaseAutoencoder(
         ValueError
             If a score is not finite.
         """
-        return self._score(self._check_fitted_X(X))
+        return self._score(self._validated(X))
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores shifted so that anomalies are negative.
@@ -288,7 +288,7 @@ class BaseAutoencoder(
             Each feature's share of the reconstruction error, in units of the score. Never
             negative; a row's sum is ``-score_samples``.
         """
-        return _check_finite(self._errors(self._check_fitted_X(X)))
+        return _check_finite(self._errors(self._validated(X)))
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -408,9 +408,7 @@ class BaseAutoencoder(
         self.n_iter_ = len(self.history_["loss"])
         return context
 
-    def _set_network(
-        self, network: Autoencoder, X: NDArray, held_out: NDArray[np.intp]
-    ) -> None:
+    def _set_network(self, network: Autoencoder, X: NDArray, held_out: NDArray[np.intp]) -> None:
         """Take a trained network, on the CPU so that scores do not depend on the machine."""
         self.network_ = network.cpu()
         self.offset_ = threshold(self._score(X), self.contamination, held_out)
@@ -458,9 +456,9 @@ class BaseAutoencoder(
 
     # Validation and state.
 
-    def _check_X(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
-        if np.ndim(X) > 2:
-            shape = np.shape(X)
+    def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
+        shape = getattr(X, "shape", ())
+        if len(shape) > 2:
             raise ValueError(
                 f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
                 f" one row with X.reshape({shape[0]}, -1)."
@@ -469,9 +467,9 @@ class BaseAutoencoder(
             self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=1 + reset
         )
 
-    def _check_fitted_X(self, X: ArrayLike) -> NDArray[np.floating]:
+    def _validated(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)
-        X = self._check_X(X, reset=False)
+        X = self._validate(X, reset=False)
         if self.loss == "bce":
             _check_unit_interval(X)
         return X

@@ -57,9 +57,11 @@ scaling : {"auto", "standard", "common"} or None, default="auto"
     of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
     is.
 contamination : float in (0, 0.5] or "auto", default="auto"
-    Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` is Tukey's
-    upper fence on the cube roots of the training rows' errors (Tukey, "Exploratory Data Analysis",
-    1977; Wilson & Hilferty, "The distribution of chi-square", 1931), which assumes no share.
+    Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
+    share: it is the 97.5% quantile of a scaled chi-squared distribution that is fitted robustly to
+    the training rows' errors, raised to the level of the held-out rows (Box 1954; Wilson &
+    Hilferty 1931; Rousseeuw & van Zomeren 1990). Real errors have heavier tails: expect 3 to 15%
+    of new normal rows to be flagged, and more with ``validation_fraction=0``.
 random_state : int, RandomState instance or None, default=None
     Governs the first weights, the held-out rows, the order of rows and all noise. No global
     generator is touched.

@@ -22,7 +22,8 @@ class Scaling(NamedTuple):
         """Return the scaled rows of ``X`` (or those numbered ``rows``), in that order."""
         n_rows = len(X) if rows is None else len(rows)
         scaled = np.empty((n_rows, X.shape[1]), dtype=np.float32)
-        for block in gen_batches(n_rows, BLOCK_ROWS):
+        for first in range(0, n_rows, BLOCK_ROWS):
+            block = slice(first, first + BLOCK_ROWS)
             part = X[block] if rows is None else X[rows[block]]
             scaled[block] = (part - self.location) / self.scale
         return scaled

@@ -114,7 +114,7 @@ class VAEDetector(BaseAutoencoder):
 
     def sample(
         self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.floating]:
         """Return new rows, decoded from codes drawn from the standard normal prior.
 
         Parameters

@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+# Another build of PyTorch: make demo TORCH_ARGS="--index-url ADDRESS"
+TORCH_ARGS ?=
+DATA ?= digits
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test lint docs bench-one-class clean
+
+help:
+	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
+	@echo "make test                       run the tests"
+	@echo "make lint                       ruff and mypy"
+	@echo "make docs                       build the documentation into docs/_build/html"
+	@echo "make bench-one-class            AUROC on digits and MNIST beside PCA and neighbours"
+
+# torch first and pinned; a package installed again only when pyproject.toml has changed.
+$(VENV)/torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet $(TORCH_ARGS) --constraint constraints.txt torch
+	@touch $@
+
+$(VENV)/%: $(VENV)/torch pyproject.toml
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[$*]"
+	@touch $@
+
+demo: $(VENV)/plot
+	$(BIN)/aedetect demo --data $(DATA) --out demo
+
+# One thread a worker: more would only fight over the cores.
+test: $(VENV)/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+lint: $(VENV)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench-one-class: $(VENV)/plot
+	$(BIN)/python benchmarks/one_class.py
+
+clean:
+	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

@@ -1,0 +1,45 @@
+"""Fixtures and the line that counts scikit-learn's estimator checks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, datasets
+
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print how many of scikit-learn's estimator checks passed, failed and were skipped."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, counts in report.user_properties:
+            if name == "estimator_checks":
+                terminalreporter.write_line(f"check_estimator {counts}")
+
+
+ESTIMATORS = [AutoencoderTransformer, DenoisingAutoencoder, VAEDetector]
+
+
+@pytest.fixture(params=ESTIMATORS, ids=lambda cls: cls.__name__)
+def estimator_class(request):
+    return request.param
+
+
+@pytest.fixture
+def small(estimator_class):
+    """Return an estimator that trains in a blink."""
+    return estimator_class(
+        2, hidden_layer_sizes=(8,), batch_size=16, max_epochs=3, random_state=0, device="cpu"
+    )
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return datasets.load_digits()
+
+
+@pytest.fixture(scope="session")
+def X():
+    """Return correlated rows in unlike units."""
+    rng = np.random.RandomState(0)
+    return (rng.randn(60, 2) @ rng.randn(2, 5) + 0.1 * rng.randn(60, 5)) * [1, 10, 0.1, 5, 1e3]

@@ -1,0 +1,35 @@
+"""scikit-learn's own checks: none may fail, and none may be expected to."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+
+ESTIMATORS = [
+    AutoencoderTransformer(),
+    DenoisingAutoencoder(max_epochs=20),
+    VAEDetector(max_epochs=20),
+    AutoencoderTransformer(3, hidden_layer_sizes=(8,), max_epochs=5, batch_norm=True, dropout=0.1),
+    DenoisingAutoencoder(max_epochs=5, noise="masking", contamination=0.1, scaling="standard"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks feed bad data on purpose
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
+def test_no_estimator_check_fails(estimator, record_property):
+    results = check_estimator(estimator, on_fail=None)
+    counts = Counter(result["status"] for result in results)
+    n_expected = sum(result["expected_to_fail"] for result in results)
+    record_property(
+        "estimator_checks",
+        f"{type(estimator).__name__}: {counts['passed']} passed, {counts['failed']} failed,"
+        f" {n_expected} expected failures, {counts['skipped']} skipped",
+    )
+    failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
+    assert not failed
+    assert n_expected == 0
+    assert counts["passed"] > 50
