@@ -1,4 +1,4 @@
-"""Fixtures and the line that counts scikit-learn's estimator checks."""
+"""Shared data, and the lines that count scikit-learn's estimator checks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, datasets
-
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -17,10 +16,9 @@ def pytest_terminal_summary(terminalreporter):
                 terminalreporter.write_line(f"check_estimator {counts}")
 
 
-ESTIMATORS = [AutoencoderTransformer, DenoisingAutoencoder, VAEDetector]
-
-
-@pytest.fixture(params=ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.fixture(
+    params=[AutoencoderTransformer, DenoisingAutoencoder, VAEDetector], ids=lambda cls: cls.__name__
+)
 def estimator_class(request):
     return request.param
 
@@ -28,18 +26,17 @@ def estimator_class(request):
 @pytest.fixture
 def small(estimator_class):
     """Return an estimator that trains in a blink."""
-    return estimator_class(
-        2, hidden_layer_sizes=(8,), batch_size=16, max_epochs=3, random_state=0, device="cpu"
-    )
+    return estimator_class(2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def table():
+    """Return 60 correlated rows of 5 columns in unlike units."""
+    rng = np.random.RandomState(0)
+    rows = rng.randn(60, 2) @ rng.randn(2, 5) + 0.1 * rng.randn(60, 5)
+    return rows * [1, 10, 0.1, 5, 1e3]
 
 
 @pytest.fixture(scope="session")
 def digits():
     return datasets.load_digits()
-
-
-@pytest.fixture(scope="session")
-def X():
-    """Return correlated rows in unlike units."""
-    rng = np.random.RandomState(0)
-    return (rng.randn(60, 2) @ rng.randn(2, 5) + 0.1 * rng.randn(60, 5)) * [1, 10, 0.1, 5, 1e3]

@@ -288,7 +288,7 @@ class BaseAutoencoder(
             Each feature's share of the reconstruction error, in units of the score. Never
             negative; a row's sum is ``-score_samples``.
         """
-        return _check_finite(self._errors(self._validated(X)))
+        return _check_finite(self._infer(self._feature_errors, self._validated(X)))
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -457,7 +457,7 @@ class BaseAutoencoder(
     # Validation and state.
 
     def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
-        shape = getattr(X, "shape", ())
+        shape: tuple[int, ...] = getattr(X, "shape", ())
         if len(shape) > 2:
             raise ValueError(
                 f"X must be a table of two dimensions, but its shape is {shape}. Give every image"

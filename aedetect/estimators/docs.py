@@ -33,7 +33,7 @@ loss : {"mse", "bce", "huber"}, default="mse"
     through a sigmoid), or Huber's with its bend at one scaled unit.
 optimizer : {"adam", "adamw", "sgd", "adagrad", "adadelta", "rmsprop"}, default="adam"
     ``"sgd"`` has Nesterov momentum 0.9; only ``"adamw"`` decouples ``weight_decay``.
-learning_rate : float, default=1e-3
+learning_rate : float, default=0.001
     Highest learning rate of the run.
 schedule : {"onecycle", "cosine", "constant"}, default="onecycle"
     How the learning rate changes with each step: up for a tenth of the run and then down to 0

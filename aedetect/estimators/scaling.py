@@ -25,7 +25,8 @@ class Scaling(NamedTuple):
         for first in range(0, n_rows, BLOCK_ROWS):
             block = slice(first, first + BLOCK_ROWS)
             part = X[block] if rows is None else X[rows[block]]
-            scaled[block] = (part - self.location) / self.scale
+            with np.errstate(over="ignore"):  # an infinite score is refused where it is made
+                scaled[block] = (part - self.location) / self.scale
         return scaled
 
     def invert(self, scaled: NDArray) -> NDArray[np.float64]:

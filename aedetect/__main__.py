@@ -1,0 +1,5 @@
+"""``python -m aedetect``."""
+
+from aedetect.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from aedetect import losses
+
+
+@pytest.fixture
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(4, 6, generator=generator), torch.rand(4, 6, generator=generator)
+
+
+def test_mse_is_the_squared_distance(pair):
+    x_hat, x = pair
+    expected = torch.linalg.vector_norm(x_hat - x, dim=1) ** 2
+    torch.testing.assert_close(losses.reconstruction_loss(x_hat, x, "mse"), expected)
+
+
+def test_bce_is_the_bernoulli_likelihood_of_the_logits(pair):
+    logits, x = pair
+    x = x.round()
+    expected = -Bernoulli(logits=logits).log_prob(x).sum(dim=1)
+    torch.testing.assert_close(losses.reconstruction_loss(logits, x, "bce"), expected)
+
+
+def test_huber_is_the_squared_error_inside_its_bend_and_linear_outside():
+    x_hat = torch.tensor([[0.5], [-3.0], [-4.0]])
+    huber = losses.reconstruction_loss(x_hat, torch.zeros(3, 1), "huber")
+    assert huber[0] == 0.25
+    assert huber[2] - huber[1] == 2.0
+
+
+def test_negative_log_likelihood_of_mse_is_that_of_a_unit_gaussian(pair):
+    x_hat, x = pair
+    difference = losses.negative_log_likelihood(x_hat, x, "mse") + Normal(x_hat, 1.0).log_prob(
+        x
+    ).sum(dim=1)
+    torch.testing.assert_close(difference, difference[0].expand(4))  # the same constant for all
+
+
+def test_kl_is_the_closed_form_and_zero_for_the_prior():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(4, 3, generator=generator)
+    log_var = torch.randn(4, 3, generator=generator)
+    posterior = Normal(mean, (0.5 * log_var).exp())
+    expected = kl_divergence(posterior, Normal(0.0, 1.0)).sum(dim=1)
+    torch.testing.assert_close(losses.kl_divergence(mean, log_var), expected)
+    assert losses.kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
+
+
+@pytest.mark.parametrize("loss", losses.FEATURE_ERRORS)
+def test_losses_give_one_value_a_row(pair, loss):
+    assert losses.reconstruction_loss(*pair, loss).shape == (4,)

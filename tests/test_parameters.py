@@ -1,0 +1,311 @@
+"""Every parameter changes the result, is refused out of its range, and is documented."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+from aedetect.losses import FEATURE_ERRORS
+from aedetect.networks import ACTIVATIONS
+from aedetect.training import OPTIMIZERS, SCHEDULES, resolve_device
+
+ESTIMATORS = [AutoencoderTransformer, DenoisingAutoencoder, VAEDetector]
+BASE = {"latent_dim": 2, "hidden_layer_sizes": (8,), "max_epochs": 4, "random_state": 0}
+CHANGES = {
+    "latent_dim": 3,
+    "hidden_layer_sizes": (8, 4),
+    "activation": "relu",
+    "latent_activation": "tanh",
+    "batch_norm": True,
+    "dropout": 0.3,
+    "loss": "huber",
+    "optimizer": "sgd",
+    "learning_rate": 1e-2,
+    "schedule": "constant",
+    "weight_decay": 0.1,
+    "batch_size": 8,
+    "max_epochs": 5,
+    "validation_fraction": 0.3,
+    "scaling": "common",
+    "random_state": 1,
+    "noise": "masking",
+    "noise_level": 0.1,
+    "beta": 20.0,
+}
+TESTED_ELSEWHERE = {
+    "network": "test_a_network_of_ones_own_is_copied_and_trained",
+    "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
+    "contamination": "test_contamination_moves_the_threshold_alone",
+    "device": "test_network_trains_on_the_asked_device",
+    "verbose": "test_verbose_shows_progress_on_stderr_and_silence_is_the_default",
+}
+
+
+def parameters_of(estimator_class):
+    return list(estimator_class().get_params())
+
+
+def cases(changes):
+    """Return every estimator with every parameter that it has, and the value of that."""
+    return [
+        pytest.param(estimator, name, value, id=f"{estimator.__name__}-{name}")
+        for name, value in changes
+        for estimator in ESTIMATORS
+        if name in parameters_of(estimator)
+    ]
+
+
+def test_no_parameter_is_left_out(estimator_class):
+    assert set(parameters_of(estimator_class)) <= {*CHANGES, *TESTED_ELSEWHERE}
+
+
+@pytest.mark.parametrize(("estimator", "name", "value"), cases(CHANGES.items()))
+def test_parameter_changes_the_scores(estimator, name, value, table):
+    detector = estimator(**BASE)
+    X = table * 1.0
+    X[0, 0] = 30.0  # a residual beyond the bend of Huber's loss
+    before = clone(detector).fit(X).score_samples(X)
+    after = detector.set_params(**{name: value}).fit(X).score_samples(X)
+    assert not np.allclose(before, after, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)],
+)
+def test_all_choices_differ_and_learn(table, name, choices):
+    settings = {**BASE, "max_epochs": 40, "validation_fraction": 0, "learning_rate": 1e-2}
+    settings["weight_decay"] = 0.01  # adamw differs from adam in this alone
+    losses = {
+        choice: AutoencoderTransformer(**{**settings, name: choice}).fit(table).history_["loss"]
+        for choice in choices
+    }
+    assert len({values[-1] for values in losses.values()}) == len(choices)
+    for choice, values in losses.items():
+        assert values[-1] < values[0], choice
+
+
+@pytest.mark.parametrize("loss", FEATURE_ERRORS)
+def test_all_losses_learn(estimator_class, digits, loss):
+    detector = estimator_class(loss=loss, max_epochs=5, random_state=0).fit(digits[0][:200])
+    assert detector.history_["val_loss"][-1] < detector.history_["val_loss"][0]
+
+
+def test_contamination_moves_the_threshold_alone(small, table):
+    detectors = {
+        share: clone(small).set_params(contamination=share).fit(table)
+        for share in (0.05, 0.25, "auto")
+    }
+    scores = {share: detector.score_samples(table) for share, detector in detectors.items()}
+    np.testing.assert_array_equal(scores[0.05], scores["auto"])
+    for share in (0.05, 0.25):
+        assert (detectors[share].predict(table) == -1).mean() == pytest.approx(share)
+    assert len({detector.offset_ for detector in detectors.values()}) == 3
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_network_trains_on_the_asked_device(small, table, device):
+    detector = small.set_params(device=device).fit(table)
+    assert {p.device.type for p in detector.network_.parameters()} == {"cpu"}
+    assert resolve_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def test_auto_settings_follow_the_data():
+    X = np.random.RandomState(0).randn(400, 6)
+    detector = AutoencoderTransformer(random_state=0, patience=10_000).fit(X)
+    assert detector.latent_dim_ == 3
+    assert detector.n_iter_ == 89  # 360 rows in batches of 32: 12 steps an epoch, 1,000 in all
+    wide = AutoencoderTransformer(max_epochs=1).fit(np.random.RandomState(0).randn(20, 100))
+    assert wide.latent_dim_ == 16
+
+
+def test_scaling_keeps_the_proportions_of_columns_that_share_a_unit(digits):
+    X = digits[0][:200]
+    auto, common, standard = (
+        AutoencoderTransformer(max_epochs=2, random_state=0, scaling=scaling).fit(X)
+        for scaling in ("auto", "common", "standard")
+    )
+    np.testing.assert_array_equal(auto.score_samples(X), common.score_samples(X))
+    mixed = X * np.logspace(-3, 3, 64)
+    auto, standard = (
+        AutoencoderTransformer(max_epochs=2, random_state=0, scaling=scaling).fit(mixed)
+        for scaling in ("auto", "standard")
+    )
+    np.testing.assert_array_equal(auto.score_samples(mixed), standard.score_samples(mixed))
+
+
+def test_defaults_are_the_same_for_all_three_and_documented(estimator_class):
+    signature = inspect.signature(estimator_class).parameters
+    reference = inspect.signature(AutoencoderTransformer).parameters
+    for name, parameter in signature.items():
+        if name in reference:
+            assert parameter.default == reference[name].default, name
+        documented = re.search(rf"^{name} : .*", estimator_class.__doc__, re.MULTILINE)
+        assert documented, f"{name} is not documented"
+        if ", default=" in documented[0]:
+            assert documented[0].endswith(f"default={parameter.default!r}".replace("'", '"'))
+
+
+# Errors at fit.
+
+BAD_VALUES = {
+    "latent_dim": [0, -1, 2.5, "big"],
+    "network": ["transformer", nn.Linear(2, 2)],
+    "hidden_layer_sizes": [8, (0,), (8, 2.5), "wide"],
+    "activation": ["relux", None],
+    "latent_activation": ["relux"],
+    "batch_norm": ["yes"],
+    "dropout": [-0.1, 1.0],
+    "loss": ["mae"],
+    "optimizer": ["adamax"],
+    "learning_rate": [0, -1e-3],
+    "schedule": ["plateau"],
+    "weight_decay": [-1],
+    "batch_size": [0, 1.5],
+    "max_epochs": [0],
+    "validation_fraction": [1.0, -0.1],
+    "patience": [0],
+    "scaling": ["minmax"],
+    "contamination": [0, 0.6, "some"],
+    "random_state": ["seed"],
+    "device": ["gpu", 3],
+    "verbose": ["loud"],
+    "noise": ["pink"],
+    "noise_level": [0, -1],
+    "beta": [-1],
+}
+
+
+def test_every_parameter_has_a_bad_value_here(estimator_class):
+    assert set(parameters_of(estimator_class)) <= set(BAD_VALUES)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name", "value"),
+    cases((name, value) for name, values in BAD_VALUES.items() for value in values),
+)
+def test_a_parameter_out_of_range_is_refused_by_name_at_fit(estimator, name, value, table):
+    detector = estimator(**{name: value})  # constructors only store
+    with pytest.raises((ValueError, TypeError), match=name):
+        detector.fit(table)
+    assert not hasattr(detector, "network_")
+
+
+def test_a_device_that_is_not_there_is_refused(table):
+    missing = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(ValueError, match=f"device='{missing}' cannot be used on this machine"):
+        AutoencoderTransformer(device=missing).fit(table)
+
+
+@pytest.mark.parametrize("noise", ["masking", "salt_and_pepper"])
+def test_a_share_of_replaced_values_above_one_is_refused(table, noise):
+    with pytest.raises(ValueError, match=f"noise_level=1.5 is the share .* noise='{noise}'"):
+        DenoisingAutoencoder(noise=noise, noise_level=1.5).fit(table)
+
+
+def test_a_diverging_learning_rate_is_named(estimator_class, table):
+    detector = estimator_class(learning_rate=1e8, optimizer="sgd", schedule="constant")
+    with pytest.raises(ValueError, match="after epoch 1 .*try learning_rate=1e\\+07"):
+        detector.fit(table)
+    assert not hasattr(detector, "network_")
+
+
+# Errors of the data.
+
+
+def with_value(table, value):
+    X = table.copy()
+    X[3, 1] = value
+    return X
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda X: with_value(X, np.nan), "NaN"),
+        (lambda X: with_value(X, np.inf), "infinity"),
+        (lambda X: X.astype(str).astype(object) + "x", "could not convert string to float"),
+        (lambda X: X[:0], "0 sample"),
+        (lambda X: X[:, :0], "0 feature"),
+        (lambda X: X[0], "Expected 2D array, got 1D"),
+        (lambda X: X.reshape(60, 5, 1), r"X.reshape\(60, -1\)"),
+        (lambda X: X[:, :4], "X has 4 features, but .* is expecting 5"),
+        (lambda X: X[:, :1], "X has 1 features, but .* is expecting 5"),
+    ],
+    ids=["nan", "inf", "strings", "no rows", "no columns", "1-D", "3-D", "narrow", "one column"],
+)
+def test_bad_rows_are_refused(small, table, make, message):
+    bad = make(table)
+    fitted = clone(small).fit(table)
+    for method in ("score_samples", "transform", "reconstruct", "explain", "predict"):
+        with pytest.raises(ValueError, match=message):
+            getattr(fitted, method)(bad)
+    if "expecting" not in message:
+        with pytest.raises(ValueError, match=message):
+            small.fit(bad)
+
+
+def test_one_row_cannot_train(small, table):
+    with pytest.raises(ValueError, match=r"1 sample.* while a minimum of 2 is required"):
+        small.fit(table[:1])
+
+
+@pytest.mark.parametrize("columns", ["abcdx", "bacde"], ids=["renamed", "reordered"])
+def test_columns_are_checked_by_name(small, table, columns):
+    small.fit(pd.DataFrame(table, columns=list("abcde")))
+    with pytest.raises(ValueError, match="feature names"):
+        small.score_samples(pd.DataFrame(table, columns=list(columns)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "transform",
+        "inverse_transform",
+        "reconstruct",
+        "score_samples",
+        "decision_function",
+        "predict",
+        "explain",
+        "score",
+    ],
+)
+def test_use_before_fit_is_refused(small, table, call):
+    with pytest.raises(ValueError, match="not fitted yet"):
+        getattr(small, call)(table)
+
+
+@pytest.mark.parametrize("call", [VAEDetector.sample, VAEDetector.summary])
+def test_calls_without_rows_before_fit_are_refused(call):
+    with pytest.raises(ValueError, match="not fitted yet"):
+        call(VAEDetector())
+
+
+def test_bce_needs_the_unit_interval(small, digits):
+    X = digits[0][:50]
+    small.set_params(loss="bce")
+    with pytest.raises(ValueError, match=r"loss='bce' needs values in \[0, 1\], but X runs from 0"):
+        small.fit(X * 16)
+    small.fit(X)
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        small.score_samples(X - 0.5)
+
+
+def test_codes_of_the_wrong_width_are_refused(small, table):
+    small.fit(table)
+    with pytest.raises(ValueError, match=r"Z has 3 columns, but the codes of this .* have 2"):
+        small.inverse_transform(np.zeros((4, 3)))
+
+
+def test_a_score_beyond_float32_is_an_error_and_not_a_silent_nan(small, table):
+    small.fit(table)
+    with pytest.raises(ValueError, match="score of row 3 is not finite"):
+        small.score_samples(with_value(table, 1e300))

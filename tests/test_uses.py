@@ -1,0 +1,110 @@
+"""The uses that the library was asked for: Pipelines beside PCA, t-SNE, grid searches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import TSNE
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, datasets
+
+QUICK = AutoencoderTransformer(8, max_epochs=20, random_state=0)
+GRID = {"latent_dim": [1, 6], "hidden_layer_sizes": [(16,), (32, 16)]}
+
+
+@pytest.mark.parametrize("reducer", [QUICK, PCA(8)], ids=["ae", "pca"])
+def test_codes_go_to_tsne(digits, reducer):
+    X, y = (values[:200] for values in digits)
+    pipeline = Pipeline(
+        [("scale", MinMaxScaler()), ("ae", reducer), ("tsne", TSNE(random_state=0, max_iter=300))]
+    )
+    embedded = pipeline.fit_transform(X)
+    assert embedded.shape == (200, 2)
+    neighbours = NearestNeighbors(n_neighbors=2).fit(embedded).kneighbors(return_distance=False)
+    assert (y[neighbours[:, 0]] == y).mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    "estimator", [QUICK, DenoisingAutoencoder(8, max_epochs=20), VAEDetector(8, max_epochs=20)]
+)
+def test_codes_train_a_classifier(digits, estimator):
+    X_train, X_test, y_train, y_test = train_test_split(*digits, random_state=0)
+    pipeline = Pipeline(
+        [
+            ("scale", StandardScaler()),
+            ("ae", estimator),
+            ("clf", LogisticRegression(max_iter=1000)),
+        ]
+    )
+    assert pipeline.fit(X_train, y_train).score(X_test, y_test) > 0.8
+
+
+def test_a_pipeline_that_ends_in_a_detector_flags_rows(digits):
+    X_train, X_test, y_test = datasets.make_anomaly_split(*digits, normal=1, random_state=0)
+    pipeline = Pipeline([("scale", MinMaxScaler()), ("ae", DenoisingAutoencoder(random_state=0))])
+    pipeline.fit(X_train)
+    assert roc_auc_score(y_test, pipeline.score_samples(X_test)) > 0.95
+    assert set(pipeline.predict(X_test)) == {1, -1}
+
+
+@pytest.fixture(scope="module")
+def problem(digits):
+    """Return rows of one digit mixed with a fifth of others, and y in {+1, -1}."""
+    _, X, y = datasets.make_anomaly_split(
+        *digits, normal=4, n_test_anomalies=35, test_size=0.99, random_state=0
+    )
+    return X, y
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2], ids=["serial", "parallel"])
+def test_grid_search_with_the_default_score_prefers_the_larger_code(problem, n_jobs):
+    estimator = AutoencoderTransformer(max_epochs=15, random_state=0, device="cpu")
+    search = GridSearchCV(estimator, GRID, cv=3, n_jobs=n_jobs).fit(problem[0])
+    assert search.best_params_["latent_dim"] == 6
+    best = search.best_estimator_
+    assert search.score(problem[0]) == pytest.approx(best.score_samples(problem[0]).mean())
+
+
+def test_grid_search_finds_the_same_in_parallel(problem):
+    estimator = AutoencoderTransformer(max_epochs=5, random_state=0, device="cpu")
+    serial, parallel = (
+        GridSearchCV(estimator, GRID, cv=3, n_jobs=n_jobs).fit(problem[0]) for n_jobs in (1, 2)
+    )
+    np.testing.assert_allclose(
+        serial.cv_results_["mean_test_score"], parallel.cv_results_["mean_test_score"], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2], ids=["serial", "parallel"])
+def test_grid_search_takes_labels_inside_a_pipeline(problem, n_jobs):
+    X, y = problem
+    pipeline = Pipeline(
+        [("scale", MinMaxScaler()), ("ae", AutoencoderTransformer(max_epochs=15, random_state=0))]
+    )
+    search = GridSearchCV(
+        pipeline,
+        {f"ae__{name}": values for name, values in GRID.items()},
+        scoring="roc_auc",
+        cv=StratifiedKFold(3, shuffle=True, random_state=0),
+        n_jobs=n_jobs,
+    ).fit(X, y)
+    assert search.best_score_ > 0.9
+    shuffled = np.random.RandomState(0).permutation(y)
+    assert search.score(X, y) > 0.9 > 0.7 > search.score(X, shuffled)
+
+
+def test_a_dataframe_passes_through_a_pipeline_with_its_names(digits):
+    frame = pd.DataFrame(digits[0][:100]).rename(columns="pixel{}".format)
+    pipeline = Pipeline([("scale", StandardScaler()), ("ae", clone(QUICK))])
+    codes = pipeline.set_output(transform="pandas").fit_transform(frame)
+    assert codes.columns.tolist() == [f"autoencodertransformer{i}" for i in range(8)]
+    assert pipeline[-1].feature_names_in_[0] == "pixel0"
