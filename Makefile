@@ -43,7 +43,7 @@ docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 bench-one-class: $(VENV)/plot
-	$(BIN)/python benchmarks/one_class.py
+	$(BIN)/python benchmarks/one_class.py $(if $(MNIST),--mnist)
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

@@ -21,6 +21,8 @@ from aedetect.networks import Dropout
 # padded to this one. A multiple of the vector width, so that no row falls into a scalar remainder.
 INFERENCE_BATCH = 32
 
+MIN_HELD_OUT = 128  # rows whose loss an epoch is judged by
+
 # row_loss(network, x, generator) -> losses of shape (batch,)
 RowLoss = Callable[[Any, Tensor, Generator], Tensor]
 
@@ -173,7 +175,8 @@ def _held_out_loss(network: nn.Module, row_loss: RowLoss, x_val: Tensor) -> Tens
     if not len(x_val):
         return torch.full((), math.nan, device=x_val.device)
     generator = make_generator(0, x_val.device)  # the same noise every epoch: losses compare
-    losses = [row_loss(network, batch, generator) for batch in x_val.split(4096)]
+    repeats = math.ceil(MIN_HELD_OUT / len(x_val))  # a few rows meet several draws of the noise
+    losses = [row_loss(network, x, generator) for x in x_val.repeat(repeats, 1).split(4096)]
     return torch.cat(losses).mean()
 
 

@@ -83,7 +83,7 @@ def test_without_a_folder_mnist_comes_from_openml(monkeypatch, subset, n_rows):
 
 
 def test_a_folder_without_mnist_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds neither mnist.npz nor train-images"):
+    with pytest.raises(FileNotFoundError, match=r"holds neither mnist\.npz nor train-images"):
         datasets.load_mnist(data_home=tmp_path)
 
 

@@ -205,10 +205,11 @@ def custom_network(n_codes=2):
     )
 
 
+@pytest.mark.parametrize("random_state", [0, None])
 @pytest.mark.parametrize("custom", [False, True], ids=["dense", "custom"])
-def test_global_generators_are_not_touched(small, table, custom):
+def test_global_generators_are_not_touched(small, table, custom, random_state):
     network = custom_network(4 if isinstance(small, VAEDetector) else 2) if custom else "dense"
-    small.set_params(dropout=0.3, network=network)
+    small.set_params(dropout=0.3, network=network, random_state=random_state)
     numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     python_state = random.getstate()
     small.fit(table).score_samples(table)

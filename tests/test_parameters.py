@@ -29,7 +29,7 @@ CHANGES = {
     "loss": "huber",
     "optimizer": "sgd",
     "learning_rate": 1e-2,
-    "schedule": "constant",
+    "schedule": "cosine",
     "weight_decay": 0.1,
     "batch_size": 8,
     "max_epochs": 5,
@@ -213,7 +213,7 @@ def test_a_share_of_replaced_values_above_one_is_refused(table, noise):
 
 def test_a_diverging_learning_rate_is_named(estimator_class, table):
     detector = estimator_class(learning_rate=1e8, optimizer="sgd", schedule="constant")
-    with pytest.raises(ValueError, match="after epoch 1 .*try learning_rate=1e\\+07"):
+    with pytest.raises(ValueError, match=r"after epoch 1 .*try learning_rate=1e\+07"):
         detector.fit(table)
     assert not hasattr(detector, "network_")
 

@@ -102,12 +102,12 @@ class BaseAutoencoder(
         loss: str = "mse",
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
-        schedule: str = "onecycle",
+        schedule: str = "constant",
         weight_decay: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
-        patience: int = 20,
+        patience: int = 50,
         scaling: str | None = "auto",
         contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -166,7 +166,7 @@ class BaseAutoencoder(
             _check_unit_interval(X)
         self.latent_dim_ = resolve_latent_dim(self.latent_dim, X.shape[1])
         self._scaling = fit_scaling(X, self.scaling, self.loss)
-        random_state = check_random_state(self.random_state)
+        random_state = local_random_state(self.random_state)
         network = self._initial_network(random_state)
         held_out, rows = _split(len(X), self.validation_fraction, random_state)
         context = self._train(network, X, rows, held_out, device, random_state)
@@ -499,6 +499,11 @@ class BaseAutoencoder(
             weights = {name: torch.from_numpy(w) for name, w in state["network_"].items()}
             self.network_.load_state_dict(weights, assign=True)
             self.network_.eval()
+
+
+def local_random_state(seed: int | np.random.RandomState | None) -> np.random.RandomState:
+    """Return scikit-learn's generator for ``seed``, but a fresh one, not the global, for None."""
+    return np.random.RandomState() if seed is None else check_random_state(seed)
 
 
 def _draw_seed(random_state: np.random.RandomState) -> int:

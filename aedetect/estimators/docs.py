@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TypeVar
 
 ClassType = TypeVar("ClassType", bound=type)
 
 PARAMETERS = """\
-Parameters
-----------
 latent_dim : int or "auto", default="auto"
     Width of the code. ``"auto"`` is half the number of features, at most 16. Ignored with a
     network of your own.
@@ -35,9 +34,9 @@ optimizer : {"adam", "adamw", "sgd", "adagrad", "adadelta", "rmsprop"}, default=
     ``"sgd"`` has Nesterov momentum 0.9; only ``"adamw"`` decouples ``weight_decay``.
 learning_rate : float, default=0.001
     Highest learning rate of the run.
-schedule : {"onecycle", "cosine", "constant"}, default="onecycle"
-    How the learning rate changes with each step: up for a tenth of the run and then down to 0
-    along a cosine, down only, or not at all.
+schedule : {"constant", "cosine", "onecycle"}, default="constant"
+    How the learning rate changes with each step: not at all, down to 0 along a cosine, or up for
+    a tenth of the run and then down (Smith, "Super-convergence", 2018).
 weight_decay : float, default=0.0
     Penalty on the size of the weights.
 batch_size : int or "auto", default="auto"
@@ -48,7 +47,7 @@ max_epochs : int or "auto", default="auto"
 validation_fraction : float in [0, 1), default=0.1
     Share of the rows held out for early stopping: the weights with the lowest held-out loss are
     kept. 0 trains on all rows to the end.
-patience : int, default=20
+patience : int, default=50
     Epochs without a lower held-out loss after which training stops.
 scaling : {"auto", "standard", "common"} or None, default="auto"
     ``"standard"`` scales each column to mean 0 and deviation 1. ``"common"`` centres each column
@@ -60,11 +59,12 @@ contamination : float in (0, 0.5] or "auto", default="auto"
     Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
     share: it is the 97.5% quantile of a scaled chi-squared distribution that is fitted robustly to
     the training rows' errors, raised to the level of the held-out rows (Box 1954; Wilson &
-    Hilferty 1931; Rousseeuw & van Zomeren 1990). Real errors have heavier tails: expect 3 to 15%
-    of new normal rows to be flagged, and more with ``validation_fraction=0``.
+    Hilferty 1931; Rousseeuw & van Zomeren 1990). It aims at flagging 2.5% of normal rows; real
+    errors have heavier tails, and a network that has learned a small table by heart flags many
+    more, above all with ``validation_fraction=0``.
 random_state : int, RandomState instance or None, default=None
-    Governs the first weights, the held-out rows, the order of rows and all noise. No global
-    generator is touched.
+    Governs the first weights, the held-out rows, the order of rows and all noise. None starts
+    from fresh entropy. The global generators of NumPy and PyTorch are not touched.
 device : str or torch.device, default="auto"
     Where to train: ``"auto"`` is CUDA, then MPS, then the CPU.
 verbose : int or bool, default=False
@@ -74,11 +74,11 @@ ATTRIBUTES = """\
 Attributes
 ----------
 network_ : torch.nn.Module
-    The trained network, on the CPU: scores are the same on any machine. Move it
-    (``network_.cuda()``) to score on a GPU.
+    The trained network, on the CPU, wherever it was trained. Move it (``network_.cuda()``) to
+    score on a GPU.
 offset_ : float
     Rows that score below it are anomalies.
-history_ : dict of str to ndarray of shape (n_iter_,)
+history_ : dict of str to ndarray of shape (n_epochs,)
     ``loss`` and ``val_loss`` (mean over rows of the training loss, summed over features;
     ``val_loss`` is NaN without held-out rows), ``learning_rate`` and ``seconds`` of each epoch.
 n_iter_ : int
@@ -87,14 +87,17 @@ latent_dim_ : int
     Width of the code.
 n_features_in_ : int
     Features seen in ``fit``.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (n_features,)
     Their names, where X was a DataFrame with string columns."""
 
 
 def share_parameters(cls: ClassType) -> ClassType:
     """Fill ``{parameters}`` and ``{attributes}`` in the docstring of an estimator."""
     if cls.__doc__:  # absent under python -OO
+        names = inspect.signature(cls).parameters
+        entries = re.split(r"\n(?=\w)", PARAMETERS)
+        kept = [entry for entry in entries if entry.split(" ")[0] in names]
         cls.__doc__ = inspect.cleandoc(cls.__doc__).format(
-            parameters=PARAMETERS, attributes=ATTRIBUTES
+            parameters="\n".join(["Parameters", "----------", *kept]), attributes=ATTRIBUTES
         )
     return cls

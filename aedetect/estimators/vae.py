@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
-from aedetect.estimators.base import BaseAutoencoder
+from aedetect.estimators.base import BaseAutoencoder, local_random_state
 from aedetect.estimators.docs import share_parameters
 from aedetect.losses import kl_divergence, negative_log_likelihood
 from aedetect.networks import Autoencoder, VariationalAutoencoder
@@ -76,12 +76,12 @@ class VAEDetector(BaseAutoencoder):
         loss: str = "mse",
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
-        schedule: str = "onecycle",
+        schedule: str = "constant",
         weight_decay: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
-        patience: int = 20,
+        patience: int = 50,
         scaling: str | None = "auto",
         contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -131,7 +131,7 @@ class VAEDetector(BaseAutoencoder):
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         shape = (n_samples, self.latent_dim_)
-        return self.inverse_transform(check_random_state(random_state).standard_normal(shape))
+        return self.inverse_transform(local_random_state(random_state).standard_normal(shape))
 
     def _make_network(self) -> VariationalAutoencoder:
         network = super()._make_network()

@@ -1,0 +1,49 @@
+"""Sphinx configuration. Nothing here reaches for the network."""
+
+from sphinx_gallery.sorting import ExplicitOrder
+
+import aedetect
+
+project = "aedetect"
+author = "the aedetect developers"
+version = release = aedetect.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+autodoc_typehints = "none"  # the numpydoc sections say more
+numpydoc_show_class_members = False  # the class template lists them
+
+myst_enable_extensions = ["colon_fence"]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "within_subsection_order": ExplicitOrder(
+        ["plot_flag_anomalous_digits.py", "plot_three_estimators.py", "plot_dataframe.py", "*"]
+    ),
+    "backreferences_dir": "generated",
+    "doc_module": ("aedetect",),
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "aedetect"
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": [],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "user_guide": []}
