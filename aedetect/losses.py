@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 def squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -62,3 +63,54 @@ def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
     Kingma & Welling 2014, appendix B, summed over the latent dimensions.
     """
     return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(dim=1)
+
+
+def l1_activity(z: Tensor) -> Tensor:
+    """Return the sum of the absolute values of each code, shape ``(batch,)``."""
+    return z.abs().flatten(1).sum(dim=1)
+
+
+def jacobian_of_layer(z: Tensor, weight: Tensor, activation: str) -> Tensor:
+    """Return the squared Frobenius norm of dz/dx for one dense layer, exactly, ``(batch,)``.
+
+    Rifai et al., "Contractive auto-encoders", ICML 2011, eq. 5: the derivative of the activation
+    at each unit, squared, times the squared norm of the unit's weights.
+
+    Parameters
+    ----------
+    z : Tensor of shape (batch, latent_dim)
+        What the layer returned.
+    weight : Tensor of shape (latent_dim, n_features)
+    activation : {"sigmoid", "tanh", "identity"}
+        Those whose derivative follows from their value.
+    """
+    slope = DERIVATIVES[activation](z)
+    return slope.square() @ weight.square().sum(dim=1)
+
+
+# Derivatives of activations as functions of their value.
+DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda z: z * (1 - z),
+    "tanh": lambda z: 1 - z.square(),
+    "identity": torch.ones_like,
+}
+
+
+def jacobian_estimate(z: Tensor, x: Tensor, generator: Generator) -> Tensor:
+    """Return an unbiased estimate of the squared Frobenius norm of dz/dx, shape ``(batch,)``.
+
+    One random projection a row, Hoffman et al., "Robust learning with Jacobian regularization",
+    2019, eq. 11: ``latent_dim`` times the squared norm of v dz/dx for v uniform on the sphere.
+
+    Parameters
+    ----------
+    z : Tensor of shape (batch, latent_dim)
+        Computed from ``x`` row by row.
+    x : Tensor of shape (batch, n_features)
+        Requires its gradient.
+    generator : torch.Generator
+        Draws the projections.
+    """
+    v = F.normalize(torch.empty_like(z).normal_(generator=generator), dim=1)
+    (projection,) = torch.autograd.grad(z, x, v, create_graph=True)
+    return z.shape[1] * projection.square().sum(dim=1)

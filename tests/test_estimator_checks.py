@@ -14,6 +14,8 @@ ESTIMATORS = [
     DenoisingAutoencoder(max_epochs=20),
     VAEDetector(max_epochs=20),
     AutoencoderTransformer(3, hidden_layer_sizes=(8,), max_epochs=5, batch_norm=True, dropout=0.1),
+    AutoencoderTransformer(network="residual", hidden_layer_sizes=(8,), max_epochs=5),
+    DenoisingAutoencoder(max_epochs=5, tied_weights=True, contractive=0.1),
     DenoisingAutoencoder(max_epochs=5, noise="masking", contamination=0.1, scaling="standard"),
 ]
 

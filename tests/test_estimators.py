@@ -155,21 +155,45 @@ def test_verbose_shows_progress_on_stderr_and_silence_is_the_default(small, tabl
 # Scores do not depend on the batch.
 
 
-@pytest.mark.parametrize("activation", ["gelu", "sigmoid"])
-@pytest.mark.parametrize("n_features", [1, 3, 33, 64])
-def test_scores_do_not_depend_on_the_batch(estimator_class, n_features, activation):
+IMAGE = {"network": "conv", "image_shape": (1, 28, 28)}
+
+
+@pytest.mark.parametrize(
+    ("n_features", "settings"),
+    [
+        (1, {"hidden_layer_sizes": (33, 5)}),
+        (3, {"hidden_layer_sizes": (33, 5), "batch_norm": True}),
+        (33, {"hidden_layer_sizes": (33, 5), "tied_weights": True}),
+        (40, {"network": "residual"}),
+        (784, {"hidden_layer_sizes": (1000, 700)}),
+        (784, IMAGE),
+        (784, {**IMAGE, "downsample": "maxpool", "upsample": "transpose"}),
+        (784, {**IMAGE, "downsample": "maxpool", "upsample": "unpool"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_scores_do_not_depend_on_the_batch(estimator_class, n_features, settings, n_threads):
     rng = np.random.RandomState(0)
-    X = rng.randn(10_000, n_features)
-    detector = estimator_class(
-        hidden_layer_sizes=(33, 5), activation=activation, max_epochs=1, random_state=0
-    ).fit(X[:100])
-    scores, codes = detector.score_samples(X), detector.transform(X)
-    for row in (0, 5, 31, 32, 9_999):
-        np.testing.assert_array_equal(detector.score_samples(X[[row]]), scores[[row]])
-        np.testing.assert_array_equal(detector.transform(X[[row]]), codes[[row]])
-    np.testing.assert_array_equal(detector.score_samples(X[3:10]), scores[3:10])
-    order = rng.permutation(len(X))
-    np.testing.assert_array_equal(detector.score_samples(X[order]), scores[order])
+    X = rng.rand(10_000 if n_features < 784 else 100, n_features)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        for activation in ("gelu", "sigmoid"):
+            if estimator_class is VAEDetector:
+                settings = {k: v for k, v in settings.items() if k != "tied_weights"}
+            detector = estimator_class(
+                activation=activation, max_epochs=1, random_state=0, **settings
+            ).fit(X[:50])
+            scores, codes = detector.score_samples(X), detector.transform(X)
+            for row in (0, 5, 31, 32, len(X) - 1):
+                np.testing.assert_array_equal(detector.score_samples(X[[row]]), scores[[row]])
+                np.testing.assert_array_equal(detector.transform(X[[row]]), codes[[row]])
+            np.testing.assert_array_equal(detector.score_samples(X[3:10]), scores[3:10])
+            order = rng.permutation(len(X))
+            np.testing.assert_array_equal(detector.score_samples(X[order]), scores[order])
+    finally:
+        torch.set_num_threads(before)
 
 
 # Seeds and state.
@@ -233,14 +257,33 @@ def test_another_process_gives_the_same_scores(tmp_path, table):
     )
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_copies_and_files_give_bit_equal_scores(small, table, tmp_path, batch_norm):
-    detector = small.set_params(batch_norm=batch_norm).fit(table)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"batch_norm": True},
+        {"tied_weights": True},
+        {"network": "residual"},
+        {"network": "conv", "image_shape": (1, 5, 1), "batch_norm": True},
+        {
+            "network": "conv",
+            "image_shape": (1, 5, 1),
+            "downsample": "maxpool",
+            "upsample": "unpool",
+        },
+    ],
+    ids=str,
+)
+def test_copies_and_files_give_bit_equal_scores(small, table, tmp_path, settings):
+    if isinstance(small, VAEDetector):
+        settings = {k: v for k, v in settings.items() if k != "tied_weights"}
+    detector = small.set_params(**settings).fit(table)
     joblib.dump(detector, tmp_path / "detector.joblib")
     twins = [
         pickle.loads(pickle.dumps(detector)),
         joblib.load(tmp_path / "detector.joblib"),
         copy.deepcopy(detector),
+        clone(detector).fit(table),
     ]
     for twin in twins:
         np.testing.assert_array_equal(twin.score_samples(table), detector.score_samples(table))
@@ -382,6 +425,25 @@ def test_a_network_of_ones_own_is_copied_and_trained(table):
     scores = detector.score_samples(table)
     np.testing.assert_array_equal(clone(detector).fit(table).score_samples(table), scores)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(detector)).score_samples(table), scores)
+
+
+@pytest.mark.parametrize("network", ["conv", "residual"])
+def test_other_networks_learn_and_find_odd_rows(estimator_class, digits, network):
+    X_train, X_test, y_test = datasets.make_anomaly_split(*digits, normal=0, random_state=0)
+    detector = estimator_class(network=network, image_shape=(1, 8, 8), random_state=0).fit(X_train)
+    assert roc_auc_score(y_test, detector.score_samples(X_test)) > 0.98
+
+
+def test_a_feature_map_is_the_code(digits):
+    X = digits[0][:100]
+    detector = AutoencoderTransformer(
+        network="conv", image_shape=(1, 8, 8), latent="map", hidden_layer_sizes=(4, 3), max_epochs=2
+    ).fit(X)
+    codes = detector.transform(X)
+    assert codes.shape == (100, 2 * 2 * 3)
+    np.testing.assert_allclose(
+        detector.inverse_transform(codes), detector.reconstruct(X), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_network_of_ones_own_needs_matching_shapes(table):

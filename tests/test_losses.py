@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from aedetect import losses
+from aedetect.networks import ACTIVATIONS
 
 
 @pytest.fixture
@@ -54,3 +55,30 @@ def test_kl_is_the_closed_form_and_zero_for_the_prior():
 @pytest.mark.parametrize("loss", losses.FEATURE_ERRORS)
 def test_losses_give_one_value_a_row(pair, loss):
     assert losses.reconstruction_loss(*pair, loss).shape == (4,)
+
+
+def test_l1_activity_is_the_sum_of_absolute_codes(pair):
+    torch.testing.assert_close(losses.l1_activity(pair[0]), pair[0].abs().sum(dim=1))
+
+
+def jacobian_norms(encode, x):
+    """Return the squared Frobenius norm of the Jacobian of each row, by brute force."""
+    return torch.stack([torch.func.jacrev(encode)(row).square().sum() for row in x])
+
+
+@pytest.mark.parametrize("activation", losses.DERIVATIVES)
+def test_jacobian_of_one_layer_is_exact(pair, activation):
+    layer = torch.nn.Sequential(torch.nn.Linear(6, 3), ACTIVATIONS[activation]())
+    exact = losses.jacobian_of_layer(layer(pair[0]), layer[0].weight, activation)
+    torch.testing.assert_close(exact, jacobian_norms(layer, pair[0]))
+
+
+def test_jacobian_estimate_is_unbiased_and_trains_the_encoder(pair):
+    layer = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+    generator = torch.Generator().manual_seed(0)
+    x = pair[0].repeat(5000, 1).requires_grad_()
+    estimate = losses.jacobian_estimate(layer(x), x, generator).view(5000, 4)
+    expected = jacobian_norms(layer, pair[0])
+    torch.testing.assert_close(estimate.mean(dim=0), expected, rtol=0.05, atol=0)
+    estimate.sum().backward()
+    assert layer[0].weight.grad.abs().sum() > 0

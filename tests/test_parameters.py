@@ -22,7 +22,7 @@ BASE = {"latent_dim": 2, "hidden_layer_sizes": (8,), "max_epochs": 4, "random_st
 CHANGES = {
     "latent_dim": 3,
     "hidden_layer_sizes": (8, 4),
-    "activation": "relu",
+    "activation": "tanh",
     "latent_activation": "tanh",
     "batch_norm": True,
     "dropout": 0.3,
@@ -39,9 +39,26 @@ CHANGES = {
     "noise": "masking",
     "noise_level": 0.1,
     "beta": 20.0,
+    "network": "residual",
+    "tied_weights": True,
+    "l1_activity": 1.0,
+    "contractive": 1.0,
+}
+CONV_CHANGES = {
+    "downsample": "maxpool",
+    "upsample": "transpose",
+    "latent": "map",
+    "image_shape": (2, 2, 3),
+    "hidden_layer_sizes": (3,),
+    "batch_norm": True,
+    "dropout": 0.3,
+    "activation": "tanh",
+    "latent_dim": 3,
+    "contractive": 1.0,
+    "noise": "masking",
+    "beta": 20.0,
 }
 TESTED_ELSEWHERE = {
-    "network": "test_a_network_of_ones_own_is_copied_and_trained",
     "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
     "contamination": "test_contamination_moves_the_threshold_alone",
     "device": "test_network_trains_on_the_asked_device",
@@ -64,7 +81,7 @@ def cases(changes):
 
 
 def test_no_parameter_is_left_out(estimator_class):
-    assert set(parameters_of(estimator_class)) <= {*CHANGES, *TESTED_ELSEWHERE}
+    assert set(parameters_of(estimator_class)) <= {*CHANGES, *CONV_CHANGES, *TESTED_ELSEWHERE}
 
 
 @pytest.mark.parametrize(("estimator", "name", "value"), cases(CHANGES.items()))
@@ -75,6 +92,45 @@ def test_parameter_changes_the_scores(estimator, name, value, table):
     before = clone(detector).fit(X).score_samples(X)
     after = detector.set_params(**{name: value}).fit(X).score_samples(X)
     assert not np.allclose(before, after, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("estimator", "name", "value"), cases(CONV_CHANGES.items()))
+def test_parameter_changes_the_scores_of_a_conv_network(estimator, name, value):
+    X = np.random.RandomState(0).rand(40, 12)
+    detector = estimator(
+        "auto" if name == "latent" else 2,
+        network="conv",
+        image_shape=(1, 4, 3),
+        hidden_layer_sizes=(4, 4),
+        max_epochs=3,
+        random_state=0,
+    )
+    before = clone(detector).fit(X).score_samples(X)
+    after = detector.set_params(**{name: value}).fit(X).score_samples(X)
+    assert not np.allclose(before, after, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weight", ["l1_activity", "contractive"])
+@pytest.mark.parametrize("sizes", [(), (8,)], ids=["one layer", "deep"])
+def test_penalties_shrink_what_they_punish(table, weight, sizes):
+    detector = AutoencoderTransformer(
+        4,
+        hidden_layer_sizes=sizes,
+        latent_activation="sigmoid",
+        learning_rate=1e-2,
+        max_epochs=100,
+        validation_fraction=0,
+        random_state=0,
+    )
+
+    def punished(value):
+        codes = detector.set_params(**{weight: value}).fit(table).transform(table)
+        if weight == "l1_activity":
+            return np.abs(codes).sum()
+        steps = 1e-3 * np.diag(table.std(axis=0))
+        return sum(((detector.transform(table + step) - codes) ** 2).sum() for step in steps)
+
+    assert punished(10.0) < 0.7 * punished(0.0)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +151,8 @@ def test_all_choices_differ_and_learn(table, name, choices):
 
 @pytest.mark.parametrize("loss", FEATURE_ERRORS)
 def test_all_losses_learn(estimator_class, digits, loss):
-    detector = estimator_class(loss=loss, max_epochs=5, random_state=0).fit(digits[0][:200])
-    assert detector.history_["val_loss"][-1] < detector.history_["val_loss"][0]
+    detector = estimator_class(loss=loss, max_epochs=20, random_state=0).fit(digits[0][:200])
+    assert detector.history_["val_loss"].min() < 0.95 * detector.history_["val_loss"][0]
 
 
 def test_contamination_moves_the_threshold_alone(small, table):
@@ -159,6 +215,13 @@ def test_defaults_are_the_same_for_all_three_and_documented(estimator_class):
 BAD_VALUES = {
     "latent_dim": [0, -1, 2.5, "big"],
     "network": ["transformer", nn.Linear(2, 2)],
+    "image_shape": ["square"],
+    "tied_weights": ["yes"],
+    "downsample": ["meanpool"],
+    "upsample": ["bilinear"],
+    "latent": ["scalar"],
+    "l1_activity": [-1],
+    "contractive": [-1],
     "hidden_layer_sizes": [8, (0,), (8, 2.5), "wide"],
     "activation": ["relux", None],
     "latent_activation": ["relux"],
@@ -203,6 +266,26 @@ def test_a_device_that_is_not_there_is_refused(table):
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
     with pytest.raises(ValueError, match=f"device='{missing}' cannot be used on this machine"):
         AutoencoderTransformer(device=missing).fit(table)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": "conv"}, r"network='conv' needs image_shape=\(channels, height, width\)"),
+        ({"image_shape": (1, 3, 2)}, r"image_shape=\(1, 3, 2\) has 6 values, but X has 5 features"),
+        ({"image_shape": (1, 5)}, r"image_shape=\(1, 5\) has 5 values.*Pass \(channels, height, w"),
+        ({"hidden_layer_sizes": ()}, r"hidden_layer_sizes=\(\) leaves network='conv'"),
+        ({"upsample": "unpool"}, "upsample='unpool' .*needs downsample='maxpool', but it is 'stri"),
+        ({"latent": "map", "latent_dim": 2}, "latent_dim=2 contradicts latent='map'"),
+        ({"tied_weights": True}, "tied_weights=True needs network='dense', but it is 'conv'"),
+    ],
+)
+def test_combinations_that_make_no_sense_are_refused_by_name(table, options, message):
+    settings = {"network": "conv", "image_shape": (1, 5, 1), **options}
+    if options == {"network": "conv"}:
+        del settings["image_shape"]
+    with pytest.raises(ValueError, match=message):
+        AutoencoderTransformer(**settings).fit(table)
 
 
 @pytest.mark.parametrize("noise", ["masking", "salt_and_pepper"])

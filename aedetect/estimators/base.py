@@ -26,10 +26,19 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from aedetect.estimators.checks import (
+    check_conv,
+    check_finite,
+    check_image,
+    check_layer_sizes,
+    check_shapes,
+    check_unit_interval,
+)
 from aedetect.estimators.defaults import (
     count_held_out,
     resolve_batch_size,
     resolve_latent_dim,
+    resolve_layer_sizes,
     resolve_max_epochs,
 )
 from aedetect.estimators.progress import FitProgress
@@ -38,9 +47,10 @@ from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import (
     ACTIVATIONS,
     Autoencoder,
+    conv_autoencoder,
     dense_autoencoder,
     initialize,
-    probe,
+    residual_autoencoder,
     summarize,
 )
 from aedetect.scoring import FloatArray, threshold
@@ -67,13 +77,20 @@ class BaseAutoencoder(
 
     _parameter_constraints: dict[str, list[Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "network": [StrOptions({"dense"}), Autoencoder],
-        "hidden_layer_sizes": ["array-like"],
+        "network": [StrOptions({"dense", "conv", "residual"}), Autoencoder],
+        "image_shape": ["array-like", None],
+        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "latent_activation": [StrOptions(set(ACTIVATIONS))],
         "batch_norm": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "tied_weights": ["boolean"],
+        "downsample": [StrOptions({"stride", "maxpool"})],
+        "upsample": [StrOptions({"nearest", "transpose", "unpool"})],
+        "latent": [StrOptions({"vector", "map"})],
         "loss": [StrOptions(set(FEATURE_ERRORS))],
+        "l1_activity": [Interval(Real, 0, None, closed="left")],
+        "contractive": [Interval(Real, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions(set(SCHEDULES))],
@@ -94,12 +111,19 @@ class BaseAutoencoder(
         latent_dim: int | Literal["auto"] = "auto",
         *,
         network: str | Autoencoder = "dense",
-        hidden_layer_sizes: Sequence[int] = (256, 64),
-        activation: str = "gelu",
+        image_shape: tuple[int, int, int] | None = None,
+        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        activation: str = "relu",
         latent_activation: str = "identity",
         batch_norm: bool = False,
         dropout: float = 0.0,
+        tied_weights: bool = False,
+        downsample: str = "stride",
+        upsample: str = "nearest",
+        latent: str = "vector",
         loss: str = "mse",
+        l1_activity: float = 0.0,
+        contractive: float = 0.0,
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
         schedule: str = "constant",
@@ -116,12 +140,19 @@ class BaseAutoencoder(
     ) -> None:
         self.latent_dim = latent_dim
         self.network = network
+        self.image_shape = image_shape
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.latent_activation = latent_activation
         self.batch_norm = batch_norm
         self.dropout = dropout
+        self.tied_weights = tied_weights
+        self.downsample = downsample
+        self.upsample = upsample
+        self.latent = latent
         self.loss = loss
+        self.l1_activity = l1_activity
+        self.contractive = contractive
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -159,11 +190,11 @@ class BaseAutoencoder(
             or more, if it leaves [0, 1] while ``loss="bce"``, or if training diverges.
         """
         self._validate_params()
-        self._check_combinations()
         device = resolve_device(self.device)
         X = self._validate(X, reset=True)
+        self._check_combinations()
         if self.loss == "bce":
-            _check_unit_interval(X)
+            check_unit_interval(X)
         self.latent_dim_ = resolve_latent_dim(self.latent_dim, X.shape[1])
         self._scaling = fit_scaling(X, self.scaling, self.loss)
         random_state = local_random_state(self.random_state)
@@ -288,7 +319,7 @@ class BaseAutoencoder(
             Each feature's share of the reconstruction error, in units of the score. Never
             negative; a row's sum is ``-score_samples``.
         """
-        return _check_finite(self._infer(self._feature_errors, self._validated(X)))
+        return check_finite(self._infer(self._feature_errors, self._validated(X)))
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -322,29 +353,48 @@ class BaseAutoencoder(
 
     def _check_combinations(self) -> None:
         """Refuse parameters that are in range one by one but make no sense together."""
-        for size in self.hidden_layer_sizes:
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(
-                    "hidden_layer_sizes must hold integers of at least 1, but it is"
-                    f" {self.hidden_layer_sizes!r}."
-                )
+        check_layer_sizes(self.hidden_layer_sizes)
+        if self.network == "conv":
+            check_image(self.image_shape, self.n_features_in_)
+            check_conv(self)
+        if self.tied_weights and self.network != "dense":
+            raise ValueError(
+                f"tied_weights=True needs network='dense', but it is {self.network!r}: only the"
+                " weights of dense layers can be transposed."
+            )
 
     def _make_network(self) -> Autoencoder:
         """Return the network to train; the weights of one of ours are set afterwards."""
         if isinstance(self.network, Autoencoder):
             return copy.deepcopy(self.network)
-        return self._make_dense()
+        return self._make_named_network()
 
-    def _make_dense(self, codes_per_dim: int = 1) -> Autoencoder:
+    @property
+    def _layer_sizes(self) -> Sequence[int]:
+        return resolve_layer_sizes(self.hidden_layer_sizes, str(self.network))
+
+    def _make_named_network(self, codes_per_dim: int = 1) -> Autoencoder:
+        shared: dict[str, Any] = {
+            "hidden_layer_sizes": self._layer_sizes,
+            "activation": self.activation,
+            "latent_activation": self.latent_activation,
+            "batch_norm": self.batch_norm,
+            "dropout": self.dropout,
+            "codes_per_dim": codes_per_dim,
+        }
+        if self.network == "conv":
+            return conv_autoencoder(
+                check_image(self.image_shape, self.n_features_in_),
+                self.latent_dim_,
+                downsample=self.downsample,
+                upsample=self.upsample,
+                latent=self.latent,
+                **shared,
+            )
+        if self.network == "residual":
+            return residual_autoencoder(self.n_features_in_, self.latent_dim_, **shared)
         return dense_autoencoder(
-            self.n_features_in_,
-            self.latent_dim_,
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            latent_activation=self.latent_activation,
-            batch_norm=self.batch_norm,
-            dropout=self.dropout,
-            codes_per_dim=codes_per_dim,
+            self.n_features_in_, self.latent_dim_, tied_weights=self.tied_weights, **shared
         )
 
     def _make_row_loss(self, x: Tensor) -> RowLoss:
@@ -357,12 +407,13 @@ class BaseAutoencoder(
         """Return the network before training: a user's with its weights, ours with drawn ones."""
         if isinstance(self.network, Autoencoder):
             network = self._make_network()
-            self.latent_dim_ = _check_shapes(network, self.n_features_in_)
+            self.latent_dim_ = check_shapes(network, self.n_features_in_)
             return network
         with torch.device("meta"):  # PyTorch's layers would draw from its global generator
             network = self._make_network()
         network = network.to_empty(device="cpu")
         initialize(network, make_generator(_draw_seed(random_state), torch.device("cpu")))
+        self.latent_dim_ = check_shapes(network, self.n_features_in_)  # a map has its own width
         return network
 
     def _train(
@@ -448,7 +499,7 @@ class BaseAutoencoder(
 
     def _score(self, X: NDArray) -> FloatArray:
         errors = self._infer(lambda x: self._feature_errors(x).sum(dim=1), X)
-        return -_check_finite(errors)
+        return -check_finite(errors)
 
     def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""
@@ -471,7 +522,7 @@ class BaseAutoencoder(
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         if self.loss == "bce":
-            _check_unit_interval(X)
+            check_unit_interval(X)
         return X
 
     @property
@@ -517,34 +568,3 @@ def _split(
     order = random_state.permutation(n_rows)
     n_held_out = count_held_out(n_rows, validation_fraction)
     return order[:n_held_out], order[n_held_out:]
-
-
-def _check_unit_interval(X: NDArray) -> None:
-    low, high = X.min(), X.max()
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"loss='bce' needs values in [0, 1], but X runs from {low:g} to {high:g}. Rescale X,"
-            " with MinMaxScaler(clip=True) for example, or use loss='mse'."
-        )
-
-
-def _check_shapes(network: Autoencoder, n_features: int) -> int:
-    """Return the width of a custom network's codes once its shapes are known to fit."""
-    z, x_hat = probe(network, n_features)
-    if z.ndim != 2 or x_hat.shape != (1, n_features):
-        raise ValueError(
-            f"network must map a row of {n_features} features to a code of one dimension and back,"
-            f" but its code has shape {tuple(z.shape[1:])} and its output"
-            f" {tuple(x_hat.shape[1:])}. Flatten inside the encoder or the decoder."
-        )
-    return z.shape[1]
-
-
-def _check_finite(errors: FloatArray) -> FloatArray:
-    if not np.isfinite(errors).all():
-        row = int(np.flatnonzero(~np.isfinite(errors.reshape(len(errors), -1)).all(axis=1))[0])
-        raise ValueError(
-            f"The score of row {row} is not finite: its values are too far from the training data"
-            " for float32. Clip or remove it."
-        )
-    return errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 # Small tables need steps, not epochs; large ones need every row seen a few times.
@@ -15,6 +16,16 @@ def resolve_latent_dim(latent_dim: int | Literal["auto"], n_features: int) -> in
     if latent_dim == "auto":
         return max(1, min(16, n_features // 2))
     return latent_dim
+
+
+LAYER_SIZES = {"dense": (256, 64), "conv": (16, 32), "residual": (128, 128)}
+
+
+def resolve_layer_sizes(
+    hidden_layer_sizes: Sequence[int] | Literal["auto"], network: str
+) -> Sequence[int]:
+    """Return the encoder's sizes; ``"auto"`` depends on the kind of network alone."""
+    return LAYER_SIZES[network] if hidden_layer_sizes == "auto" else hidden_layer_sizes
 
 
 def resolve_batch_size(batch_size: int | Literal["auto"], n_rows: int) -> int:

@@ -12,15 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Generator, Tensor
 
 from aedetect.corruption import NOISES
-from aedetect.estimators.base import BaseAutoencoder
+from aedetect.estimators.autoencoder import AutoencoderTransformer
 from aedetect.estimators.docs import share_parameters
-from aedetect.losses import reconstruction_loss
 from aedetect.networks import Autoencoder
 from aedetect.training import RowLoss
 
 
 @share_parameters
-class DenoisingAutoencoder(BaseAutoencoder):
+class DenoisingAutoencoder(AutoencoderTransformer):
     """Autoencoder trained to restore rows from noisy copies of themselves.
 
     Every batch is corrupted afresh, and the network is trained to return the clean rows, so it
@@ -53,7 +52,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
-        **BaseAutoencoder._parameter_constraints,
+        **AutoencoderTransformer._parameter_constraints,
         "noise": [StrOptions(set(NOISES))],
         "noise_level": [Interval(Real, 0, None, closed="neither")],
     }
@@ -65,12 +64,19 @@ class DenoisingAutoencoder(BaseAutoencoder):
         noise: str = "gaussian",
         noise_level: float = 0.5,
         network: str | Autoencoder = "dense",
-        hidden_layer_sizes: Sequence[int] = (256, 64),
-        activation: str = "gelu",
+        image_shape: tuple[int, int, int] | None = None,
+        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        activation: str = "relu",
         latent_activation: str = "identity",
         batch_norm: bool = False,
         dropout: float = 0.0,
+        tied_weights: bool = False,
+        downsample: str = "stride",
+        upsample: str = "nearest",
+        latent: str = "vector",
         loss: str = "mse",
+        l1_activity: float = 0.0,
+        contractive: float = 0.0,
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
         schedule: str = "constant",
@@ -88,12 +94,19 @@ class DenoisingAutoencoder(BaseAutoencoder):
         super().__init__(
             latent_dim,
             network=network,
+            image_shape=image_shape,
             hidden_layer_sizes=hidden_layer_sizes,
             activation=activation,
             latent_activation=latent_activation,
             batch_norm=batch_norm,
             dropout=dropout,
+            tied_weights=tied_weights,
+            downsample=downsample,
+            upsample=upsample,
+            latent=latent,
             loss=loss,
+            l1_activity=l1_activity,
+            contractive=contractive,
             optimizer=optimizer,
             learning_rate=learning_rate,
             schedule=schedule,
@@ -127,6 +140,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
             noisy = corrupt(x, self.noise_level, bounds, generator)
             if self.loss == "bce":
                 noisy.clamp_(0, 1)
-            return reconstruction_loss(network(noisy), x, self.loss)
+            return self._restoration_loss(network, noisy, x, generator)
 
         return row_loss

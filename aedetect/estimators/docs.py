@@ -12,13 +12,18 @@ PARAMETERS = """\
 latent_dim : int or "auto", default="auto"
     Width of the code. ``"auto"`` is half the number of features, at most 16. Ignored with a
     network of your own.
-network : "dense" or Autoencoder, default="dense"
-    ``"dense"`` builds a fully connected encoder and its mirror image. An
-    :class:`~aedetect.networks.Autoencoder` is copied and trained from the weights that it has; the
-    parameters that shape a network are then ignored.
-hidden_layer_sizes : sequence of int, default=(256, 64)
-    The encoder's widths before the code, mirrored in the decoder; ``()`` for none.
-activation : str, default="gelu"
+network : "dense", "conv", "residual" or Autoencoder, default="dense"
+    ``"dense"`` builds a fully connected encoder and its mirror image, ``"conv"`` 3x3 convolutions
+    that halve the image (needs ``image_shape``), ``"residual"`` pre-norm residual blocks
+    (Gorishniy et al., NeurIPS 2021). An :class:`~aedetect.networks.Autoencoder` is copied and
+    trained from the weights that it has; the parameters that shape a network are then ignored.
+image_shape : (channels, height, width) or None, default=None
+    How ``"conv"`` reads a row; X stays two-dimensional.
+hidden_layer_sizes : sequence of int or "auto", default="auto"
+    The encoder's widths before the code, or its channels, mirrored in the decoder; ``()`` for
+    none. ``"auto"`` is (256, 64) for ``"dense"``, (16, 32) for ``"conv"`` and (128, 128) for
+    ``"residual"``.
+activation : str, default="relu"
     After each hidden layer: ``"relu"``, ``"leaky_relu"`` (slope 0.1), ``"elu"``, ``"gelu"``,
     ``"silu"``, ``"tanh"``, ``"sigmoid"`` or ``"identity"``.
 latent_activation : str, default="identity"
@@ -27,9 +32,32 @@ batch_norm : bool, default=False
     Whether hidden layers are normalised over the batch, before their activation.
 dropout : float in [0, 1), default=0.0
     Share of hidden activations that are dropped in training.
+tied_weights : bool, default=False
+    Whether the decoder of a ``"dense"`` network uses the encoder's weights, transposed.
+downsample : {"stride", "maxpool"}, default="stride"
+    How ``"conv"`` halves the image: by a stride of 2, or by the maximum of 2x2 pixels. Odd sizes
+    round up.
+upsample : {"nearest", "transpose", "unpool"}, default="nearest"
+    How ``"conv"`` doubles it: by repeating pixels before a convolution, by a transposed
+    convolution (which leaves checkerboards; Odena et al., Distill 2016), or by putting values
+    where the maxima were (Zeiler & Fergus, ECCV 2014; needs ``downsample="maxpool"``). A code
+    does not hold these places, so with ``"unpool"`` ``inverse_transform`` restores less than
+    ``reconstruct``.
+latent : {"vector", "map"}, default="vector"
+    The code of ``"conv"``: a vector of ``latent_dim`` values, made by a dense layer, or the last
+    feature map, flattened. The image is halved after each layer for a map, between them for a
+    vector.
 loss : {"mse", "bce", "huber"}, default="mse"
     The error of a feature: squared, cross-entropy (X in [0, 1]; the decoder's output passes
     through a sigmoid), or Huber's with its bend at one scaled unit.
+l1_activity : float, default=0.0
+    Weight of the sum of absolute values of the code against the error summed over features: a
+    sparse autoencoder. A weight against the mean over features, as Keras has it, is this one
+    divided by the number of features.
+contractive : float, default=0.0
+    Weight of the squared Frobenius norm of the code's Jacobian (Rifai et al., ICML 2011, eq. 7):
+    exact for one dense layer with activation ``"sigmoid"``, ``"tanh"`` or ``"identity"``, else
+    estimated by one random projection a row (Hoffman et al., 2019).
 optimizer : {"adam", "adamw", "sgd", "adagrad", "adadelta", "rmsprop"}, default="adam"
     ``"sgd"`` has Nesterov momentum 0.9; only ``"adamw"`` decouples ``weight_decay``.
 learning_rate : float, default=0.001

@@ -69,10 +69,13 @@ class VAEDetector(BaseAutoencoder):
         *,
         beta: float = 1.0,
         network: str | Autoencoder = "dense",
-        hidden_layer_sizes: Sequence[int] = (256, 64),
-        activation: str = "gelu",
+        image_shape: tuple[int, int, int] | None = None,
+        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        activation: str = "relu",
         batch_norm: bool = False,
         dropout: float = 0.0,
+        downsample: str = "stride",
+        upsample: str = "nearest",
         loss: str = "mse",
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
@@ -91,10 +94,13 @@ class VAEDetector(BaseAutoencoder):
         super().__init__(
             latent_dim,
             network=network,
+            image_shape=image_shape,
             hidden_layer_sizes=hidden_layer_sizes,
             activation=activation,
             batch_norm=batch_norm,
             dropout=dropout,
+            downsample=downsample,
+            upsample=upsample,
             loss=loss,
             optimizer=optimizer,
             learning_rate=learning_rate,
@@ -137,8 +143,8 @@ class VAEDetector(BaseAutoencoder):
         network = super()._make_network()
         return VariationalAutoencoder(network.encoder, network.decoder)
 
-    def _make_dense(self, codes_per_dim: int = 2) -> Autoencoder:
-        return super()._make_dense(codes_per_dim)  # a mean and a log-variance
+    def _make_named_network(self, codes_per_dim: int = 2) -> Autoencoder:
+        return super()._make_named_network(codes_per_dim)  # a mean and a log-variance
 
     def _make_row_loss(self, x: Tensor) -> RowLoss:
         def row_loss(network: VariationalAutoencoder, x: Tensor, generator: Generator) -> Tensor:

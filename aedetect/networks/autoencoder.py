@@ -1,10 +1,9 @@
-"""Architectures: x -> z -> x_hat. They know no device, no optimiser and no noise."""
+"""What every architecture is made of, and what can be asked of all of them."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pandas as pd
 import torch
@@ -61,9 +60,14 @@ class Autoencoder(nn.Module):
         """Return the rows (or logits) that codes stand for, shape ``(batch, n_features)``."""
         return self.decoder(z)
 
+    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the codes and the reconstruction of ``x``."""
+        z = self.encode(x)
+        return z, self.decode(z)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the reconstruction of ``x``, shape ``(batch, n_features)``."""
-        return self.decode(self.encode(x))
+        return self.encode_decode(x)[1]
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -109,65 +113,31 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
-def dense_autoencoder(
-    n_features: int,
-    latent_dim: int,
-    *,
-    hidden_layer_sizes: Sequence[int],
-    activation: str,
-    latent_activation: str,
-    batch_norm: bool,
-    dropout: float,
-    codes_per_dim: int = 1,
-) -> Autoencoder:
-    """Return a fully connected encoder and its mirror image.
+class TiedLinear(nn.Module):
+    """A linear layer whose weight is the transpose of another one's; only its bias is its own.
 
     Parameters
     ----------
-    n_features, latent_dim : int
-        Width of a row and of its code.
-    hidden_layer_sizes : sequence of int
-        The encoder's widths before the code; the decoder has them in reverse.
-    activation, latent_activation : str
-        Keys of ``ACTIVATIONS``, after each hidden layer and after the code.
-    batch_norm : bool
-        Whether each hidden layer is normalised before its activation.
-    dropout : float
-        Share of hidden activations dropped while training.
-    codes_per_dim : int, default=1
-        Encoder outputs a latent dimension: 2 for a VAE (mean and log-variance).
-
-    Returns
-    -------
-    network : Autoencoder
+    source : torch.nn.Linear
+        The layer whose weight is used.
     """
-    widths = [n_features, *hidden_layer_sizes]
 
-    def hidden(widths: Sequence[int]) -> list[nn.Module]:
-        blocks = (
-            _hidden_block(n_in, n_out, activation, batch_norm, dropout)
-            for n_in, n_out in itertools.pairwise(widths)
-        )
-        return list(itertools.chain.from_iterable(blocks))
+    def __init__(self, source: nn.Linear) -> None:
+        super().__init__()
+        self._source = (source,)  # in a tuple: its weight must not be registered twice
+        self.in_features, self.out_features = source.out_features, source.in_features
+        self.bias = nn.Parameter(torch.empty(self.out_features))
 
-    encoder = nn.Sequential(
-        *hidden(widths),
-        nn.Linear(widths[-1], codes_per_dim * latent_dim),
-        ACTIVATIONS[latent_activation](),
-    )
-    decoder = nn.Sequential(
-        *hidden([latent_dim, *reversed(hidden_layer_sizes)]),
-        nn.Linear(widths[1] if hidden_layer_sizes else latent_dim, n_features),
-    )
-    return Autoencoder(encoder, decoder)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x @ W + bias``, with ``W`` the weight of the source."""
+        return nn.functional.linear(x, self._source[0].weight.T, self.bias)
 
 
-def _hidden_block(
-    n_in: int, n_out: int, activation: str, batch_norm: bool, dropout: float
+def hidden_block(
+    layer: nn.Module, norm: nn.Module | None, activation: str, dropout: float
 ) -> list[nn.Module]:
-    block: list[nn.Module] = [nn.Linear(n_in, n_out)]
-    if batch_norm:
-        block.append(nn.BatchNorm1d(n_out))
+    """Return a layer followed by what is asked of: norm, activation and dropout."""
+    block = [layer] if norm is None else [layer, norm]
     block.append(ACTIVATIONS[activation]())
     if dropout:
         block.append(Dropout(dropout))
@@ -183,16 +153,19 @@ def initialize(network: nn.Module, generator: Generator) -> None:
     generator.
     """
     for module in network.modules():
-        if isinstance(module, nn.Linear):
-            bound = 1 / math.sqrt(module.in_features)
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            bound = 1 / math.sqrt(module.weight[0].numel())
             for parameter in module.parameters(recurse=False):
                 parameter.uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, nn.BatchNorm1d):
+        elif isinstance(module, TiedLinear):
+            bound = 1 / math.sqrt(module.in_features)
+            module.bias.uniform_(-bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
             module.reset_parameters()  # constants: no draw
 
 
 def summarize(network: Autoencoder, n_features: int) -> pd.DataFrame:
-    """Return one row a layer: its name, the shape of its output for one row, its parameters.
+    """Return one row a layer.
 
     Parameters
     ----------
@@ -203,13 +176,16 @@ def summarize(network: Autoencoder, n_features: int) -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        Columns ``layer``, ``output_shape`` (without the batch) and ``parameters``.
+        Columns ``layer`` (name and class), ``output_shape`` (without the batch), ``parameters``
+        (with the running statistics of batch normalisation) and ``trained`` (without).
     """
-    rows: list[tuple[str, tuple[int, ...], int]] = []
+    rows: list[tuple[str, tuple[int, ...], int, int]] = []
 
     def record(name: str, layer: nn.Module, output: Tensor) -> None:
-        size = sum(parameter.numel() for parameter in layer.parameters())
-        rows.append((f"{name} ({type(layer).__name__})", tuple(output.shape[1:]), size))
+        trained = sum(parameter.numel() for parameter in layer.parameters())
+        fixed = sum(buffer.numel() for buffer in layer.buffers() if buffer.is_floating_point())
+        shape = tuple(output.shape[1:])
+        rows.append((f"{name} ({type(layer).__name__})", shape, trained + fixed, trained))
 
     handles = [
         layer.register_forward_hook(lambda layer, _, output, name=name: record(name, layer, output))
@@ -221,7 +197,7 @@ def summarize(network: Autoencoder, n_features: int) -> pd.DataFrame:
     finally:
         for handle in handles:
             handle.remove()
-    return pd.DataFrame(rows, columns=["layer", "output_shape", "parameters"])
+    return pd.DataFrame(rows, columns=["layer", "output_shape", "parameters", "trained"])
 
 
 @torch.no_grad()

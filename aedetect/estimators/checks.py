@@ -1,0 +1,94 @@
+"""What is refused, and the error that says so: the rule, the value, the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aedetect.networks import Autoencoder, probe
+from aedetect.scoring import FloatArray
+
+if TYPE_CHECKING:
+    from aedetect.estimators.base import BaseAutoencoder
+
+
+def check_layer_sizes(hidden_layer_sizes: Sequence[int] | str) -> None:
+    """Refuse sizes that are not positive integers."""
+    if hidden_layer_sizes == "auto":
+        return
+    for size in hidden_layer_sizes:
+        if not isinstance(size, Integral) or size < 1:
+            raise ValueError(
+                "hidden_layer_sizes must hold integers of at least 1, but it is"
+                f" {hidden_layer_sizes!r}."
+            )
+
+
+def check_image(image_shape: Sequence[int] | None, n_features: int) -> tuple[int, int, int]:
+    """Return the image shape, which must hold the values of a row."""
+    if image_shape is None:
+        raise ValueError(
+            "network='conv' needs image_shape=(channels, height, width), but it is None."
+        )
+    if len(image_shape) != 3 or math.prod(image_shape) != n_features or min(image_shape) < 1:
+        raise ValueError(
+            f"image_shape={tuple(image_shape)} has {math.prod(image_shape)} values, but X has"
+            f" {n_features} features. Pass (channels, height, width)."
+        )
+    channels, height, width = image_shape
+    return channels, height, width
+
+
+def check_conv(estimator: BaseAutoencoder) -> None:
+    """Refuse parameters of a convolutional network that contradict each other."""
+    sizes = estimator.hidden_layer_sizes
+    if len(sizes) == 0:
+        raise ValueError("hidden_layer_sizes=() leaves network='conv' without a convolution.")
+    if estimator.upsample == "unpool" and estimator.downsample != "maxpool":
+        raise ValueError(
+            "upsample='unpool' puts values where the maxima were, so it needs"
+            f" downsample='maxpool', but it is {estimator.downsample!r}."
+        )
+    if estimator.latent == "map" and estimator.latent_dim != "auto":
+        raise ValueError(
+            f"latent_dim={estimator.latent_dim} contradicts latent='map', whose code is the last"
+            " feature map. Leave latent_dim='auto', or change the last of hidden_layer_sizes."
+        )
+
+
+def check_unit_interval(X: NDArray) -> None:
+    """Refuse values outside [0, 1], which have no cross-entropy."""
+    low, high = X.min(), X.max()
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"loss='bce' needs values in [0, 1], but X runs from {low:g} to {high:g}. Rescale X,"
+            " with MinMaxScaler(clip=True) for example, or use loss='mse'."
+        )
+
+
+def check_shapes(network: Autoencoder, n_features: int) -> int:
+    """Return the width of the codes, once the network's shapes are known to fit the rows."""
+    z, x_hat = probe(network, n_features)
+    if z.ndim != 2 or x_hat.shape != (1, n_features):
+        raise ValueError(
+            f"network must map a row of {n_features} features to a code of one dimension and back,"
+            f" but its code has shape {tuple(z.shape[1:])} and its output"
+            f" {tuple(x_hat.shape[1:])}. Flatten inside the encoder or the decoder."
+        )
+    return z.shape[1]
+
+
+def check_finite(errors: FloatArray) -> FloatArray:
+    """Return ``errors``, which must not hold NaN or infinity."""
+    if not np.isfinite(errors).all():
+        row = int(np.flatnonzero(~np.isfinite(errors.reshape(len(errors), -1)).all(axis=1))[0])
+        raise ValueError(
+            f"The score of row {row} is not finite: its values are too far from the training data"
+            " for float32. Clip or remove it."
+        )
+    return errors

@@ -1,0 +1,26 @@
+"""Architectures: x -> z -> x_hat. They know no device, no optimiser and no noise."""
+
+from aedetect.networks.autoencoder import (
+    ACTIVATIONS,
+    Autoencoder,
+    Dropout,
+    VariationalAutoencoder,
+    initialize,
+    probe,
+    summarize,
+)
+from aedetect.networks.conv import conv_autoencoder
+from aedetect.networks.dense import dense_autoencoder, residual_autoencoder
+
+__all__ = [
+    "ACTIVATIONS",
+    "Autoencoder",
+    "Dropout",
+    "VariationalAutoencoder",
+    "conv_autoencoder",
+    "dense_autoencoder",
+    "initialize",
+    "probe",
+    "residual_autoencoder",
+    "summarize",
+]
