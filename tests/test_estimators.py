@@ -291,6 +291,12 @@ def test_copies_and_files_give_bit_equal_scores(small, table, tmp_path, settings
         assert not twin.network_.training
 
 
+def test_parameters_set_after_the_fit_do_not_break_a_copy(fitted, table):
+    scores = fitted.score_samples(table)
+    fitted.set_params(hidden_layer_sizes=(3, 3), latent_dim=1, network="residual")
+    np.testing.assert_array_equal(copy.deepcopy(fitted).score_samples(table), scores)
+
+
 def test_state_holds_arrays_and_plain_python_only(fitted):
     def leaves(value):
         if isinstance(value, dict):

@@ -78,6 +78,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         """Whether the code is one dense layer whose derivative follows from its value."""
         return (
             self.network == "dense"
-            and len(self._layer_sizes) == 0
+            and len(self.hidden_layer_sizes) == 0
             and self.latent_activation in DERIVATIVES
         )

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from aedetect.estimators.architecture import build, make_blueprint
 from aedetect.estimators.checks import (
     check_conv,
     check_finite,
@@ -38,7 +39,6 @@ from aedetect.estimators.defaults import (
     count_held_out,
     resolve_batch_size,
     resolve_latent_dim,
-    resolve_layer_sizes,
     resolve_max_epochs,
 )
 from aedetect.estimators.progress import FitProgress
@@ -47,10 +47,7 @@ from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import (
     ACTIVATIONS,
     Autoencoder,
-    conv_autoencoder,
-    dense_autoencoder,
     initialize,
-    residual_autoencoder,
     summarize,
 )
 from aedetect.scoring import FloatArray, threshold
@@ -344,7 +341,8 @@ class BaseAutoencoder(
         Returns
         -------
         table : pandas.DataFrame
-            One row a layer: ``layer``, ``output_shape`` (without the batch), ``parameters``.
+            One row a layer: ``layer``, ``output_shape`` (without the batch), ``parameters``
+            and ``trained`` (``parameters`` less the running statistics of batch normalisation).
         """
         check_is_fitted(self)
         return summarize(self.network_, self.n_features_in_)
@@ -363,39 +361,13 @@ class BaseAutoencoder(
                 " weights of dense layers can be transposed."
             )
 
+    _codes_per_dim = 1  # encoder outputs a latent dimension
+
     def _make_network(self) -> Autoencoder:
         """Return the network to train; the weights of one of ours are set afterwards."""
-        if isinstance(self.network, Autoencoder):
-            return copy.deepcopy(self.network)
-        return self._make_named_network()
-
-    @property
-    def _layer_sizes(self) -> Sequence[int]:
-        return resolve_layer_sizes(self.hidden_layer_sizes, str(self.network))
-
-    def _make_named_network(self, codes_per_dim: int = 1) -> Autoencoder:
-        shared: dict[str, Any] = {
-            "hidden_layer_sizes": self._layer_sizes,
-            "activation": self.activation,
-            "latent_activation": self.latent_activation,
-            "batch_norm": self.batch_norm,
-            "dropout": self.dropout,
-            "codes_per_dim": codes_per_dim,
-        }
-        if self.network == "conv":
-            return conv_autoencoder(
-                check_image(self.image_shape, self.n_features_in_),
-                self.latent_dim_,
-                downsample=self.downsample,
-                upsample=self.upsample,
-                latent=self.latent,
-                **shared,
-            )
-        if self.network == "residual":
-            return residual_autoencoder(self.n_features_in_, self.latent_dim_, **shared)
-        return dense_autoencoder(
-            self.n_features_in_, self.latent_dim_, tied_weights=self.tied_weights, **shared
-        )
+        if self._blueprint is None:
+            return copy.deepcopy(cast(Autoencoder, self.network))
+        return build(self._blueprint)
 
     def _make_row_loss(self, x: Tensor) -> RowLoss:
         """Return the training loss of a row, given all training rows ``x``, scaled."""
@@ -406,9 +378,11 @@ class BaseAutoencoder(
     def _initial_network(self, random_state: np.random.RandomState) -> Autoencoder:
         """Return the network before training: a user's with its weights, ours with drawn ones."""
         if isinstance(self.network, Autoencoder):
+            self._blueprint = None
             network = self._make_network()
             self.latent_dim_ = check_shapes(network, self.n_features_in_)
             return network
+        self._blueprint = make_blueprint(self, self._codes_per_dim)
         with torch.device("meta"):  # PyTorch's layers would draw from its global generator
             network = self._make_network()
         network = network.to_empty(device="cpu")

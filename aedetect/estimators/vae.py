@@ -139,12 +139,11 @@ class VAEDetector(BaseAutoencoder):
         shape = (n_samples, self.latent_dim_)
         return self.inverse_transform(local_random_state(random_state).standard_normal(shape))
 
+    _codes_per_dim = 2  # a mean and a log-variance
+
     def _make_network(self) -> VariationalAutoencoder:
         network = super()._make_network()
         return VariationalAutoencoder(network.encoder, network.decoder)
-
-    def _make_named_network(self, codes_per_dim: int = 2) -> Autoencoder:
-        return super()._make_named_network(codes_per_dim)  # a mean and a log-variance
 
     def _make_row_loss(self, x: Tensor) -> RowLoss:
         def row_loss(network: VariationalAutoencoder, x: Tensor, generator: Generator) -> Tensor:
