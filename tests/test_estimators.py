@@ -458,6 +458,30 @@ def test_a_network_of_ones_own_needs_matching_shapes(table):
         AutoencoderTransformer(network=network).fit(table)
 
 
+# The denoising one.
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "masking", "salt_and_pepper"])
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_corrupted_rows_are_those_of_training_in_the_units_of_the_data(digits, noise, loss):
+    X = digits[0][:200]
+    detector = DenoisingAutoencoder(
+        noise=noise, noise_level=0.4, loss=loss, max_epochs=1, random_state=0
+    ).fit(X)
+    noisy = detector.corrupt(X, random_state=3)
+    assert noisy.dtype == X.dtype
+    np.testing.assert_array_equal(noisy, copy.deepcopy(detector).corrupt(X, random_state=3))
+    assert not np.array_equal(noisy, detector.corrupt(X, random_state=4))
+    varying = X.std(axis=0) > 0
+    changed = ~np.isclose(noisy, X, atol=1e-6)[:, varying]
+    if noise == "gaussian" and loss == "mse":
+        assert (noisy - X).std() == pytest.approx(0.4 * detector._scaling.scale[0], rel=0.05)
+    else:
+        assert 0.05 < changed.mean() < 0.95
+    if loss == "bce":
+        assert 0 <= noisy.min() <= noisy.max() <= 1
+
+
 # The variational one.
 
 

@@ -386,7 +386,7 @@ class BaseAutoencoder(
         with torch.device("meta"):  # PyTorch's layers would draw from its global generator
             network = self._make_network()
         network = network.to_empty(device="cpu")
-        initialize(network, make_generator(_draw_seed(random_state), torch.device("cpu")))
+        initialize(network, make_generator(draw_seed(random_state), torch.device("cpu")))
         self.latent_dim_ = check_shapes(network, self.n_features_in_)  # a map has its own width
         return network
 
@@ -400,7 +400,7 @@ class BaseAutoencoder(
         random_state: np.random.RandomState,
     ) -> CallbackContext:
         """Train ``network`` in place, set the history and return the callbacks' context."""
-        seed = _draw_seed(random_state)
+        seed = draw_seed(random_state)
         x_train = torch.from_numpy(self._scaling.apply(X, rows)).to(device)
         x_val = torch.from_numpy(self._scaling.apply(X, held_out)).to(device)
         batch_size = resolve_batch_size(self.batch_size, len(x_train))
@@ -531,7 +531,8 @@ def local_random_state(seed: int | np.random.RandomState | None) -> np.random.Ra
     return np.random.RandomState() if seed is None else check_random_state(seed)
 
 
-def _draw_seed(random_state: np.random.RandomState) -> int:
+def draw_seed(random_state: np.random.RandomState) -> int:
+    """Return a seed for one of PyTorch's generators."""
     return int(random_state.randint(np.iinfo(np.int32).max))
 
 

@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Generator, Tensor
 
 from aedetect.corruption import NOISES
 from aedetect.estimators.autoencoder import AutoencoderTransformer
+from aedetect.estimators.base import draw_seed, local_random_state
 from aedetect.estimators.docs import share_parameters
 from aedetect.networks import Autoencoder
-from aedetect.training import RowLoss
+from aedetect.training import RowLoss, make_generator
 
 
 @share_parameters
@@ -132,14 +134,39 @@ class DenoisingAutoencoder(AutoencoderTransformer):
                 " replaces, so it must be at most 1."
             )
 
+    def corrupt(
+        self, X: ArrayLike, random_state: int | np.random.RandomState | None = None
+    ) -> NDArray[np.floating]:
+        """Return noisy copies of the rows, with the noise that the network was trained against.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        random_state : int, RandomState instance or None, default=None
+            Draws the noise; an int gives the same noise every time.
+
+        Returns
+        -------
+        X_noisy : ndarray of shape (n_samples, n_features)
+            In the units and the dtype of ``X``.
+        """
+        X = self._validated(X)
+        seed = draw_seed(local_random_state(random_state))
+        x = torch.from_numpy(self._scaling.apply(X))
+        noisy = self._corrupt(x, torch.from_numpy(self._bounds), make_generator(seed, x.device))
+        return self._scaling.invert(noisy.numpy()).astype(X.dtype, copy=False)
+
     def _make_row_loss(self, x: Tensor) -> RowLoss:
         bounds = torch.stack([x.amin(dim=0), x.amax(dim=0)])
-        corrupt = NOISES[self.noise]
+        self._bounds = bounds.cpu().numpy()  # what corrupt needs of the training rows
 
         def row_loss(network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
-            noisy = corrupt(x, self.noise_level, bounds, generator)
-            if self.loss == "bce":
-                noisy.clamp_(0, 1)
-            return self._restoration_loss(network, noisy, x, generator)
+            return self._restoration_loss(
+                network, self._corrupt(x, bounds, generator), x, generator
+            )
 
         return row_loss
+
+    def _corrupt(self, x: Tensor, bounds: Tensor, generator: Generator) -> Tensor:
+        noisy = NOISES[self.noise](x, self.noise_level, bounds, generator)
+        return noisy.clamp_(0, 1) if self.loss == "bce" else noisy
