@@ -17,6 +17,7 @@ ROOMS = [
     "scoring",
     "estimators",
     "datasets",
+    "tracking",
     "plotting",
     "cli",
     "__main__",

@@ -86,5 +86,6 @@ class FitProgress:
         return self._task.call_on_fit_task_end(
             estimator=self._estimator,
             X=self._X,
+            metadata=epoch._asdict(),
             reconstruction_attributes=lambda: self._snapshot(self.history),
         )
