@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.plotting import (
+    ArchitectureDisplay,
     LatentMapDisplay,
     LearningCurveDisplay,
     ReconstructionDisplay,
@@ -121,3 +122,19 @@ def test_wide_codes_are_projected_and_pca_can_stand_beside(fitted, digits):
     pca = PCA(2).fit(X)
     ax = LatentMapDisplay.from_estimator(pca, X).ax_
     np.testing.assert_array_equal(ax.collections[0].get_offsets(), pca.transform(X))
+
+
+def test_architecture_shows_every_layer_that_counts_with_the_code_at_the_waist(digits):
+    detector = AutoencoderTransformer(
+        3, network="conv", image_shape=(1, 8, 8), hidden_layer_sizes=(4, 2), max_epochs=1
+    ).fit(digits[0][:50])
+    ax = ArchitectureDisplay.from_estimator(detector).ax_
+    summary = detector.summary()
+    texts = [text.get_text() for text in ax.texts]
+    counted = summary[summary["parameters"] > 0]
+    assert len(texts) >= len(counted)
+    for shape, n_parameters in zip(counted["output_shape"], counted["parameters"], strict=True):
+        assert "x".join(map(str, shape)) + f"\n{n_parameters:,}" in texts
+    heights = [bar.get_height() for bar in ax.patches]
+    assert texts[int(np.argmin(heights))].startswith("3\n")
+    assert ax.get_legend_handles_labels()[1] == ["encoder", "decoder"]
