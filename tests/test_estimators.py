@@ -458,6 +458,12 @@ def test_a_network_of_ones_own_needs_matching_shapes(table):
         AutoencoderTransformer(network=network).fit(table)
 
 
+def test_an_encoder_without_as_many_log_variances_as_means_is_refused(table):
+    network = Autoencoder(nn.Linear(5, 3), nn.Linear(2, 5))
+    with pytest.raises(ValueError, match="as many log-variances, but its output has 3 columns"):
+        VAEDetector(network=network).fit(table)
+
+
 # The denoising one.
 
 

@@ -349,6 +349,8 @@ class BaseAutoencoder(
 
     # What a subclass decides.
 
+    _codes_per_dim = 1  # encoder outputs a latent dimension
+
     def _check_combinations(self) -> None:
         """Refuse parameters that are in range one by one but make no sense together."""
         check_layer_sizes(self.hidden_layer_sizes)
@@ -360,8 +362,6 @@ class BaseAutoencoder(
                 f"tied_weights=True needs network='dense', but it is {self.network!r}: only the"
                 " weights of dense layers can be transposed."
             )
-
-    _codes_per_dim = 1  # encoder outputs a latent dimension
 
     def _make_network(self) -> Autoencoder:
         """Return the network to train; the weights of one of ours are set afterwards."""

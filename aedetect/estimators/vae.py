@@ -58,6 +58,7 @@ class VAEDetector(BaseAutoencoder):
     (5, 64)
     """
 
+    _codes_per_dim = 2  # a mean and a log-variance
     _parameter_constraints: dict[str, list[Any]] = {
         **BaseAutoencoder._parameter_constraints,
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -138,8 +139,6 @@ class VAEDetector(BaseAutoencoder):
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         shape = (n_samples, self.latent_dim_)
         return self.inverse_transform(local_random_state(random_state).standard_normal(shape))
-
-    _codes_per_dim = 2  # a mean and a log-variance
 
     def _make_network(self) -> VariationalAutoencoder:
         network = super()._make_network()

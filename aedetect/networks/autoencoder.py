@@ -79,7 +79,13 @@ class VariationalAutoencoder(Autoencoder):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means and the log-variances of q(z | x), each ``(batch, latent_dim)``."""
-        mean, log_var = self.encoder(x).chunk(2, dim=1)
+        parameters = self.encoder(x)
+        if parameters.shape[1] % 2:
+            raise ValueError(
+                "The encoder of a variational autoencoder returns means beside as many"
+                f" log-variances, but its output has {parameters.shape[1]} columns."
+            )
+        mean, log_var = parameters.chunk(2, dim=1)
         return mean, log_var
 
     def encode(self, x: Tensor) -> Tensor:
