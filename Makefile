@@ -8,14 +8,15 @@ DATA ?= digits
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint docs bench-one-class clean
+.PHONY: help demo test lint docs bench-one-class bench-tutorials clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
 	@echo "make docs                       build the documentation into docs/_build/html"
-	@echo "make bench-one-class            AUROC on digits and MNIST beside PCA and neighbours"
+	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
+	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
 $(VENV)/torch: constraints.txt
@@ -44,6 +45,9 @@ docs: $(VENV)/docs
 
 bench-one-class: $(VENV)/plot
 	$(BIN)/python benchmarks/one_class.py $(if $(MNIST),--mnist)
+
+bench-tutorials: $(VENV)/plot
+	$(BIN)/python benchmarks/tutorials.py $(ROWS)
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

@@ -23,4 +23,4 @@ def test_example_runs_and_draws(path, monkeypatch):
 
 
 def test_the_examples_are_there():
-    assert len(EXAMPLES) >= 6
+    assert len(EXAMPLES) >= 11
