@@ -82,7 +82,7 @@ def conv() -> str:
             latent="map",
             loss="bce",
             batch_size=128,
-            max_epochs=40,
+            max_epochs=100,
             learning_rate=1e-2,
             **TO_THE_END,
         )
@@ -104,7 +104,7 @@ def denoiser() -> str:
         loss="bce",
         noise_level=0.5,
         batch_size=64,
-        max_epochs=14,
+        max_epochs=10,
         learning_rate=3e-3,
         **{**TO_THE_END, "validation_fraction": 0.1},
     )
