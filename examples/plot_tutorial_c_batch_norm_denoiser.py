@@ -80,8 +80,9 @@ print(f"Largest difference between two noisy copies of one row: {np.abs(one - tw
 display = LearningCurveDisplay.from_estimator(denoiser)
 display.ax_.set_title("Batch-normalised denoiser")
 plt.show()
-losses = pd.DataFrame(denoiser.history_).rename_axis("epoch")[["loss", "val_loss"]]
-print(losses.iloc[[0, losses["val_loss"].argmin(), -1]].round(2).to_string())
+losses = pd.DataFrame(denoiser.history_, index=range(1, denoiser.n_iter_ + 1))
+rows = losses.iloc[[0, losses["val_loss"].argmin(), -1]]
+print(rows[["loss", "val_loss"]].rename_axis("epoch").round(2).to_string())
 
 # %%
 # Restored digits

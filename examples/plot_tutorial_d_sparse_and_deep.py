@@ -23,7 +23,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from aedetect import AutoencoderTransformer, datasets
-from aedetect.plotting import LatentMapDisplay, ReconstructionDisplay
+from aedetect.plotting import LatentMapDisplay
 
 X, y = datasets.load_digits()
 image_shape = (1, 8, 8)
@@ -52,12 +52,6 @@ for name, model in models.items():
         "test cross-entropy": -model.score(X_test),
     }
 print(pd.DataFrame(rows).T.round(3).to_string())
-
-# %%
-# What the sparse network makes of test rows, with the score above each.
-
-ReconstructionDisplay.from_estimator(models["sparse"], X_test[:10], image_shape=image_shape)
-plt.show()
 
 # %%
 # Linear, and PCA

@@ -241,7 +241,10 @@ class BaseAutoencoder(
         return self._to_units(decoded).astype(Z.dtype, copy=False)
 
     def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
-        """Return the network's version of every row, ``inverse_transform(transform(X))``.
+        """Return the network's version of every row.
+
+        It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"``, whose
+        decoder also learns from the encoder where the maxima were.
 
         Parameters
         ----------

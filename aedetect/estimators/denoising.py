@@ -26,7 +26,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     Every batch is corrupted afresh, and the network is trained to return the clean rows, so it
     cannot merely copy its input (Vincent et al., "Extracting and composing robust features with
-    denoising autoencoders", ICML 2008). Codes, reconstructions and scores are of the rows as they
+    denoising autoencoders", ICML 2008). The held-out rows keep one draw of the noise, so that the
+    losses of epochs compare. Codes, reconstructions and scores are of the rows as they
     come, without noise.
 
     {parameters}

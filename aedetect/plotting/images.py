@@ -49,7 +49,7 @@ class ReconstructionDisplay:
         random_state: int | np.random.RandomState | None = 0,
         figure: Figure | None = None,
     ) -> Self:
-        """Draw rows of ``X``, what ``estimator`` makes of them, and their scores.
+        """Draw rows of ``X``, what ``estimator`` makes of them, and the scores of the rows.
 
         Parameters
         ----------
@@ -60,7 +60,8 @@ class ReconstructionDisplay:
             None takes that of the estimator, else a grey square.
         noisy : bool, default=False
             Whether to corrupt the rows first, as :class:`~aedetect.DenoisingAutoencoder` does in
-            training, and to draw what it restores from those.
+            training, and to draw what it restores from those. The scores stay those of the rows
+            without noise.
         random_state : int, RandomState instance or None, default=0
             Draws the noise.
         figure : matplotlib Figure or None, default=None
