@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
@@ -299,6 +300,14 @@ def test_a_diverging_learning_rate_is_named(estimator_class, table):
     with pytest.raises(ValueError, match=r"after epoch 1 .*try learning_rate=1e\+07"):
         detector.fit(table)
     assert not hasattr(detector, "network_")
+
+
+def test_a_fit_that_fails_leaves_no_half_fitted_estimator(small, table):
+    small.fit(table).set_params(learning_rate=1e8, optimizer="sgd", schedule="constant")
+    with pytest.raises(ValueError, match="diverged"):
+        small.fit(table * 2)
+    with pytest.raises(NotFittedError):
+        small.score_samples(table)
 
 
 # Errors of the data.

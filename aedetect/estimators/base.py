@@ -187,6 +187,7 @@ class BaseAutoencoder(
             or more, if it leaves [0, 1] while ``loss="bce"``, or if training diverges.
         """
         self._validate_params()
+        self.__dict__.pop("network_", None)  # never left beside the scales of a fit that fails
         device = resolve_device(self.device)
         X = self._validate(X, reset=True)
         self._check_combinations()
@@ -505,6 +506,9 @@ class BaseAutoencoder(
     @property
     def _n_features_out(self) -> int:
         return self.latent_dim_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
