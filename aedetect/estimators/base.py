@@ -189,7 +189,7 @@ class BaseAutoencoder(
         self._validate_params()
         self.__dict__.pop("network_", None)  # never left beside the scales of a fit that fails
         device = resolve_device(self.device)
-        X = self._validate(X, reset=True)
+        X = self._check_rows(X, reset=True)
         self._check_combinations()
         if self.loss == "bce":
             check_unit_interval(X)
@@ -215,7 +215,7 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, latent_dim)
             float32 for float32 rows, else float64; the posterior means for a VAE.
         """
-        X = self._validated(X)
+        X = self._check_new_rows(X)
         return self._infer(self.network_.encode, X).astype(X.dtype, copy=False)
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
@@ -244,8 +244,8 @@ class BaseAutoencoder(
     def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the network's version of every row.
 
-        It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"``, whose
-        decoder also learns from the encoder where the maxima were.
+        It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"`` without
+        a VAE, whose decoder also learns from the encoder where the maxima were.
 
         Parameters
         ----------
@@ -256,7 +256,7 @@ class BaseAutoencoder(
         X_hat : ndarray of shape (n_samples, n_features)
             In the units and the dtype of ``X``.
         """
-        X = self._validated(X)
+        X = self._check_new_rows(X)
         return self._to_units(self._infer(self.network_, X)).astype(X.dtype, copy=False)
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
@@ -277,7 +277,7 @@ class BaseAutoencoder(
         ValueError
             If a score is not finite.
         """
-        return self._score(self._validated(X))
+        return self._score(self._check_new_rows(X))
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores shifted so that anomalies are negative.
@@ -320,7 +320,7 @@ class BaseAutoencoder(
             Each feature's share of the reconstruction error, in units of the score. Never
             negative; a row's sum is ``-score_samples``.
         """
-        return check_finite(self._infer(self._feature_errors, self._validated(X)))
+        return check_finite(self._infer(self._feature_errors, self._check_new_rows(X)))
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -485,7 +485,7 @@ class BaseAutoencoder(
 
     # Validation and state.
 
-    def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
+    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
         shape: tuple[int, ...] = getattr(X, "shape", ())
         if len(shape) > 2:
             raise ValueError(
@@ -496,9 +496,9 @@ class BaseAutoencoder(
             self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=1 + reset
         )
 
-    def _validated(self, X: ArrayLike) -> NDArray[np.floating]:
+    def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
+        X = self._check_rows(X, reset=False)
         if self.loss == "bce":
             check_unit_interval(X)
         return X

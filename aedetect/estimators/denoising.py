@@ -151,7 +151,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_noisy : ndarray of shape (n_samples, n_features)
             In the units and the dtype of ``X``.
         """
-        X = self._validated(X)
+        X = self._check_new_rows(X)
         seed = draw_seed(local_random_state(random_state))
         x = torch.from_numpy(self._scaling.apply(X))
         noisy = self._corrupt(x, torch.from_numpy(self._bounds), make_generator(seed, x.device))

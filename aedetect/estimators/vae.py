@@ -47,7 +47,8 @@ class VAEDetector(BaseAutoencoder):
     -----
     ``loss="bce"`` is a Bernoulli decoder and ``loss="mse"`` a Gaussian one with unit variance on
     the scaled rows, so half of the squared error counts in training. The score is minus the error
-    itself, as for the other estimators.
+    itself, as for the other estimators. With ``upsample="unpool"`` every value goes to the first of
+    its 2x2 pixels, in training too: a code drawn from a distribution has no maxima to go by.
 
     Examples
     --------
