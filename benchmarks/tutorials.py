@@ -80,10 +80,11 @@ def conv() -> str:
             **CONV,
             hidden_layer_sizes=(16, 8, 8),
             latent="map",
+            activation="leaky_relu",
             loss="bce",
-            batch_size=128,
+            batch_size=32,
             max_epochs=100,
-            learning_rate=1e-2,
+            learning_rate=2e-2,
             **TO_THE_END,
         )
     )

@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
+from aedetect import AutoencoderTransformer
 from aedetect.datasets import make_anomaly_split
 
 
@@ -47,3 +48,41 @@ def test_shuffled_labels_give_no_auroc(problems):
     rng = np.random.RandomState(0)
     shuffled = [(train, test, rng.permutation(y)) for train, test, y in problems]
     assert mean_auroc(shuffled, neighbour_scores) == pytest.approx(0.5, abs=0.05)
+
+
+def smooth_images(n_images):
+    """Return images of 16x16 pixels with next to nothing that alternates from pixel to pixel."""
+    rng = np.random.default_rng(0)
+    centre = rng.uniform(0, 16, size=(n_images, 2, 3, 1, 1))
+    width = rng.uniform(2.5, 4.5, size=(n_images, 3, 1, 1))
+    squares = ((np.mgrid[:16, :16][None, :, None] - centre) ** 2).sum(axis=1)
+    return np.exp(-squares / (2 * width**2)).sum(axis=1).reshape(n_images, -1)
+
+
+def checkerboard(rows):
+    """Return the share of the variance in [[+, -], [-, +]] patterns of 2x2 pixels."""
+    images = rows.reshape(-1, 16, 16)
+    rises = np.diff(np.diff(images, axis=1), axis=2)
+    return np.square(rises).mean() / 4 / images.var()
+
+
+def test_nearest_upsampling_avoids_the_checkerboards_of_the_other_two():
+    X = smooth_images(300)
+    shares = {
+        upsample: checkerboard(
+            AutoencoderTransformer(
+                16,
+                network="conv",
+                image_shape=(1, 16, 16),
+                downsample="maxpool",
+                upsample=upsample,
+                learning_rate=3e-3,
+                max_epochs=25,
+                random_state=0,
+            )
+            .fit(X[:250])
+            .reconstruct(X[250:])
+        )
+        for upsample in ("nearest", "transpose", "unpool")
+    }
+    assert shares["nearest"] < 0.8 * shares["transpose"] < 0.8 * shares["unpool"]
