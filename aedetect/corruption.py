@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from aedetect.networks import draw_chosen
+
 
 def gaussian(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Tensor:
     """Return ``x`` plus normal noise of standard deviation ``level``.
@@ -33,8 +35,7 @@ def masking(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Te
     Vincent et al., "Extracting and composing robust features with denoising autoencoders",
     ICML 2008. Zero is the mean of a scaled feature and black of a pixel in [0, 1].
     """
-    keep = torch.empty_like(x).bernoulli_(1 - level, generator=generator)
-    return keep.mul_(x)
+    return x.masked_fill(draw_chosen(level, x.shape, generator, x.device), 0.0)
 
 
 def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Tensor:
@@ -43,9 +44,10 @@ def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generato
     Vincent et al., "Stacked denoising autoencoders", JMLR 2010. ``bounds[0]`` holds the minima and
     ``bounds[1]`` the maxima of the features in the training rows.
     """
-    draw = torch.empty_like(x).uniform_(generator=generator)
-    noisy = torch.where(draw < level / 2, bounds[0], x)
-    return torch.where(draw > 1 - level / 2, bounds[1], noisy)
+    extreme = torch.where(
+        draw_chosen(0.5, x.shape, generator, x.device), bounds[0], bounds[1]
+    )  # (batch, n_features)
+    return torch.where(draw_chosen(level, x.shape, generator, x.device), extreme, x)
 
 
 NOISES: dict[str, Callable[[Tensor, float, Tensor, Generator], Tensor]] = {

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
+from sklearn.callback import CallbackContext
 from sklearn.neural_network import MLPClassifier
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, datasets
@@ -90,13 +91,41 @@ def conv() -> str:
     )
 
 
+class OnRowsOfItsOwn:
+    """A callback that takes the cross-entropy of restoring ``X`` from ``X_noisy`` every epoch."""
+
+    def __init__(self, X: NDArray, X_noisy: NDArray) -> None:
+        self.X, self.X_noisy = X, X_noisy
+        self.losses: list[float] = []
+
+    def setup(self, estimator: BaseAutoencoder, context: CallbackContext) -> None: ...
+
+    def on_fit_task_begin(self, estimator: BaseAutoencoder, context: CallbackContext) -> None: ...
+
+    def on_fit_task_end(
+        self,
+        estimator: BaseAutoencoder,
+        context: CallbackContext,
+        *,
+        fitted_estimator: BaseAutoencoder,
+    ) -> None:
+        if context.task_name == "epoch":
+            self.losses.append(cross_entropy(self.X, fitted_estimator.reconstruct(self.X_noisy)))
+
+    def teardown(self, estimator: BaseAutoencoder, context: CallbackContext) -> None: ...
+
+
 def denoiser() -> str:
     """Batch-norm conv denoiser; tutorial 0.0953 best and 0.0981 last, goal 0.0930 at the last.
 
-    A random tenth of the train images is held out, with one fixed draw of the noise; the training
-    images get fresh noise in every batch.
+    The last 6,000 train images are held out, with one fixed draw of the noise; the others get
+    fresh noise in every batch.
     """
-    estimator = DenoisingAutoencoder(
+    X, _ = datasets.load_mnist("train")
+    X_train, X_val = X[:-6000], X[-6000:]
+    noise = np.random.default_rng(0).normal(scale=0.5, size=X_val.shape)
+    callback = OnRowsOfItsOwn(X_val, np.clip(X_val + noise, 0, 1))
+    DenoisingAutoencoder(
         128,
         **CONV,
         hidden_layer_sizes=(16, 32, 32),
@@ -107,11 +136,9 @@ def denoiser() -> str:
         batch_size=64,
         max_epochs=10,
         learning_rate=3e-3,
-        **{**TO_THE_END, "validation_fraction": 0.1},
-    )
-    X_train, _ = datasets.load_mnist("train")
-    val_loss = estimator.fit(X_train).history_["val_loss"] / X_train.shape[1]
-    return f"held-out cross-entropy {val_loss.min():.4f} best, {val_loss[-1]:.4f} last"
+        **TO_THE_END,
+    ).set_callbacks(callback).fit(X_train)
+    return f"held-out cross-entropy {min(callback.losses):.4f} best, {callback.losses[-1]:.4f} last"
 
 
 def samples() -> str:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.estimators.docs import share_parameters
-from aedetect.losses import (
-    DERIVATIVES,
-    jacobian_estimate,
-    jacobian_of_layer,
-    l1_activity,
-    reconstruction_loss,
-)
-from aedetect.networks import Autoencoder
-from aedetect.training import RowLoss
+from aedetect.losses import DERIVATIVES
+from aedetect.training import Objective
 
 
 @share_parameters
@@ -47,31 +39,13 @@ class AutoencoderTransformer(BaseAutoencoder):
     (3,)
     """
 
-    def _make_row_loss(self, x: Tensor) -> RowLoss:
-        def row_loss(network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
-            return self._restoration_loss(network, x, x, generator)
-
-        return row_loss
-
-    def _restoration_loss(
-        self, network: Autoencoder, given: Tensor, x: Tensor, generator: Generator
-    ) -> Tensor:
-        """Return the error of restoring ``x`` from ``given``, with the penalties on the code."""
-        estimated = self.contractive > 0 and not self._encodes_in_one_layer
-        # The held-out loss is taken without gradients, but the estimate needs that of the code.
-        with torch.set_grad_enabled(torch.is_grad_enabled() or estimated):
-            given = given.detach().requires_grad_(estimated)
-            z, x_hat = network.encode_decode(given)
-            losses = reconstruction_loss(x_hat, x, self.loss)
-            if self.l1_activity:
-                losses = losses + self.l1_activity * l1_activity(z)
-            if estimated:
-                losses = losses + self.contractive * jacobian_estimate(z, given, generator)
-            elif self.contractive:
-                weight = network.get_parameter("encoder.0.weight")
-                penalty = jacobian_of_layer(z, weight, self.latent_activation)
-                losses = losses + self.contractive * penalty
-        return losses
+    def _make_objective(self, x: Tensor) -> Objective:
+        return Objective(
+            self.loss,
+            l1_activity=self.l1_activity,
+            contractive=self.contractive,
+            sole_layer=self.latent_activation if self._encodes_in_one_layer else None,
+        )
 
     @property
     def _encodes_in_one_layer(self) -> bool:

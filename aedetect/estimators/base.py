@@ -54,7 +54,7 @@ from aedetect.scoring import FloatArray, threshold
 from aedetect.training import (
     OPTIMIZERS,
     SCHEDULES,
-    RowLoss,
+    Objective,
     infer,
     make_generator,
     resolve_device,
@@ -373,8 +373,8 @@ class BaseAutoencoder(
             return copy.deepcopy(cast(Autoencoder, self.network))
         return build(self._blueprint)
 
-    def _make_row_loss(self, x: Tensor) -> RowLoss:
-        """Return the training loss of a row, given all training rows ``x``, scaled."""
+    def _make_objective(self, x: Tensor) -> Objective:
+        """Return what training minimises, given all training rows ``x``, scaled."""
         raise NotImplementedError
 
     # Fitting.
@@ -419,8 +419,8 @@ class BaseAutoencoder(
             FitProgress(self, context, X, max_epochs, snapshot) as progress,
         ):
             train(
-                network.to(device),
-                self._make_row_loss(x_train),
+                [network.to(device)],
+                self._make_objective(x_train),
                 x_train,
                 x_val,
                 optimizer=self.optimizer,

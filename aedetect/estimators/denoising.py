@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -17,7 +19,7 @@ from aedetect.estimators.autoencoder import AutoencoderTransformer
 from aedetect.estimators.base import draw_seed, local_random_state
 from aedetect.estimators.docs import share_parameters
 from aedetect.networks import Autoencoder
-from aedetect.training import RowLoss, make_generator
+from aedetect.training import Objective, make_generator
 
 
 @share_parameters
@@ -154,20 +156,15 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X = self._check_new_rows(X)
         seed = draw_seed(local_random_state(random_state))
         x = torch.from_numpy(self._scaling.apply(X))
-        noisy = self._corrupt(x, torch.from_numpy(self._bounds), make_generator(seed, x.device))
+        noisy = self._corrupt(x, make_generator(seed, x.device), torch.from_numpy(self._bounds))
         return self._scaling.invert(noisy.numpy()).astype(X.dtype, copy=False)
 
-    def _make_row_loss(self, x: Tensor) -> RowLoss:
+    def _make_objective(self, x: Tensor) -> Objective:
         bounds = torch.stack([x.amin(dim=0), x.amax(dim=0)])
         self._bounds = bounds.cpu().numpy()  # what corrupt needs of the training rows
+        corrupt = functools.partial(self._corrupt, bounds=bounds)
+        return dataclasses.replace(super()._make_objective(x), corrupt=corrupt)
 
-        def row_loss(network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
-            return self._restoration_loss(
-                network, self._corrupt(x, bounds, generator), x, generator
-            )
-
-        return row_loss
-
-    def _corrupt(self, x: Tensor, bounds: Tensor, generator: Generator) -> Tensor:
+    def _corrupt(self, x: Tensor, generator: Generator, bounds: Tensor) -> Tensor:
         noisy = NOISES[self.noise](x, self.noise_level, bounds, generator)
         return noisy.clamp_(0, 1) if self.loss == "bce" else noisy

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from torch import Generator, Tensor
+from torch import Tensor
 
 from aedetect.estimators.base import BaseAutoencoder, local_random_state
 from aedetect.estimators.docs import share_parameters
-from aedetect.losses import kl_divergence, negative_log_likelihood
 from aedetect.networks import Autoencoder, VariationalAutoencoder
-from aedetect.training import RowLoss
+from aedetect.training import Objective
 
 
 @share_parameters
@@ -145,12 +144,5 @@ class VAEDetector(BaseAutoencoder):
         network = super()._make_network()
         return VariationalAutoencoder(network.encoder, network.decoder)
 
-    def _make_row_loss(self, x: Tensor) -> RowLoss:
-        def row_loss(network: VariationalAutoencoder, x: Tensor, generator: Generator) -> Tensor:
-            mean, log_var = network.posterior(x)
-            noise = torch.empty_like(mean).normal_(generator=generator)
-            z = mean + noise * (0.5 * log_var).exp()  # Kingma & Welling 2014, eq. 10
-            error = negative_log_likelihood(network.decode(z), x, self.loss)
-            return error + self.beta * kl_divergence(mean, log_var)
-
-        return row_loss
+    def _make_objective(self, x: Tensor) -> Objective:
+        return Objective(self.loss, beta=self.beta)

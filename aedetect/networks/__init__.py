@@ -3,7 +3,6 @@
 from aedetect.networks.autoencoder import (
     ACTIVATIONS,
     Autoencoder,
-    Dropout,
     VariationalAutoencoder,
     initialize,
     probe,
@@ -11,6 +10,7 @@ from aedetect.networks.autoencoder import (
 )
 from aedetect.networks.conv import conv_autoencoder
 from aedetect.networks.dense import dense_autoencoder, residual_autoencoder
+from aedetect.networks.dropout import Dropout, draw_chosen
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,6 +19,7 @@ __all__ = [
     "VariationalAutoencoder",
     "conv_autoencoder",
     "dense_autoencoder",
+    "draw_chosen",
     "initialize",
     "probe",
     "residual_autoencoder",

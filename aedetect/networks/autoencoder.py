@@ -9,6 +9,8 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor, nn
 
+from aedetect.networks.dropout import Dropout
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
     "relu": nn.ReLU,
@@ -91,32 +93,6 @@ class VariationalAutoencoder(Autoencoder):
     def encode(self, x: Tensor) -> Tensor:
         """Return the posterior means of ``x``, shape ``(batch, latent_dim)``."""
         return self.posterior(x)[0]
-
-
-class Dropout(nn.Module):
-    """Dropout that draws from a generator of its own, never from PyTorch's global one.
-
-    Parameters
-    ----------
-    p : float
-        Share of activations set to zero while training; the rest is scaled by ``1 / (1 - p)``.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        self.generator: Generator | None = None  # lent by the training loop
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` with a share ``p`` of its entries dropped, or ``x`` itself in eval mode."""
-        if not self.training:
-            return x
-        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
-        return x * keep.div_(1 - self.p)
-
-    def extra_repr(self) -> str:
-        """Return what ``repr`` shows inside the parentheses."""
-        return f"p={self.p}"
 
 
 class TiedLinear(nn.Module):

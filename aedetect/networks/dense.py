@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from aedetect.networks.autoencoder import (
     ACTIVATIONS,
     Autoencoder,
-    Dropout,
     TiedLinear,
     hidden_block,
 )
+from aedetect.networks.dropout import Dropout
 
 
 def dense_autoencoder(

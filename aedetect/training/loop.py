@@ -1,0 +1,231 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+from aedetect.networks import Autoencoder, Dropout
+from aedetect.training.devices import make_generator
+from aedetect.training.objective import Objective
+from aedetect.training.steps import make_step
+
+MIN_HELD_OUT = 128  # rows whose loss an epoch is judged by
+
+
+class Epoch(NamedTuple):
+    """What one pass over the training rows came to."""
+
+    loss: float  # mean over rows of the training loss
+    val_loss: float  # the same on the held-out rows; NaN where there are none
+    learning_rate: float  # of the last step
+    seconds: float
+
+
+class Watcher(Protocol):
+    """Sees training from outside."""
+
+    def on_epoch_begin(self) -> None:
+        """Learn that an epoch begins."""
+
+    def on_epoch_end(self, epoch: Epoch) -> bool:
+        """Learn what an epoch came to; return True to stop training after it."""
+
+
+# `fused` updates all parameters in one kernel, which is most of a small network's step on a CPU.
+# Adadelta and RMSprop have no such kernel, and Adagrad's is not on every device.
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": lambda parameters, **options: torch.optim.Adam(parameters, fused=True, **options),
+    "adamw": lambda parameters, **options: torch.optim.AdamW(parameters, fused=True, **options),
+    "sgd": lambda parameters, **options: torch.optim.SGD(
+        parameters, momentum=0.9, nesterov=True, fused=True, **options
+    ),
+    "adagrad": lambda parameters, **options: torch.optim.Adagrad(parameters, **options),
+    "adadelta": lambda parameters, **options: torch.optim.Adadelta(
+        parameters, foreach=True, **options
+    ),
+    "rmsprop": lambda parameters, **options: torch.optim.RMSprop(
+        parameters, foreach=True, **options
+    ),
+}
+
+# Share of the learning rate at a share of the run. "onecycle": Smith, "Super-convergence", 2018.
+# Differs from Smith: the momentum stays as it is, and the descent follows a cosine.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
+    "onecycle": lambda progress: (
+        min(1.0, 0.01 + 10 * progress) * 0.5 * (1 + math.cos(math.pi * progress))
+    ),
+}
+
+
+def train(
+    networks: Sequence[Autoencoder],
+    objective: Objective,
+    x: Tensor,
+    x_val: Tensor,
+    *,
+    optimizer: str,
+    learning_rate: float,
+    weight_decay: float,
+    schedule: str,
+    batch_size: int,
+    max_epochs: int,
+    patience: int,
+    generator: Generator,
+    watcher: Watcher,
+) -> None:
+    """Train networks of one shape side by side, in place, and leave them with their best weights.
+
+    Parameters
+    ----------
+    networks : sequence of Autoencoder
+        On the device of ``x``. Each gets its own order of rows and its own noise.
+    objective : Objective
+        What each of them minimises.
+    x, x_val : Tensor of shape (n_rows, n_features)
+        Training and held-out rows. With held-out rows each network keeps its weights of the epoch
+        with its lowest held-out loss, without them those of the last epoch.
+    optimizer, schedule : str
+        Keys of ``OPTIMIZERS`` and ``SCHEDULES``.
+    learning_rate, weight_decay : float
+    batch_size, max_epochs : int
+    patience : int
+        Epochs without a lower held-out loss of any network after which training stops.
+    generator : torch.Generator
+        Draws the order of rows and all noise.
+    watcher : Watcher
+        Told of the beginning and the end of every epoch.
+
+    Raises
+    ------
+    ValueError
+        If a loss is not finite.
+    """
+    _prepare(networks, generator)
+    step = make_step(networks, objective, generator)
+    optim = OPTIMIZERS[optimizer](step.parameters, lr=learning_rate, weight_decay=weight_decay)
+    best = [_Best(network) for network in networks]
+    n_steps = max_epochs * len(_batch_bounds(len(x), batch_size))
+    n_done = 0
+    for epoch in range(max_epochs):
+        watcher.on_epoch_begin()
+        started = time.perf_counter()
+        total = torch.zeros((), device=x.device)
+        for rows in _shuffled_batches(len(x), batch_size, len(networks), generator):
+            rate = learning_rate * SCHEDULES[schedule](n_done / n_steps)
+            for group in optim.param_groups:
+                group["lr"] = rate
+            losses = step.backpropagate(x.index_select(0, rows))
+            optim.step()
+            total += losses.sum()
+            n_done += 1
+        held_out = [_held_out_loss(network, objective, x_val) for network in networks]
+        loss, *val_losses = _read(total / (len(x) * len(networks)), *held_out)
+        val_loss = sum(val_losses) / len(val_losses)
+        _check_finite(loss, val_loss, epoch, learning_rate)
+        for record, value in zip(best, val_losses, strict=True):
+            record.update(value, epoch)
+        stop = watcher.on_epoch_end(Epoch(loss, val_loss, rate, time.perf_counter() - started))
+        if stop or (len(x_val) and epoch - max(record.epoch for record in best) >= patience):
+            break
+    for record in best:
+        record.restore()
+    _release(networks)
+
+
+class _Best:
+    """The weights of the epoch with a network's lowest held-out loss."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.loss, self.epoch = math.inf, -1
+        self.weights: dict[str, Tensor] | None = None
+
+    def update(self, loss: float, epoch: int) -> None:
+        if loss < self.loss:
+            self.loss, self.epoch = loss, epoch
+            # state_dict() aliases live weights; copy it.
+            self.weights = copy.deepcopy(self.network.state_dict())
+
+    def restore(self) -> None:
+        if self.weights is not None:
+            self.network.load_state_dict(self.weights)
+
+
+def _prepare(networks: Sequence[nn.Module], generator: Generator) -> None:
+    for network in networks:
+        # Channels last halves the time of convolutions with few channels.
+        network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+
+def _release(networks: Sequence[nn.Module]) -> None:
+    for network in networks:
+        network.zero_grad()
+        network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.generator = None
+
+
+def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
+    """Return the first and past-the-last row of every batch; a lone last row joins its neighbour.
+
+    Batch normalisation has no variance to divide by in a batch of one.
+    """
+    starts = list(range(0, n_rows, batch_size))
+    if len(starts) > 1 and n_rows - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n_rows], strict=True))
+
+
+def _shuffled_batches(
+    n_rows: int, batch_size: int, n_networks: int, generator: Generator
+) -> Iterator[Tensor]:
+    """Yield row numbers ``(n_networks * batch,)``: each network has an order of its own."""
+    orders = torch.stack(
+        [
+            torch.randperm(n_rows, generator=generator, device=generator.device)
+            for _ in range(n_networks)
+        ]
+    )
+    for first, last in _batch_bounds(n_rows, batch_size):
+        yield orders[:, first:last].reshape(-1)
+
+
+@torch.no_grad()
+def _held_out_loss(network: Autoencoder, objective: Objective, x_val: Tensor) -> Tensor:
+    """Return the mean loss of the held-out rows, NaN where there are none."""
+    if not len(x_val):
+        return torch.full((), math.nan, device=x_val.device)
+    generator = make_generator(0, x_val.device)  # the same noise every epoch: losses compare
+    repeats = math.ceil(MIN_HELD_OUT / len(x_val))  # a few rows meet several draws of the noise
+    network.eval()
+    losses = [objective(network, x, generator) for x in x_val.repeat(repeats, 1).split(4096)]
+    network.train()
+    return torch.cat(losses).mean()
+
+
+def _read(*values: Tensor) -> list[float]:
+    """Return tensors as floats: the one time an epoch that the CPU waits for the device."""
+    return torch.stack(values).tolist()
+
+
+def _check_finite(loss: float, val_loss: float, epoch: int, learning_rate: float) -> None:
+    if not math.isfinite(loss) or math.isinf(val_loss):
+        raise ValueError(
+            f"The loss is {loss} after epoch {epoch + 1} (held-out loss {val_loss}): training"
+            f" diverged. The likely cause is a learning rate that is too high: try"
+            f" learning_rate={learning_rate / 10:g}. Otherwise look for extreme values in X, or"
+            " leave scaling='auto' on."
+        )

@@ -1,0 +1,76 @@
+"""What training minimises, in terms that autograd can differentiate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from aedetect.losses import (
+    jacobian_estimate,
+    jacobian_of_layer,
+    kl_divergence,
+    l1_activity,
+    negative_log_likelihood,
+    reconstruction_loss,
+)
+from aedetect.networks import Autoencoder, VariationalAutoencoder
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The training loss of a row.
+
+    Parameters
+    ----------
+    loss : str
+        Key of ``FEATURE_ERRORS``: what a feature's reconstruction costs.
+    corrupt : callable or None, default=None
+        ``corrupt(x, generator)`` returns what the network gets to see in place of ``x``.
+    l1_activity, contractive : float, default=0
+        Weights of the penalties on the code and on its Jacobian.
+    sole_layer : str or None, default=None
+        The code's activation, where one dense layer makes the code and the Jacobian of that layer
+        follows from the code; None has the Jacobian estimated.
+    beta : float, default=1
+        Weight of the divergence from the prior, for a variational network.
+    """
+
+    loss: str
+    corrupt: Callable[[Tensor, Generator], Tensor] | None = None
+    l1_activity: float = 0.0
+    contractive: float = 0.0
+    sole_layer: str | None = None
+    beta: float = 1.0
+
+    def __call__(self, network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
+        """Return the losses of rows ``(batch, n_features)``, shape ``(batch,)``."""
+        if isinstance(network, VariationalAutoencoder):
+            return self._negative_elbo(network, x, generator)
+        given = x if self.corrupt is None else self.corrupt(x, generator)
+        estimated = self.contractive > 0 and self.sole_layer is None
+        # The held-out loss is taken without gradients, but the estimate needs that of the code.
+        with torch.set_grad_enabled(torch.is_grad_enabled() or estimated):
+            given = given.detach().requires_grad_(estimated)
+            z, x_hat = network.encode_decode(given)
+            losses = reconstruction_loss(x_hat, x, self.loss)
+            if self.l1_activity:
+                losses = losses + self.l1_activity * l1_activity(z)
+            if estimated:
+                losses = losses + self.contractive * jacobian_estimate(z, given, generator)
+            elif self.contractive and self.sole_layer is not None:
+                weight = network.get_parameter("encoder.0.weight")
+                penalty = jacobian_of_layer(z, weight, self.sole_layer)
+                losses = losses + self.contractive * penalty
+        return losses
+
+    def _negative_elbo(
+        self, network: VariationalAutoencoder, x: Tensor, generator: Generator
+    ) -> Tensor:
+        mean, log_var = network.posterior(x)
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        z = mean + noise * (0.5 * log_var).exp()  # Kingma & Welling 2014, eq. 10
+        error = negative_log_likelihood(network.decode(z), x, self.loss)
+        return error + self.beta * kl_divergence(mean, log_var)

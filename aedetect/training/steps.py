@@ -1,0 +1,71 @@
+"""The training step of any network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from aedetect.networks import Autoencoder
+from aedetect.training.dense import DenseStep
+from aedetect.training.objective import Objective
+
+
+class Step(Protocol):
+    """Turns a batch into gradients."""
+
+    parameters: Sequence[Tensor]  # of all networks, for the optimiser
+
+    def backpropagate(self, x: Tensor) -> Tensor:
+        """Leave the gradients of a batch in the parameters and return its losses.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_networks * batch, n_features)
+            The rows of the first network, then those of the second, and so on.
+
+        Returns
+        -------
+        losses : Tensor of shape (n_networks * batch,)
+            The gradients are those of the mean loss of each network, per feature, so that a
+            learning rate suits every width; the minimum is the same.
+        """
+
+
+class AutogradStep:
+    """Has autograd find the gradients, whatever the networks are.
+
+    Parameters
+    ----------
+    networks : sequence of Autoencoder
+    objective : Objective
+    generator : torch.Generator
+        Draws all noise.
+    """
+
+    def __init__(
+        self, networks: Sequence[Autoencoder], objective: Objective, generator: Generator
+    ) -> None:
+        self._networks, self._objective, self._generator = networks, objective, generator
+        self.parameters: Sequence[Tensor] = [
+            p for network in networks for p in network.parameters()
+        ]
+
+    def backpropagate(self, x: Tensor) -> Tensor:
+        """Set the gradients and return the losses, as :class:`Step` says."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        parts = zip(self._networks, x.chunk(len(self._networks)), strict=True)
+        losses = torch.cat([self._objective(n, part, self._generator) for n, part in parts])
+        share = len(self._networks) / x.numel()
+        losses.backward(torch.full_like(losses, share))
+        return losses.detach()
+
+
+def make_step(networks: Sequence[Autoencoder], objective: Objective, generator: Generator) -> Step:
+    """Return the fastest step that fits the networks."""
+    if DenseStep.accepts(networks, objective):
+        return DenseStep(networks, objective, generator)
+    return AutogradStep(networks, objective, generator)

@@ -1,0 +1,130 @@
+"""The training step written out, against autograd."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from aedetect.networks import (
+    ACTIVATIONS,
+    Dropout,
+    VariationalAutoencoder,
+    dense_autoencoder,
+    initialize,
+)
+from aedetect.training import Objective, make_generator
+from aedetect.training.dense import DenseStep
+from aedetect.training.steps import AutogradStep
+
+
+def make_networks(n_networks=1, *, variational=False, **parameters):
+    parameters = {
+        "hidden_layer_sizes": (7, 5),
+        "activation": "relu",
+        "latent_activation": "identity",
+        "batch_norm": False,
+        "dropout": 0.0,
+        **parameters,
+    }
+    networks = []
+    for seed in range(n_networks):
+        network = dense_autoencoder(6, 3, codes_per_dim=1 + variational, **parameters)
+        if variational:
+            network = VariationalAutoencoder(network.encoder, network.decoder)
+        initialize(network, torch.Generator().manual_seed(seed))
+        networks.append(network.train())
+    return networks
+
+
+def gradients_of(step_class, networks, objective, x):
+    """Return the losses of a batch, and all gradients and buffers of each network, in a row."""
+    networks = copy.deepcopy(networks)
+    step = step_class(networks, objective, make_generator(0, x.device))
+    losses = step.backpropagate(x)
+    if step_class is DenseStep:
+        (flat,) = step.parameters
+        # Replaces every value by its gradient, which the members then show as their own.
+        flat.data.copy_(flat.grad)
+        gradients = [p.detach() for network in networks for p in network.parameters()]
+    else:
+        gradients = [p.grad for network in networks for p in network.parameters()]
+    buffers = [b for network in networks for b in network.buffers() if b.is_floating_point()]
+    return torch.cat([t.flatten() for t in [losses, *gradients, *buffers]])
+
+
+def assert_same_gradients(networks, objective):
+    generator = make_generator(1, torch.device("cpu"))
+    x = torch.rand(len(networks) * 9, 6, generator=generator)
+    assert DenseStep.accepts(networks, objective)
+    ours = gradients_of(DenseStep, networks, objective, x)
+    theirs = gradients_of(AutogradStep, networks, objective, x)
+    assert theirs.abs().max() > 0.01
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("latent_activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS)))
+def test_gradients_are_those_of_autograd(activation, batch_norm, latent_activation):
+    networks = make_networks(
+        activation=activation, batch_norm=batch_norm, latent_activation=latent_activation
+    )
+    assert_same_gradients(networks, Objective("mse"))
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (4,), (8, 7, 5)])
+@pytest.mark.parametrize("n_networks", [1, 3])
+@pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
+def test_gradients_of_several_networks_are_those_of_each(loss, n_networks, hidden_layer_sizes):
+    networks = make_networks(n_networks, hidden_layer_sizes=hidden_layer_sizes, batch_norm=True)
+    assert_same_gradients(networks, Objective(loss, l1_activity=0.3))
+
+
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+@pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
+def test_gradients_of_a_vae_are_those_of_autograd(loss, beta):
+    assert_same_gradients(make_networks(variational=True), Objective(loss, beta=beta))
+
+
+def test_several_vaes_draw_noise_of_their_own():
+    twins = make_networks(variational=True) * 2
+    twins[1] = copy.deepcopy(twins[0])
+    step = DenseStep(twins, Objective("mse"), make_generator(0, torch.device("cpu")))
+    first, second = step.backpropagate(torch.ones(2, 6)).tolist()
+    assert first != second
+
+
+def test_gradients_with_dropout_are_those_of_autograd(monkeypatch):
+    # Both draw a mask a layer, but lay its entries out differently; take one that does not care.
+    monkeypatch.setattr(Dropout, "draw_mask", lambda _, x: (x > 0.1) * 2.0)
+    assert_same_gradients(make_networks(dropout=0.5, activation="tanh"), Objective("mse"))
+
+
+def test_noise_reaches_the_input_alone():
+    objective = Objective("mse", corrupt=lambda x, generator: 0 * x)
+    assert_same_gradients(make_networks(), objective)
+    (network,) = make_networks()
+    (loss,) = DenseStep([network], objective, None).backpropagate(torch.ones(1, 6))
+    expected = (network(torch.zeros(1, 6)) - 1).square().sum()
+    torch.testing.assert_close(loss, expected.detach())
+
+
+@pytest.mark.parametrize(
+    ("networks", "objective"),
+    [
+        (make_networks(tied_weights=True), Objective("mse")),
+        (make_networks(), Objective("mse", contractive=0.1)),
+    ],
+)
+def test_what_the_written_out_step_cannot_do_is_left_to_autograd(networks, objective):
+    assert not DenseStep.accepts(networks, objective)
+
+
+def test_dropped_share_and_scale():
+    module = Dropout(0.3).train()
+    module.generator = make_generator(0, torch.device("cpu"))
+    mask = module.draw_mask(torch.empty(1000, 101))
+    assert mask.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+    assert (mask == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
