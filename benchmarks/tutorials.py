@@ -81,11 +81,11 @@ def conv() -> str:
             **CONV,
             hidden_layer_sizes=(16, 8, 8),
             latent="map",
-            activation="leaky_relu",
+            activation="silu",
             loss="bce",
-            batch_size=32,
-            max_epochs=100,
-            learning_rate=2e-2,
+            batch_size=16,
+            max_epochs=80,
+            learning_rate=1e-2,
             **TO_THE_END,
         )
     )

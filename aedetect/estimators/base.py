@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeGuard, cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.callback import CallbackContext, CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags, check_array, check_random_state, gen_batches
+from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -42,14 +42,9 @@ from aedetect.estimators.defaults import (
     resolve_max_epochs,
 )
 from aedetect.estimators.progress import FitProgress
-from aedetect.estimators.scaling import BLOCK_ROWS, fit_scaling
+from aedetect.estimators.scaling import fit_scaling, row_blocks
 from aedetect.losses import FEATURE_ERRORS
-from aedetect.networks import (
-    ACTIVATIONS,
-    Autoencoder,
-    initialize,
-    summarize,
-)
+from aedetect.networks import ACTIVATIONS, ROW_STABLE, Autoencoder, initialize, summarize
 from aedetect.scoring import FloatArray, threshold
 from aedetect.training import (
     OPTIMIZERS,
@@ -467,10 +462,14 @@ class BaseAutoencoder(
 
     def _infer(self, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
         """Return ``function`` of the scaled rows, a block at a time to bound the memory."""
-        blocks = gen_batches(len(X), BLOCK_ROWS)
-        return np.concatenate(
-            [infer(function, self._scaling.apply(X[block]), self._device) for block in blocks]
-        )
+        layers = (type(module) for child in self.network_.children() for module in child.modules())
+        # The cross-entropy rounds as the functions that the inference loop has to look after do.
+        row_stable = self.loss != "bce" and ROW_STABLE.issuperset(layers)
+        parts = [
+            infer(function, self._scaling.apply(X[block]), self._device, row_stable=row_stable)
+            for block in row_blocks(*X.shape)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _feature_errors(self, x: Tensor) -> Tensor:
         return FEATURE_ERRORS[self.loss](self.network_(x), x).double()
@@ -496,9 +495,25 @@ class BaseAutoencoder(
             self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=1 + reset
         )
 
+    def _is_checked(self, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
+        """Return whether the checks would return ``X`` as it is: most of a single row's time."""
+        if not isinstance(X, np.ndarray):
+            return False
+        plain = (
+            type(X) is np.ndarray
+            and X.dtype in (np.float64, np.float32)
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == self.n_features_in_
+            and not hasattr(self, "feature_names_in_")
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            return plain and bool(np.isfinite(X.sum()))
+
     def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
+        if not self._is_checked(X):
+            X = self._check_rows(X, reset=False)
         if self.loss == "bce":
             check_unit_interval(X)
         return X

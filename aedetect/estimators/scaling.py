@@ -7,9 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 
-BLOCK_ROWS = 16_384  # rows converted at a time: bounds the float64 copies
+BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
+
+
+def row_blocks(n_rows: int, n_features: int) -> list[slice]:
+    """Return the slices of a table's rows that are converted at a time."""
+    size = max(1, BLOCK_VALUES // n_features)
+    return [slice(first, first + size) for first in range(0, n_rows, size)]
 
 
 class Scaling(NamedTuple):
@@ -22,8 +27,7 @@ class Scaling(NamedTuple):
         """Return the scaled rows of ``X`` (or those numbered ``rows``), in that order."""
         n_rows = len(X) if rows is None else len(rows)
         scaled = np.empty((n_rows, X.shape[1]), dtype=np.float32)
-        for first in range(0, n_rows, BLOCK_ROWS):
-            block = slice(first, first + BLOCK_ROWS)
+        for block in row_blocks(*scaled.shape):
             part = X[block] if rows is None else X[rows[block]]
             with np.errstate(over="ignore"):  # an infinite score is refused where it is made
                 scaled[block] = (part - self.location) / self.scale
@@ -55,7 +59,7 @@ def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:
     if scaling is None:
         return Scaling(np.zeros(X.shape[1]), np.ones(X.shape[1]))
     scaler = StandardScaler()
-    for block in gen_batches(len(X), BLOCK_ROWS):
+    for block in row_blocks(*X.shape):
         scaler.partial_fit(X[block])
     if scaling == "standard":
         return Scaling(scaler.mean_, scaler.scale_)

@@ -9,13 +9,16 @@ from aedetect.networks.autoencoder import (
     summarize,
 )
 from aedetect.networks.conv import conv_autoencoder
-from aedetect.networks.dense import dense_autoencoder, residual_autoencoder
+from aedetect.networks.dense import ROW_STABLE, dense_autoencoder, residual_autoencoder
 from aedetect.networks.dropout import Dropout, draw_chosen
+from aedetect.networks.linear import Linear, row_stable_linear
 
 __all__ = [
     "ACTIVATIONS",
+    "ROW_STABLE",
     "Autoencoder",
     "Dropout",
+    "Linear",
     "VariationalAutoencoder",
     "conv_autoencoder",
     "dense_autoencoder",
@@ -23,5 +26,6 @@ __all__ = [
     "initialize",
     "probe",
     "residual_autoencoder",
+    "row_stable_linear",
     "summarize",
 ]

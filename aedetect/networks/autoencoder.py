@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from aedetect.networks.dropout import Dropout
+from aedetect.networks.linear import TiedLinear
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
@@ -93,26 +94,6 @@ class VariationalAutoencoder(Autoencoder):
     def encode(self, x: Tensor) -> Tensor:
         """Return the posterior means of ``x``, shape ``(batch, latent_dim)``."""
         return self.posterior(x)[0]
-
-
-class TiedLinear(nn.Module):
-    """A linear layer whose weight is the transpose of another one's; only its bias is its own.
-
-    Parameters
-    ----------
-    source : torch.nn.Linear
-        The layer whose weight is used.
-    """
-
-    def __init__(self, source: nn.Linear) -> None:
-        super().__init__()
-        self._source = (source,)  # in a tuple: its weight must not be registered twice
-        self.in_features, self.out_features = source.out_features, source.in_features
-        self.bias = nn.Parameter(torch.empty(self.out_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x @ W + bias``, with ``W`` the weight of the source."""
-        return nn.functional.linear(x, self._source[0].weight.T, self.bias)
 
 
 def hidden_block(

@@ -7,13 +7,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from aedetect.networks.autoencoder import (
-    ACTIVATIONS,
-    Autoencoder,
-    TiedLinear,
-    hidden_block,
-)
+from aedetect.networks.autoencoder import ACTIVATIONS, Autoencoder, hidden_block
 from aedetect.networks.dropout import Dropout
+from aedetect.networks.linear import Linear, TiedLinear
 
 
 def dense_autoencoder(
@@ -52,17 +48,17 @@ def dense_autoencoder(
     network : Autoencoder
     """
     widths = [n_features, *hidden_layer_sizes]
-    downs = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
-    code = nn.Linear(widths[-1], codes_per_dim * latent_dim)
+    downs = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
+    code = Linear(widths[-1], codes_per_dim * latent_dim)
     if tied_weights:
-        ups: Sequence[nn.Linear | TiedLinear] = [
+        ups: Sequence[Linear | TiedLinear] = [
             TiedLinear(layer) for layer in (code, *reversed(downs))
         ]
     else:
         up_widths = [latent_dim, *reversed(widths)]
-        ups = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(up_widths)]
+        ups = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(up_widths)]
 
-    def hidden(layers: Sequence[nn.Linear | TiedLinear]) -> list[nn.Module]:
+    def hidden(layers: Sequence[Linear | TiedLinear]) -> list[nn.Module]:
         blocks = (
             hidden_block(
                 layer,
@@ -99,10 +95,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, activation: str, batch_norm: bool, dropout: float) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(width) if batch_norm else nn.LayerNorm(width)
-        self.inner = nn.Linear(width, width)
+        self.inner = Linear(width, width)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = Dropout(dropout)
-        self.outer = nn.Linear(width, width)
+        self.outer = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` plus its residual, of the same shape."""
@@ -130,15 +126,22 @@ def residual_autoencoder(
         layers: list[nn.Module] = []
         for before, width in itertools.pairwise([n_in, *widths]):
             layers += [
-                nn.Linear(before, width),
+                Linear(before, width),
                 ResidualBlock(width, activation, batch_norm, dropout),
             ]
         last = widths[-1] if widths else n_in
         if widths:
             norm = nn.BatchNorm1d(last) if batch_norm else nn.LayerNorm(last)
             layers += [norm, ACTIVATIONS[activation]()]
-        return nn.Sequential(*layers, nn.Linear(last, n_out))
+        return nn.Sequential(*layers, Linear(last, n_out))
 
     encoder = stack(n_features, hidden_layer_sizes, codes_per_dim * latent_dim)
     encoder.append(ACTIVATIONS[latent_activation]())
     return Autoencoder(encoder, stack(latent_dim, list(reversed(hidden_layer_sizes)), n_features))
+
+
+# Layers whose output for a row, in eval mode, is the same bits whatever rows come with it.
+ROW_STABLE = {
+    *(Linear, TiedLinear, nn.BatchNorm1d, nn.LayerNorm, nn.Identity, nn.ReLU, nn.LeakyReLU),
+    *(Dropout, ResidualBlock, nn.Sequential),
+}

@@ -52,7 +52,8 @@ class DenseStep:
             type(network) in (Autoencoder, VariationalAutoencoder)
             and isinstance(network.encoder, nn.Sequential)
             and isinstance(network.decoder, nn.Sequential)
-            and type(network.encoder[0]) is type(network.decoder[-1]) is nn.Linear
+            and isinstance(network.encoder[0], nn.Linear)
+            and isinstance(network.decoder[-1], nn.Linear)
             and all(type(layer) in (*LAYERS, nn.Identity, nn.Sequential) for layer in layers)
             and not objective.contractive
             and next(network.parameters()).device.type == "cpu"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from aedetect.networks import Dropout
+from aedetect.networks import Dropout, Linear
 
 aten = torch.ops.aten
 
@@ -41,7 +41,7 @@ class Place(NamedTuple):
     generator: Generator
 
 
-class Linear:
+class LinearLayer:
     """``W @ x + b``."""
 
     def __init__(self, module: nn.Linear, place: Place) -> None:
@@ -67,7 +67,7 @@ class Linear:
         return self._multiply(self._weight.mT, g, out=self._g_x) if to_input else g
 
 
-class Output(Linear):
+class Output(LinearLayer):
     """The last layer, whose output is row-major, as the rows it is compared with."""
 
     def __init__(self, module: nn.Linear, place: Place) -> None:
@@ -87,7 +87,7 @@ class Output(Linear):
         return self._multiply_add(self._g_x, self._weight.mT, g.mT, **product, out=self._g_x)
 
 
-class BatchNorm:
+class BatchNormLayer:
     """Batch normalisation, with the running statistics of every member."""
 
     def __init__(self, module: nn.BatchNorm1d, place: Place) -> None:
@@ -119,7 +119,7 @@ class BatchNorm:
         return g_x.view(g.shape)
 
 
-class Activation:
+class ActivationLayer:
     """An elementwise function with the kernel that autograd uses for its derivative."""
 
     def __init__(self, module: nn.Module, place: Place) -> None:
@@ -175,13 +175,19 @@ ELEMENTWISE: dict[type[nn.Module], tuple[Callable[..., Tensor], Callable[..., Te
 
 
 class DropoutLayer:
-    """Dropout with a fresh mask for every batch."""
+    """Dropout with a fresh mask for every batch, drawn for several batches at a time."""
+
+    DRAW = 2**16  # entries: a draw costs a small layer more than its entries do
 
     def __init__(self, module: Dropout, place: Place) -> None:
         self._module = module
+        self._masks: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self._mask = self._module.draw_mask(x)
+        if not self._masks:
+            n_batches = max(1, self.DRAW // x.numel())
+            self._masks = list(self._module.draw_mask(x.expand(n_batches, *x.shape)))
+        self._mask = self._masks.pop()
         return x * self._mask
 
     def backward(self, g: Tensor) -> Tensor:
@@ -227,8 +233,9 @@ class GaussianCode:
 
 
 LAYERS: dict[type[nn.Module], Callable[..., Any]] = {
-    nn.Linear: Linear,
-    nn.BatchNorm1d: BatchNorm,
+    Linear: LinearLayer,
+    nn.Linear: LinearLayer,
+    nn.BatchNorm1d: BatchNormLayer,
     Dropout: DropoutLayer,
-    **dict.fromkeys(ELEMENTWISE, Activation),
+    **dict.fromkeys(ELEMENTWISE, ActivationLayer),
 }
