@@ -19,6 +19,10 @@ ESTIMATORS = [
     DenoisingAutoencoder(max_epochs=5, tied_weights=True, contractive=0.1),
     DenoisingAutoencoder(max_epochs=5, noise="masking", contamination=0.1, scaling="standard"),
 ]
+ENSEMBLES = [
+    DenoisingAutoencoder(max_epochs=5, n_members=3),
+    VAEDetector(network="residual", hidden_layer_sizes=(8,), max_epochs=5, n_members=2),
+]
 SMALL = {"network": "conv", "hidden_layer_sizes": (4, 4), "max_epochs": 5}
 CONV_ESTIMATORS = [
     AutoencoderTransformer(**SMALL),
@@ -30,7 +34,7 @@ CONV_ESTIMATORS = [
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks feed bad data on purpose
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
+@pytest.mark.parametrize("estimator", ESTIMATORS + ENSEMBLES, ids=str)
 def test_no_estimator_check_fails(estimator, record_property):
     assert_no_check_fails(estimator, record_property)
 

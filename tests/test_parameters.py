@@ -37,6 +37,8 @@ CHANGES = {
     "validation_fraction": 0.3,
     "scaling": "common",
     "random_state": 1,
+    "n_members": 3,
+    "precision": "bf16",
     "noise": "masking",
     "noise_level": 0.1,
     "beta": 20.0,
@@ -60,6 +62,7 @@ CONV_CHANGES = {
     "beta": 20.0,
 }
 TESTED_ELSEWHERE = {
+    "compile": "test_compiled_networks_learn_what_others_do",
     "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
     "contamination": "test_contamination_moves_the_threshold_alone",
     "device": "test_network_trains_on_the_asked_device",
@@ -241,6 +244,9 @@ BAD_VALUES = {
     "contamination": [0, 0.6, "some"],
     "random_state": ["seed"],
     "device": ["gpu", 3],
+    "n_members": [0, 1.5],
+    "precision": ["half", 16],
+    "compile": ["yes"],
     "verbose": ["loud"],
     "noise": ["pink"],
     "noise_level": [0, -1],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
+from aedetect import AutoencoderTransformer, VAEDetector
 from aedetect.networks import (
     ACTIVATIONS,
     Dropout,
@@ -14,7 +16,7 @@ from aedetect.networks import (
     dense_autoencoder,
     initialize,
 )
-from aedetect.training import Objective, make_generator
+from aedetect.training import Objective, make_generator, move
 from aedetect.training.dense import DenseStep
 from aedetect.training.steps import AutogradStep
 
@@ -41,7 +43,8 @@ def make_networks(n_networks=1, *, variational=False, **parameters):
 def gradients_of(step_class, networks, objective, x):
     """Return the losses of a batch, and all gradients and buffers of each network, in a row."""
     networks = copy.deepcopy(networks)
-    step = step_class(networks, objective, make_generator(0, x.device))
+    options = {"compile": False} if step_class is AutogradStep else {}
+    step = step_class(networks, objective, make_generator(0, x.device), **options)
     losses = step.backpropagate(x)
     if step_class is DenseStep:
         (flat,) = step.parameters
@@ -128,3 +131,43 @@ def test_dropped_share_and_scale():
     mask = module.draw_mask(torch.empty(1000, 101))
     assert mask.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
     assert (mask == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch about its own code
+def test_compiled_networks_learn_what_others_do(table):
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0, "device": "cpu"}
+    plain = AutoencoderTransformer(2, **settings).fit(table)
+    compiled = AutoencoderTransformer(2, compile=True, **settings)
+    calls = []
+    compile_ = torch.compile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda *a, **k: calls.append(a) or compile_(*a, **k))
+        compiled.fit(table)
+    assert len(calls) == 2  # encoder and decoder
+    np.testing.assert_allclose(compiled.score_samples(table), plain.score_samples(table), rtol=1e-3)
+
+
+def test_low_precision_is_for_training_alone(table):
+    detector = AutoencoderTransformer(2, precision="bf16", max_epochs=3, random_state=0).fit(table)
+    assert {p.dtype for p in detector.network_.parameters()} == {torch.float32}
+    assert not torch.is_autocast_enabled("cpu")
+    exact = detector.set_params(precision="float32").score_samples(table)
+    np.testing.assert_array_equal(detector.score_samples(table), exact)
+
+
+def test_tf32_needs_cuda(table):
+    with pytest.raises(ValueError, match=r"precision='tf32' needs a CUDA device.*'cpu'"):
+        VAEDetector(precision="tf32", device="cpu").fit(table)
+
+
+def test_rows_that_do_not_fit_on_the_device_stay_behind(monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError
+
+    x = torch.ones(3, 2)
+    monkeypatch.setattr(torch.Tensor, "to", refuse)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    with pytest.warns(UserWarning, match=r"do not fit on 'cuda'.*stay in main memory"):
+        kept = move(x, torch.device("cuda"))
+    assert kept.device.type == "cpu"
+    assert torch.equal(kept, x)

@@ -44,14 +44,24 @@ from aedetect.estimators.defaults import (
 from aedetect.estimators.progress import FitProgress
 from aedetect.estimators.scaling import fit_scaling, row_blocks
 from aedetect.losses import FEATURE_ERRORS
-from aedetect.networks import ACTIVATIONS, ROW_STABLE, Autoencoder, initialize, summarize
+from aedetect.networks import (
+    ACTIVATIONS,
+    ROW_STABLE,
+    Autoencoder,
+    Ensemble,
+    initialize,
+    members_of,
+    summarize,
+)
 from aedetect.scoring import FloatArray, threshold
 from aedetect.training import (
     OPTIMIZERS,
+    PRECISIONS,
     SCHEDULES,
     Objective,
     infer,
     make_generator,
+    move,
     resolve_device,
     seeded_globally,
     train,
@@ -92,9 +102,12 @@ class BaseAutoencoder(
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "scaling": [StrOptions({"auto", "standard", "common"}), None],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
         "random_state": ["random_state"],
         "device": [str, torch.device],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "compile": ["boolean"],
         "verbose": ["verbose"],
     }
 
@@ -125,9 +138,12 @@ class BaseAutoencoder(
         validation_fraction: float = 0.1,
         patience: int = 50,
         scaling: str | None = "auto",
+        n_members: int = 1,
         contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
         device: str | torch.device = "auto",
+        precision: str = "float32",
+        compile: bool = False,
         verbose: int | bool = False,
     ) -> None:
         self.latent_dim = latent_dim
@@ -154,9 +170,12 @@ class BaseAutoencoder(
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.scaling = scaling
+        self.n_members = n_members
         self.contamination = contamination
         self.random_state = random_state
         self.device = device
+        self.precision = precision
+        self.compile = compile
         self.verbose = verbose
 
     @with_callbacks
@@ -335,7 +354,7 @@ class BaseAutoencoder(
         return float(self.score_samples(X).mean())
 
     def summary(self) -> pd.DataFrame:
-        """Return a table of the fitted network.
+        """Return a table of the fitted network, or of one of several, which are alike.
 
         Returns
         -------
@@ -344,7 +363,7 @@ class BaseAutoencoder(
             and ``trained`` (``parameters`` less the running statistics of batch normalisation).
         """
         check_is_fitted(self)
-        return summarize(self.network_, self.n_features_in_)
+        return summarize(members_of(self.network_)[0], self.n_features_in_)
 
     # What a subclass decides.
 
@@ -356,14 +375,19 @@ class BaseAutoencoder(
         if self.network == "conv":
             check_image(self.image_shape, self.n_features_in_)
             check_conv(self)
+        if self.compile and self.upsample == "unpool" and self.network == "conv":
+            raise ValueError(
+                "compile=True cannot be used with upsample='unpool', whose decoder takes more than"
+                " a code. Use another upsample, or compile=False."
+            )
         if self.tied_weights and self.network != "dense":
             raise ValueError(
                 f"tied_weights=True needs network='dense', but it is {self.network!r}: only the"
                 " weights of dense layers can be transposed."
             )
 
-    def _make_network(self) -> Autoencoder:
-        """Return the network to train; the weights of one of ours are set afterwards."""
+    def _make_member(self) -> Autoencoder:
+        """Return one network; the weights of one of ours are set afterwards."""
         if self._blueprint is None:
             return copy.deepcopy(cast(Autoencoder, self.network))
         return build(self._blueprint)
@@ -374,18 +398,23 @@ class BaseAutoencoder(
 
     # Fitting.
 
+    def _make_network(self) -> Autoencoder:
+        if self._n_members == 1:
+            return self._make_member()
+        return Ensemble([self._make_member() for _ in range(self._n_members)])
+
     def _initial_network(self, random_state: np.random.RandomState) -> Autoencoder:
         """Return the network before training: a user's with its weights, ours with drawn ones."""
+        self._n_members = self.n_members
         if isinstance(self.network, Autoencoder):
             self._blueprint = None
             network = self._make_network()
-            self.latent_dim_ = check_shapes(network, self.n_features_in_)
-            return network
-        self._blueprint = make_blueprint(self, self._codes_per_dim)
-        with torch.device("meta"):  # PyTorch's layers would draw from its global generator
-            network = self._make_network()
-        network = network.to_empty(device="cpu")
-        initialize(network, make_generator(draw_seed(random_state), torch.device("cpu")))
+        else:
+            self._blueprint = make_blueprint(self, self._codes_per_dim)
+            with torch.device("meta"):  # PyTorch's layers would draw from its global generator
+                network = self._make_network()
+            network = network.to_empty(device="cpu")
+            initialize(network, make_generator(draw_seed(random_state), torch.device("cpu")))
         self.latent_dim_ = check_shapes(network, self.n_features_in_)  # a map has its own width
         return network
 
@@ -400,8 +429,8 @@ class BaseAutoencoder(
     ) -> CallbackContext:
         """Train ``network`` in place, set the history and return the callbacks' context."""
         seed = draw_seed(random_state)
-        x_train = torch.from_numpy(self._scaling.apply(X, rows)).to(device)
-        x_val = torch.from_numpy(self._scaling.apply(X, held_out)).to(device)
+        x_train = move(torch.from_numpy(self._scaling.apply(X, rows)), device)
+        x_val = move(torch.from_numpy(self._scaling.apply(X, held_out)), device)
         batch_size = resolve_batch_size(self.batch_size, len(x_train))
         max_epochs = resolve_max_epochs(self.max_epochs, len(x_train), batch_size)
         context = self._init_callback_context(max_subtasks=max_epochs)
@@ -414,7 +443,7 @@ class BaseAutoencoder(
             FitProgress(self, context, X, max_epochs, snapshot) as progress,
         ):
             train(
-                [network.to(device)],
+                members_of(network.to(device)),
                 self._make_objective(x_train),
                 x_train,
                 x_val,
@@ -425,6 +454,8 @@ class BaseAutoencoder(
                 batch_size=batch_size,
                 max_epochs=max_epochs,
                 patience=self.patience,
+                precision=self.precision,
+                compile=self.compile,
                 generator=make_generator(seed, device),
                 watcher=progress,
             )
@@ -462,7 +493,9 @@ class BaseAutoencoder(
 
     def _infer(self, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
         """Return ``function`` of the scaled rows, a block at a time to bound the memory."""
-        layers = (type(module) for child in self.network_.children() for module in child.modules())
+        members = members_of(self.network_)
+        stacks = (stack for member in members for stack in (member.encoder, member.decoder))
+        layers = (type(layer) for stack in stacks for layer in stack.modules())
         # The cross-entropy rounds as the functions that the inference loop has to look after do.
         row_stable = self.loss != "bce" and ROW_STABLE.issuperset(layers)
         parts = [
@@ -472,7 +505,10 @@ class BaseAutoencoder(
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _feature_errors(self, x: Tensor) -> Tensor:
-        return FEATURE_ERRORS[self.loss](self.network_(x), x).double()
+        """Return what each feature costs, ``(batch, n_features)``; the mean over the members."""
+        error = FEATURE_ERRORS[self.loss]
+        errors = [error(member(x), x).double() for member in members_of(self.network_)]
+        return errors[0] if len(errors) == 1 else torch.stack(errors).mean(dim=0)
 
     def _score(self, X: NDArray) -> FloatArray:
         errors = self._infer(lambda x: self._feature_errors(x).sum(dim=1), X)

@@ -91,9 +91,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         validation_fraction: float = 0.1,
         patience: int = 50,
         scaling: str | None = "auto",
+        n_members: int = 1,
         contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
         device: str | torch.device = "auto",
+        precision: str = "float32",
+        compile: bool = False,
         verbose: int | bool = False,
     ) -> None:
         super().__init__(
@@ -121,9 +124,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             validation_fraction=validation_fraction,
             patience=patience,
             scaling=scaling,
+            n_members=n_members,
             contamination=contamination,
             random_state=random_state,
             device=device,
+            precision=precision,
+            compile=compile,
             verbose=verbose,
         )
         self.noise = noise
@@ -166,5 +172,5 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         return dataclasses.replace(super()._make_objective(x), corrupt=corrupt)
 
     def _corrupt(self, x: Tensor, generator: Generator, bounds: Tensor) -> Tensor:
-        noisy = NOISES[self.noise](x, self.noise_level, bounds, generator)
+        noisy = NOISES[self.noise](x, self.noise_level, bounds.to(x.device), generator)
         return noisy.clamp_(0, 1) if self.loss == "bce" else noisy

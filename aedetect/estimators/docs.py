@@ -83,6 +83,10 @@ scaling : {"auto", "standard", "common"} or None, default="auto"
     ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
     of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
     is.
+n_members : int, default=1
+    Networks that are trained side by side from different starts, each with its own order of rows
+    and its own noise. Scores and reconstructions are the mean of theirs; the code is their codes
+    side by side. Several ``"dense"`` networks cost far less than as many fits.
 contamination : float in (0, 0.5] or "auto", default="auto"
     Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
     share: it is the 97.5% quantile of a scaled chi-squared distribution that is fitted robustly to
@@ -95,6 +99,12 @@ random_state : int, RandomState instance or None, default=None
     from fresh entropy. The global generators of NumPy and PyTorch are not touched.
 device : str or torch.device, default="auto"
     Where to train: ``"auto"`` is CUDA, then MPS, then the CPU.
+precision : {"float32", "tf32", "bf16"}, default="float32"
+    Of the products in training: ``"tf32"`` rounds their factors to 10 bits (CUDA alone), ``"bf16"``
+    computes layers in bfloat16. Weights and all scoring stay float32.
+compile : bool, default=False
+    Whether PyTorch compiles the network for training (``torch.compile``): several seconds at the
+    start, and faster steps. It needs a C++ compiler on a CPU.
 verbose : int or bool, default=False
     Whether to show a progress bar on stderr."""
 
@@ -112,7 +122,7 @@ history_ : dict of str to ndarray of shape (n_epochs,)
 n_iter_ : int
     Epochs trained.
 latent_dim_ : int
-    Width of the code.
+    Width of the code; of all members' codes together, where there are several.
 n_features_in_ : int
     Features seen in ``fit``.
 feature_names_in_ : ndarray of shape (n_features,)

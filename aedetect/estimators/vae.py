@@ -16,8 +16,8 @@ from torch import Tensor
 
 from aedetect.estimators.base import BaseAutoencoder, local_random_state
 from aedetect.estimators.docs import share_parameters
-from aedetect.networks import Autoencoder, VariationalAutoencoder
-from aedetect.training import Objective
+from aedetect.networks import Autoencoder, VariationalAutoencoder, members_of
+from aedetect.training import Objective, infer
 
 
 @share_parameters
@@ -87,9 +87,12 @@ class VAEDetector(BaseAutoencoder):
         validation_fraction: float = 0.1,
         patience: int = 50,
         scaling: str | None = "auto",
+        n_members: int = 1,
         contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
         device: str | torch.device = "auto",
+        precision: str = "float32",
+        compile: bool = False,
         verbose: int | bool = False,
     ) -> None:
         super().__init__(
@@ -112,9 +115,12 @@ class VAEDetector(BaseAutoencoder):
             validation_fraction=validation_fraction,
             patience=patience,
             scaling=scaling,
+            n_members=n_members,
             contamination=contamination,
             random_state=random_state,
             device=device,
+            precision=precision,
+            compile=compile,
             verbose=verbose,
         )
         self.beta = beta
@@ -137,11 +143,18 @@ class VAEDetector(BaseAutoencoder):
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        shape = (n_samples, self.latent_dim_)
-        return self.inverse_transform(local_random_state(random_state).standard_normal(shape))
+        members = members_of(self.network_)
+        shape = (n_samples, self.latent_dim_ // len(members))
+        z = local_random_state(random_state).standard_normal(shape).astype(np.float32)
+        decoded = [
+            infer(member.decode, z[turn :: len(members)], self._device)
+            for turn, member in enumerate(members[:n_samples])
+        ]
+        # The members take turns: the mean of their answers to one code would be a blur.
+        return self._to_units(np.concatenate(decoded))
 
-    def _make_network(self) -> VariationalAutoencoder:
-        network = super()._make_network()
+    def _make_member(self) -> VariationalAutoencoder:
+        network = super()._make_member()
         return VariationalAutoencoder(network.encoder, network.decoder)
 
     def _make_objective(self, x: Tensor) -> Objective:

@@ -11,6 +11,7 @@ from aedetect.networks.autoencoder import (
 from aedetect.networks.conv import conv_autoencoder
 from aedetect.networks.dense import ROW_STABLE, dense_autoencoder, residual_autoencoder
 from aedetect.networks.dropout import Dropout, draw_chosen
+from aedetect.networks.ensemble import Ensemble, members_of
 from aedetect.networks.linear import Linear, row_stable_linear
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "ROW_STABLE",
     "Autoencoder",
     "Dropout",
+    "Ensemble",
     "Linear",
     "VariationalAutoencoder",
     "conv_autoencoder",
     "dense_autoencoder",
     "draw_chosen",
     "initialize",
+    "members_of",
     "probe",
     "residual_autoencoder",
     "row_stable_linear",

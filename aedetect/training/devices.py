@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 
 def make_generator(seed: int, device: torch.device) -> Generator:
@@ -23,6 +24,42 @@ def seeded_globally(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+@contextmanager
+def set_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute the layers inside the block in one of ``PRECISIONS``."""
+    if precision == "tf32":
+        if device.type != "cuda":
+            raise ValueError(
+                f"precision='tf32' needs a CUDA device, but training runs on {str(device)!r}. Use"
+                " 'float32' or 'bf16'."
+            )
+        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    else:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+
+
+def move(x: Tensor, device: torch.device) -> Tensor:
+    """Return ``x`` on ``device``, or where it is, with a warning, if the device cannot hold it."""
+    try:
+        return x.to(device)
+    except torch.OutOfMemoryError:
+        warnings.warn(
+            f"The {x.nbytes / 2**20:.0f} MiB of training rows do not fit on {str(device)!r}: they"
+            " stay in main memory, and every batch is sent by itself, which is slower.",
+            stacklevel=2,
+        )
+        return x.pin_memory()
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

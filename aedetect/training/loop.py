@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from aedetect.networks import Autoencoder, Dropout
-from aedetect.training.devices import make_generator
+from aedetect.training.devices import make_generator, set_precision
 from aedetect.training.objective import Objective
 from aedetect.training.steps import make_step
 
@@ -79,6 +79,8 @@ def train(
     batch_size: int,
     max_epochs: int,
     patience: int,
+    precision: str,
+    compile: bool,
     generator: Generator,
     watcher: Watcher,
 ) -> None:
@@ -87,20 +89,24 @@ def train(
     Parameters
     ----------
     networks : sequence of Autoencoder
-        On the device of ``x``. Each gets its own order of rows and its own noise.
+        Each gets its own order of rows and its own noise.
     objective : Objective
         What each of them minimises.
     x, x_val : Tensor of shape (n_rows, n_features)
-        Training and held-out rows. With held-out rows each network keeps its weights of the epoch
-        with its lowest held-out loss, without them those of the last epoch.
+        Training and held-out rows, on any device. With held-out rows each network keeps its
+        weights of the epoch with its lowest held-out loss, without them those of the last epoch.
     optimizer, schedule : str
         Keys of ``OPTIMIZERS`` and ``SCHEDULES``.
     learning_rate, weight_decay : float
     batch_size, max_epochs : int
     patience : int
         Epochs without a lower held-out loss of any network after which training stops.
+    precision : str
+        One of ``PRECISIONS``.
+    compile : bool
+        Whether PyTorch compiles the networks.
     generator : torch.Generator
-        Draws the order of rows and all noise.
+        On the device of the networks. Draws the order of rows and all noise.
     watcher : Watcher
         Told of the beginning and the end of every epoch.
 
@@ -110,7 +116,7 @@ def train(
         If a loss is not finite.
     """
     _prepare(networks, generator)
-    step = make_step(networks, objective, generator)
+    step = make_step(networks, objective, generator, precision=precision, compile=compile)
     optim = OPTIMIZERS[optimizer](step.parameters, lr=learning_rate, weight_decay=weight_decay)
     best = [_Best(network) for network in networks]
     n_steps = max_epochs * len(_batch_bounds(len(x), batch_size))
@@ -118,16 +124,17 @@ def train(
     for epoch in range(max_epochs):
         watcher.on_epoch_begin()
         started = time.perf_counter()
-        total = torch.zeros((), device=x.device)
-        for rows in _shuffled_batches(len(x), batch_size, len(networks), generator):
-            rate = learning_rate * SCHEDULES[schedule](n_done / n_steps)
-            for group in optim.param_groups:
-                group["lr"] = rate
-            losses = step.backpropagate(x.index_select(0, rows))
-            optim.step()
-            total += losses.sum()
-            n_done += 1
-        held_out = [_held_out_loss(network, objective, x_val) for network in networks]
+        total = torch.zeros((), device=generator.device)
+        with set_precision(precision, generator.device):
+            for rows in _shuffled_batches(len(x), batch_size, len(networks), generator):
+                rate = learning_rate * SCHEDULES[schedule](n_done / n_steps)
+                for group in optim.param_groups:
+                    group["lr"] = rate
+                losses = step.backpropagate(_take(x, rows))
+                optim.step()
+                total += losses.sum()
+                n_done += 1
+            held_out = [_held_out_loss(n, objective, x_val, generator.device) for n in networks]
         loss, *val_losses = _read(total / (len(x) * len(networks)), *held_out)
         val_loss = sum(val_losses) / len(val_losses)
         _check_finite(loss, val_loss, epoch, learning_rate)
@@ -203,15 +210,23 @@ def _shuffled_batches(
         yield orders[:, first:last].reshape(-1)
 
 
+def _take(x: Tensor, rows: Tensor) -> Tensor:
+    """Return rows of ``x`` on the device of their numbers."""
+    return x.index_select(0, rows.to(x.device)).to(rows.device, non_blocking=True)
+
+
 @torch.no_grad()
-def _held_out_loss(network: Autoencoder, objective: Objective, x_val: Tensor) -> Tensor:
+def _held_out_loss(
+    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device
+) -> Tensor:
     """Return the mean loss of the held-out rows, NaN where there are none."""
     if not len(x_val):
-        return torch.full((), math.nan, device=x_val.device)
-    generator = make_generator(0, x_val.device)  # the same noise every epoch: losses compare
+        return torch.full((), math.nan, device=device)
+    generator = make_generator(0, device)  # the same noise every epoch: losses compare
     repeats = math.ceil(MIN_HELD_OUT / len(x_val))  # a few rows meet several draws of the noise
     network.eval()
-    losses = [objective(network, x, generator) for x in x_val.repeat(repeats, 1).split(4096)]
+    batches = x_val.repeat(repeats, 1).split(4096)
+    losses = [objective(network, x.to(device), generator) for x in batches]
     network.train()
     return torch.cat(losses).mean()
 

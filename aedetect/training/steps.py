@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from aedetect.networks import Autoencoder
 from aedetect.training.dense import DenseStep
@@ -43,12 +44,20 @@ class AutogradStep:
     objective : Objective
     generator : torch.Generator
         Draws all noise.
+    compile : bool
+        Whether PyTorch compiles them.
     """
 
     def __init__(
-        self, networks: Sequence[Autoencoder], objective: Objective, generator: Generator
+        self,
+        networks: Sequence[Autoencoder],
+        objective: Objective,
+        generator: Generator,
+        *,
+        compile: bool,
     ) -> None:
-        self._networks, self._objective, self._generator = networks, objective, generator
+        self._networks = [_compiled(n) for n in networks] if compile else networks
+        self._objective, self._generator = objective, generator
         self.parameters: Sequence[Tensor] = [
             p for network in networks for p in network.parameters()
         ]
@@ -64,8 +73,24 @@ class AutogradStep:
         return losses.detach()
 
 
-def make_step(networks: Sequence[Autoencoder], objective: Objective, generator: Generator) -> Step:
+def _compiled(network: Autoencoder) -> Autoencoder:
+    """Return a twin that shares the parameters but compiles its passes."""
+    twin = copy.copy(network)
+    stacks = network.named_children()
+    twin._modules = {name: cast(nn.Module, torch.compile(stack)) for name, stack in stacks}
+    return twin
+
+
+def make_step(
+    networks: Sequence[Autoencoder],
+    objective: Objective,
+    generator: Generator,
+    *,
+    precision: str,
+    compile: bool,
+) -> Step:
     """Return the fastest step that fits the networks."""
-    if DenseStep.accepts(networks, objective):
+    plain = precision == "float32" and not compile
+    if plain and DenseStep.accepts(networks, objective):
         return DenseStep(networks, objective, generator)
-    return AutogradStep(networks, objective, generator)
+    return AutogradStep(networks, objective, generator, compile=compile)
