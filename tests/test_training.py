@@ -171,3 +171,23 @@ def test_rows_that_do_not_fit_on_the_device_stay_behind(monkeypatch):
         kept = move(x, torch.device("cuda"))
     assert kept.device.type == "cpu"
     assert torch.equal(kept, x)
+
+
+@pytest.mark.parametrize(("rows", "n_threads"), [(8, 1), (4000, 3)])
+def test_small_steps_stay_on_one_thread(monkeypatch, rows, n_threads):
+    seen = set()
+    backpropagate = DenseStep.backpropagate
+    monkeypatch.setattr(
+        DenseStep,
+        "backpropagate",
+        lambda *args: seen.add(torch.get_num_threads()) or backpropagate(*args),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        X = np.random.RandomState(0).rand(rows, 20)
+        AutoencoderTransformer(batch_size=rows, max_epochs=1, validation_fraction=0).fit(X)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {n_threads}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -12,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from aedetect.networks import Autoencoder, Dropout
-from aedetect.training.devices import make_generator, set_precision
+from aedetect.training.devices import limit_threads, make_generator, set_precision
 from aedetect.training.objective import Objective
 from aedetect.training.steps import make_step
 
@@ -121,11 +122,12 @@ def train(
     best = [_Best(network) for network in networks]
     n_steps = max_epochs * len(_batch_bounds(len(x), batch_size))
     n_done = 0
+    work = _work(step.parameters) * batch_size
     for epoch in range(max_epochs):
         watcher.on_epoch_begin()
         started = time.perf_counter()
         total = torch.zeros((), device=generator.device)
-        with set_precision(precision, generator.device):
+        with set_precision(precision, generator.device), limit_threads(work):
             for rows in _shuffled_batches(len(x), batch_size, len(networks), generator):
                 rate = learning_rate * SCHEDULES[schedule](n_done / n_steps)
                 for group in optim.param_groups:
@@ -146,6 +148,17 @@ def train(
     for record in best:
         record.restore()
     _release(networks)
+
+
+def _work(parameters: Sequence[Tensor]) -> int:
+    """Return the multiplications and additions that training takes for one row.
+
+    A convolution applies its weights to every pixel, which is always worth all threads.
+    """
+    if any(parameter.ndim > 2 for parameter in parameters):
+        return sys.maxsize
+    # Two a weight and pass: forward, backward by the input, backward by the weights.
+    return 6 * sum(parameter.numel() for parameter in parameters)
 
 
 class _Best:
