@@ -8,13 +8,14 @@ DATA ?= digits
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint docs bench-one-class bench-tutorials clean
+.PHONY: help demo test lint docs bench-speed bench-one-class bench-tutorials clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
 	@echo "make docs                       build the documentation into docs/_build/html"
+	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 
@@ -42,6 +43,9 @@ lint: $(VENV)/lint
 
 docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench-speed: $(VENV)/bench
+	$(BIN)/python benchmarks/speed.py $(if $(THREADS),--threads $(THREADS)) $(ROWS)
 
 bench-one-class: $(VENV)/plot
 	$(BIN)/python benchmarks/one_class.py $(if $(MNIST),--mnist)

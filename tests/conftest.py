@@ -5,7 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import aedetect.estimators.base
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, datasets
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="where device='auto' trains: cpu, cuda or mps")
+
+
+@pytest.fixture(autouse=True)
+def auto_device(request, monkeypatch):
+    """Let ``device="auto"`` be the device that the suite was asked to run on."""
+    resolve = aedetect.estimators.base.resolve_device
+    chosen = request.config.getoption("--device")
+    monkeypatch.setattr(
+        aedetect.estimators.base,
+        "resolve_device",
+        lambda device: resolve(chosen if device == "auto" else device),
+    )
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -26,7 +43,7 @@ def estimator_class(request):
 @pytest.fixture
 def small(estimator_class):
     """Return an estimator that trains in a blink."""
-    return estimator_class(2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0, device="cpu")
+    return estimator_class(2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0)
 
 
 @pytest.fixture(scope="session")

@@ -464,9 +464,13 @@ class BaseAutoencoder(
         return context
 
     def _set_network(self, network: Autoencoder, X: NDArray, held_out: NDArray[np.intp]) -> None:
-        """Take a trained network, on the CPU so that scores do not depend on the machine."""
-        self.network_ = network.cpu()
+        """Take a trained network, set the threshold where it is, and bring it to the CPU.
+
+        There, scores do not depend on the machine.
+        """
+        self.network_ = network
         self.offset_ = threshold(self._score(X), self.contamination, held_out)
+        self.network_ = network.cpu()
 
     def _snapshot(
         self,

@@ -1,0 +1,416 @@
+"""How fast aedetect trains and scores, beside PyOD, skorch, plain PyTorch and the bare arithmetic.
+
+    python benchmarks/speed.py                       # all rows
+    python benchmarks/speed.py training scoring      # some rows
+    python benchmarks/speed.py --threads 1           # on one thread
+
+All competitors of a row get the same data, network, batches and epochs, take turns, and repeat;
+medians are compared. Needs the extra ``bench``. Times on one machine say nothing about another:
+read the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from peers import Pass, bare_step, fit_plain, fit_pyod, logits_loss, make_skorch, pyod_layers
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from torch import nn
+
+import aedetect
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, datasets
+from aedetect.networks import Autoencoder, Dropout
+
+REPEATS = 3
+
+
+def medians(competitors: dict[str, Pass], repeats: int = REPEATS) -> pd.Series:
+    """Return the median seconds of each; they take turns, so that a busy minute hits all."""
+    seconds: dict[str, list[float]] = {name: [] for name in competitors}
+    for turn in range(repeats + 1):
+        for name, run in competitors.items():
+            started = time.perf_counter()
+            run()
+            if turn:  # the first turn warms up
+                seconds[name].append(time.perf_counter() - started)
+    return pd.Series({name: float(np.median(values)) for name, values in seconds.items()})
+
+
+def show(title: str, table: pd.DataFrame) -> None:
+    print(f"\n{title}\n{table.round(2).to_string()}", flush=True)
+
+
+def normal_table(n_rows: int, n_features: int) -> NDArray[np.float64]:
+    """Return correlated rows, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(n_features // 4 + 1, n_features))
+    rows = rng.normal(size=(n_rows, len(mixing))) @ mixing
+    return rows + 0.1 * rng.normal(size=rows.shape)
+
+
+def training() -> None:
+    """PyOD's default network 784-64-32-64-784, batch norm, dropout 0.2; whole fits of 5 epochs."""
+    X = normal_table(8192, 784)
+    X /= X.std()
+    epochs = 5
+    settings = {"max_epochs": epochs, "validation_fraction": 0, "scaling": None}
+    ours = Autoencoder(*pyod_layers(784, Dropout))
+    theirs = nn.Sequential(*pyod_layers(784, nn.Dropout))
+    rows = {}
+    for batch_size in (32, 256, 1024):
+        common = {"batch_size": batch_size, "epochs": epochs}
+        step = bare_step(theirs, torch.from_numpy(X[:batch_size].astype(np.float32)))
+        net = make_skorch(theirs, loss=nn.MSELoss, **common)
+        x32 = X.astype(np.float32)
+        mse = {**common, "loss": F.mse_loss}
+        seconds = medians(
+            {
+                "aedetect": lambda size=batch_size: AutoencoderTransformer(
+                    network=ours, batch_size=size, random_state=0, device="cpu", **settings
+                ).fit(X),
+                "PyOD": lambda common=common: fit_pyod(X, **common),
+                "skorch": lambda net=net, x=x32: net.fit(x, x),
+                "plain": lambda mse=mse: fit_plain(theirs, X, fused=False, **mse),
+                "plain fused": lambda mse=mse: fit_plain(theirs, X, fused=True, **mse),
+                "floor": lambda step=step, size=batch_size: [
+                    step() for _ in range(epochs * len(X) // size)
+                ],
+            }
+        )
+        rows[f"batch {batch_size}"] = seconds / seconds["aedetect"]
+    show("Training: seconds against ours (floor: the bare matrix products)", pd.DataFrame(rows).T)
+
+
+def conv() -> None:
+    """The tutorials' batch-norm conv denoiser, 440,865 parameters; 2 epochs of 1,024 images."""
+    X = np.random.default_rng(0).random((1024, 784), dtype=np.float32)
+    settings = {
+        "network": "conv",
+        "image_shape": (1, 28, 28),
+        "downsample": "maxpool",
+        "hidden_layer_sizes": (16, 32, 32),
+        "batch_norm": True,
+        "latent_activation": "sigmoid",
+        "loss": "bce",
+        "validation_fraction": 0,
+        "device": "cpu",
+    }
+    network = AutoencoderTransformer(128, max_epochs=1, **settings).fit(X[:64]).network_
+    rows = {}
+    for batch_size in (64, 256):
+        common = {"batch_size": batch_size, "epochs": 2}
+        step = bare_step(network, torch.from_numpy(X[:batch_size]))
+        net = make_skorch(network, loss=nn.BCEWithLogitsLoss, **common)
+        plain = {**common, "loss": logits_loss, "fused": True}
+        seconds = medians(
+            {
+                "aedetect": lambda size=batch_size: AutoencoderTransformer(
+                    128, batch_size=size, max_epochs=2, contamination=0.1, **settings
+                ).fit(X),
+                "skorch": lambda net=net: net.fit(X, X),
+                "plain fused": lambda plain=plain: fit_plain(network, X, **plain),
+                "floor": lambda step=step, size=batch_size: [
+                    step() for _ in range(2 * len(X) // size)
+                ],
+            }
+        )
+        rows[f"batch {batch_size}"] = seconds / seconds["aedetect"]
+    show("Conv training: seconds against ours (floor: the bare convolutions)", pd.DataFrame(rows).T)
+
+
+def scoring() -> None:
+    """Score many rows, and one."""
+    rows = {}
+    for n_rows, n_features in ((10_000, 40), (1_000_000, 40), (10_000, 784), (1, 40), (1, 784)):
+        X = normal_table(max(n_rows, 2000), n_features)
+        ours = AutoencoderTransformer(
+            32,
+            hidden_layer_sizes=(64,),
+            latent_activation="relu",
+            batch_norm=True,
+            dropout=0.2,
+            max_epochs=1,
+            device="cpu",
+        ).fit(X[:2000])
+        theirs = fit_pyod(X[:2000], batch_size=32, epochs=1)
+        network = theirs.model.eval()
+        X = X[:n_rows]
+        times = 200 if n_rows == 1 else 1
+
+        @torch.inference_mode()
+        def plain(X: NDArray = X, network: nn.Module = network) -> NDArray:
+            x = torch.from_numpy(X.astype(np.float32))
+            return (network(x) - x).square().sum(dim=1).numpy()
+
+        competitors: dict[str, Callable] = {
+            "aedetect": ours.score_samples,
+            "PyOD": theirs.decision_function,
+            "plain": lambda X, plain=plain: plain(X),
+        }
+        seconds = medians(
+            {
+                name: lambda score=score, X=X, times=times: [score(X) for _ in range(times)]
+                for name, score in competitors.items()
+            }
+        )
+        row = seconds / seconds["aedetect"]
+        row["our microseconds a row"] = 1e6 * seconds["aedetect"] / (n_rows * times)
+        rows[f"{n_rows} x {n_features}"] = row
+    show("Scoring: seconds against ours", pd.DataFrame(rows).T)
+
+
+class Clock:
+    """A callback that notes the AUROC at the end of every epoch."""
+
+    def __init__(self, X: NDArray, y: NDArray) -> None:
+        self.X, self.y = X, y
+        self.aurocs: list[float] = []
+
+    def setup(self, estimator, context) -> None: ...
+
+    def on_fit_task_begin(self, estimator, context) -> None: ...
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator) -> None:
+        if context.task_name == "epoch":
+            self.aurocs.append(roc_auc_score(self.y, fitted_estimator.score_samples(self.X)))
+
+    def teardown(self, estimator, context) -> None: ...
+
+
+def default() -> None:
+    """Seconds until our default has the AUROC that PyOD's default ends with."""
+    rows = {}
+    for name, problems in (("MNIST one-class", mnist_problems), ("ADBench", adbench_problems)):
+        theirs = ours = 0.0
+        reached = n_problems = 0
+        for X, X_test, y_test in problems():
+            started = time.perf_counter()
+            peer = fit_pyod_default(X)
+            theirs += time.perf_counter() - started
+            goal = roc_auc_score(y_test, -peer.decision_function(X_test))
+            clock = Clock(X_test, y_test)
+            detector = DenoisingAutoencoder(random_state=0).set_callbacks(clock).fit(X)
+            enough = np.flatnonzero(np.array(clock.aurocs) >= goal)
+            last = enough[0] if len(enough) else len(clock.aurocs) - 1
+            ours += detector.history_["seconds"][: last + 1].sum()
+            reached += bool(len(enough))
+            n_problems += 1
+        rows[name] = {"PyOD / ours": theirs / ours, "reached": f"{reached} of {n_problems}"}
+    show(
+        "Time to PyOD's AUROC (where ours never has it, all our epochs count)", pd.DataFrame(rows).T
+    )
+
+
+def fit_pyod_default(X: NDArray):
+    from pyod.models.auto_encoder import AutoEncoder
+
+    return AutoEncoder(verbose=0).fit(X)
+
+
+def mnist_problems():
+    X, y = datasets.load_mnist("train")
+    X_test, y_test = datasets.load_mnist("test")
+    for digit in range(10):
+        yield X[y == digit], X_test, y_test == digit
+
+
+def adbench_problems():
+    folder = os.environ.get("AEDETECT_DATA", "")
+    for path in sorted(os.scandir(os.path.join(folder, "adbench")), key=lambda entry: entry.name):  # noqa: PTH118
+        if not path.name.endswith(".npz"):
+            continue
+        data = np.load(path.path)
+        rng = np.random.default_rng(0)
+        X, y = data["X"], data["y"].astype(bool)
+        keep = rng.permutation(len(X))[:10_000]
+        X, y = X[keep], y[keep]
+        normal = rng.permutation(np.flatnonzero(~y))
+        train = normal[: len(normal) // 2]
+        test = np.setdiff1d(np.arange(len(X)), train)
+        yield X[train], X[test], ~y[test]
+
+
+def growth() -> None:
+    """Time and memory by rows and by columns, each in a process of its own; 2 epochs."""
+    rows = {}
+    for n_rows, n_features in (
+        *((n, 20) for n in (1_000, 10_000, 100_000, 1_000_000)),
+        *((2_000, m) for m in (10, 100, 1_000, 2_000)),
+    ):
+        command = [sys.executable, __file__, "--measure", str(n_rows), str(n_features)]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        seconds, data, fit, score = (float(word) for word in output.split())
+        rows[f"{n_rows} x {n_features}"] = {
+            "fit, microseconds a row": 1e6 * seconds / n_rows,
+            "data, MB": data,
+            "fit adds, MB": fit,
+            "scoring adds, MB": score,
+        }
+    table = pd.DataFrame(rows).T
+    show("Growth", table)
+    by_rows = table.iloc[1:4]
+    total = np.log(by_rows.iloc[:, 0] * [1e4, 1e5, 1e6])
+    slope = np.polyfit(np.log([1e4, 1e5, 1e6]), total, 1)[0]
+    print(f"log-log slope of the time in rows, from 10,000: {slope:.2f}")
+
+
+def measure(n_rows: int, n_features: int) -> None:
+    """Print the seconds of a fit and the peak memory in MB: data, added by fit, by scoring."""
+
+    def peak() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    AutoencoderTransformer(max_epochs=1, device="cpu").fit(np.random.rand(100, n_features))  # noqa: NPY002
+    X = np.random.default_rng(0).normal(size=(n_rows, n_features))
+    before = peak()
+    started = time.perf_counter()
+    detector = AutoencoderTransformer(
+        max_epochs=2, batch_size=256, validation_fraction=0, device="cpu", random_state=0
+    ).fit(X)
+    seconds = time.perf_counter() - started
+    fitted = peak()
+    detector.score_samples(X)
+    print(seconds, X.nbytes / 2**20, fitted - before, peak() - fitted)
+
+
+def ensemble() -> None:
+    """The cost of a member, against that of a network alone; batch 256."""
+    rows = {}
+    for sizes in ((64, 32), (256, 64)):
+        for n_features in (10, 64):
+            X = normal_table(8192, n_features)
+            seconds = medians(
+                {
+                    str(n): lambda n=n, X=X, sizes=sizes: AutoencoderTransformer(
+                        16 if X.shape[1] > 16 else 4,
+                        hidden_layer_sizes=sizes,
+                        n_members=n,
+                        batch_size=256,
+                        max_epochs=5,
+                        device="cpu",
+                    ).fit(X)
+                    for n in (1, 4, 16)
+                }
+            )
+            each = seconds / seconds.index.astype(int)
+            rows[f"{n_features} columns, {sizes}"] = each / each["1"]
+    show("Ensembles: the cost of one of 1, 4 and 16 members", pd.DataFrame(rows).T)
+
+
+def grid() -> None:
+    """GridSearchCV over 12 candidates and 3 folds; 2,000 x 20, 5 epochs, batch 64."""
+    from pyod.models.auto_encoder import AutoEncoder
+
+    X = normal_table(2000, 20)
+    X /= X.std()
+    x32 = X.astype(np.float32)
+    rates = [1e-4, 3e-4, 1e-3, 3e-3]
+    decays = [0.0, 1e-5, 1e-4]
+    ours = AutoencoderTransformer(
+        network=Autoencoder(*pyod_layers(20, Dropout)),
+        batch_size=64,
+        max_epochs=5,
+        validation_fraction=0,
+        device="cpu",
+    )
+    theirs = AutoEncoder(batch_size=64, epoch_num=5, verbose=0)
+    net = make_skorch(
+        nn.Sequential(*pyod_layers(20, nn.Dropout)), loss=nn.MSELoss, batch_size=64, epochs=5
+    )
+    penalties = [{"weight_decay": decay} for decay in decays]
+    seconds = medians(
+        {
+            "aedetect": lambda: GridSearchCV(
+                ours, {"learning_rate": rates, "weight_decay": decays}, cv=3
+            ).fit(X),
+            "PyOD": lambda: GridSearchCV(
+                theirs,
+                {"lr": rates, "optimizer_params": penalties},
+                cv=3,
+                scoring=lambda detector, X, y=None: -detector.decision_function(X).mean(),
+            ).fit(X),
+            "skorch": lambda: GridSearchCV(
+                net,
+                {"lr": rates, "optimizer__weight_decay": decays},
+                cv=3,
+                scoring="neg_mean_squared_error",
+            ).fit(x32, x32),
+        }
+    )
+    show("GridSearchCV: seconds against ours", (seconds / seconds["aedetect"]).to_frame("ratio").T)
+
+
+def gpu() -> None:
+    """On a GPU: an epoch of the conv denoiser on 54,000 images, and ten one-class fits."""
+    if not torch.cuda.is_available():
+        print("\nGPU: there is none here")
+        return
+    X, y = datasets.load_mnist("train")
+    for precision in ("float32", "tf32", "bf16"):
+        detector = DenoisingAutoencoder(
+            128,
+            network="conv",
+            image_shape=(1, 28, 28),
+            downsample="maxpool",
+            hidden_layer_sizes=(16, 32, 32),
+            batch_norm=True,
+            latent_activation="sigmoid",
+            loss="bce",
+            batch_size=64,
+            max_epochs=4,
+            validation_fraction=0,
+            precision=precision,
+            device="cuda",
+        ).fit(X[:54_000])
+        seconds = np.median(detector.history_["seconds"][1:])
+        print(
+            f"\n{torch.cuda.get_device_name()}, {precision}: {seconds:.3f} s an epoch", flush=True
+        )
+    started = time.perf_counter()
+    for digit in range(10):
+        DenoisingAutoencoder(random_state=0, device="cuda").fit(X[y == digit])
+    print(f"ten one-class fits with the defaults: {time.perf_counter() - started:.1f} s")
+
+
+ROWS = {
+    row.__name__: row for row in (training, conv, scoring, default, growth, ensemble, grid, gpu)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", help=f"of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--measure", nargs=2, type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.measure:
+        measure(*options.measure)
+        return
+    if unknown := set(options.rows) - set(ROWS):
+        parser.error(f"there is no row {unknown.pop()!r}; choose of {', '.join(ROWS)}")
+    print(
+        f"aedetect {aedetect.__version__}, PyTorch {torch.__version__}, {platform.machine()},"
+        f" {os.cpu_count()} cores, {options.threads} threads"
+    )
+    for name in options.rows or ROWS:
+        started = time.perf_counter()
+        ROWS[name]()
+        print(f"({name}: {time.perf_counter() - started:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
