@@ -28,12 +28,14 @@ def pyod_layers(n_features: int, dropout: type[nn.Module]) -> tuple[nn.Sequentia
     return encoder, nn.Sequential(*block(32, 64), nn.Linear(64, n_features))
 
 
-def fit_pyod(X: NDArray, *, batch_size: int, epochs: int) -> object:
+def fit_pyod(X: NDArray, *, batch_size: int, epochs: int, score: bool = True):
+    """Fit PyOD's AutoEncoder; ``score=False`` keeps it from scoring the rows afterwards."""
     from pyod.models.auto_encoder import AutoEncoder
 
-    return AutoEncoder(batch_size=batch_size, epoch_num=epochs, preprocessing=False, verbose=0).fit(
-        X
-    )
+    detector = AutoEncoder(batch_size=batch_size, epoch_num=epochs, verbose=0)
+    if not score:
+        detector.decision_function = lambda X: np.zeros(len(X))
+    return detector.fit(X)
 
 
 def make_skorch(module: nn.Module, *, batch_size: int, epochs: int, loss: type[nn.Module]):

@@ -11,6 +11,7 @@ import torch
 from aedetect import AutoencoderTransformer, VAEDetector
 from aedetect.networks import (
     ACTIVATIONS,
+    Autoencoder,
     Dropout,
     VariationalAutoencoder,
     dense_autoencoder,
@@ -123,6 +124,47 @@ def test_noise_reaches_the_input_alone():
 )
 def test_what_the_written_out_step_cannot_do_is_left_to_autograd(networks, objective):
     assert not DenseStep.accepts(networks, objective)
+
+
+def custom(*middle, shared=False):
+    first, second, last = (torch.nn.Linear(6, 6) for _ in range(3))
+    return Autoencoder(
+        torch.nn.Sequential(first, *middle), torch.nn.Sequential(first if shared else second, last)
+    )
+
+
+def frozen_layer():
+    return torch.nn.Linear(6, 6).requires_grad_(False)
+
+
+def watched_layer():
+    layer = torch.nn.Linear(6, 6)
+    layer.register_forward_hook(lambda *_: None)
+    return layer
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        custom(torch.nn.Linear(6, 6, bias=False)),
+        custom(torch.nn.LeakyReLU(0.3)),
+        custom(torch.nn.GELU(approximate="tanh")),
+        custom(torch.nn.Dropout(0.1)),
+        custom(torch.nn.BatchNorm1d(6, affine=False)),
+        custom(torch.nn.Sequential(torch.nn.ReLU())),
+        custom(frozen_layer()),
+        custom(watched_layer()),
+        custom(shared=True),
+    ],
+    ids=repr,
+)
+def test_unusual_networks_are_left_to_autograd_and_train(network):
+    assert DenseStep.accepts([custom(torch.nn.ReLU())], Objective("mse"))
+    assert not DenseStep.accepts([network], Objective("mse"))
+    X = np.random.RandomState(0).rand(20, 6)
+    detector = AutoencoderTransformer(network=network, max_epochs=30, learning_rate=0.01)
+    loss = detector.fit(X).history_["loss"]
+    assert loss[-1] < loss[0]
 
 
 def test_dropped_share_and_scale():

@@ -15,8 +15,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from aedetect.losses import FEATURE_ERRORS
-from aedetect.networks import Autoencoder, VariationalAutoencoder
-from aedetect.training.layers import LAYERS, GaussianCode, Output, Place, SparseCode
+from aedetect.networks import (
+    ACTIVATIONS,
+    Autoencoder,
+    Dropout,
+    Linear,
+    VariationalAutoencoder,
+)
+from aedetect.training.layers import LAYERS, GaussianCode, Layer, Output, Place, SparseCode
 from aedetect.training.objective import Objective
 
 
@@ -47,16 +53,21 @@ class DenseStep:
     def accepts(networks: Sequence[Autoencoder], objective: Objective) -> bool:
         """Return whether these networks can be trained on this objective here."""
         network = networks[0]
-        layers = [*network.encoder.modules(), *network.decoder.modules()]
+        encoder, decoder = network.encoder, network.decoder
+        if (
+            objective.contractive
+            or type(network) not in (Autoencoder, VariationalAutoencoder)
+            or not isinstance(encoder, nn.Sequential)
+            or not isinstance(decoder, nn.Sequential)
+        ):
+            return False
+        layers = [*encoder, *decoder]
+        n_parameters = sum(len(list(layer.parameters())) for layer in layers)
         return (
-            type(network) in (Autoencoder, VariationalAutoencoder)
-            and isinstance(network.encoder, nn.Sequential)
-            and isinstance(network.decoder, nn.Sequential)
-            and isinstance(network.encoder[0], nn.Linear)
-            and isinstance(network.decoder[-1], nn.Linear)
-            and all(type(layer) in (*LAYERS, nn.Identity, nn.Sequential) for layer in layers)
-            and not objective.contractive
-            and next(network.parameters()).device.type == "cpu"
+            isinstance(encoder[0], nn.Linear)
+            and isinstance(decoder[-1], nn.Linear)
+            and all(_is_known(layer) for layer in layers)
+            and len(list(network.parameters())) == n_parameters  # none is shared
         )
 
     @torch.no_grad()
@@ -68,6 +79,25 @@ class DenseStep:
             place = Place("", self._values, self._gradients, lead, self._generator)
             self._passes[n_rows] = _Pass(self._networks[0], self._objective, place)
         return self._passes[n_rows].backpropagate(x)
+
+
+def _is_known(layer: nn.Module) -> bool:
+    """Return whether a layer is one that ``dense_autoencoder`` could have made."""
+    trained = all(
+        p.requires_grad and p.dtype == torch.float32 and p.device.type == "cpu"
+        for p in layer.parameters()
+    )
+    if not trained or layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
+        return False
+    if isinstance(layer, nn.BatchNorm1d):
+        return layer.affine and layer.track_running_stats and layer.momentum is not None
+    if type(layer) in (Linear, nn.Linear):
+        return layer.bias is not None
+    # The text tells the slope of a leaky ReLU and the like.
+    return type(layer) is Dropout or repr(layer) in KNOWN_ACTIVATIONS
+
+
+KNOWN_ACTIVATIONS = {repr(make()) for make in ACTIVATIONS.values()}
 
 
 def _stack(
@@ -101,10 +131,8 @@ class _Pass:
     def __init__(self, network: Autoencoder, objective: Objective, place: Place) -> None:
         self._objective, self._place = objective, place
         self._variational = isinstance(network, VariationalAutoencoder)
-        encoder, decoder = (
-            cast(nn.Sequential, network.encoder),
-            cast(nn.Sequential, network.decoder),
-        )
+        encoder = cast(nn.Sequential, network.encoder)
+        decoder = cast(nn.Sequential, network.decoder)
         hidden, last = list(decoder)[:-1], cast(nn.Linear, decoder[-1])
         self._share = 1 / (place.lead[-1] * last.out_features)  # a row's, per feature
         self._penalties: list[GaussianCode | SparseCode] = []
@@ -112,12 +140,12 @@ class _Pass:
             self._penalties.append(GaussianCode(objective.beta, self._share, place.generator))
         elif objective.l1_activity:
             self._penalties.append(SparseCode(objective.l1_activity, self._share))
-        layers = [
-            *_make_layers("encoder", encoder, place),
+        self._first, *between = _make_layers("encoder", encoder, place)
+        self._layers: list[Layer] = [
+            *between,
             *self._penalties,
             *_make_layers("decoder", hidden, place),
         ]
-        self._first, self._layers = layers[0], layers[1:]
         self._output = Output(last, place._replace(name=f"decoder.{len(hidden)}"))
 
     def backpropagate(self, x: Tensor) -> Tensor:
