@@ -8,7 +8,7 @@ DATA ?= digits
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint docs bench-speed bench-one-class bench-tutorials clean
+.PHONY: help demo test lint docs bench-speed bench-quality bench-one-class bench-tutorials clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint                       ruff and mypy"
 	@echo "make docs                       build the documentation into docs/_build/html"
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
+	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside eight peers"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 
@@ -46,6 +47,9 @@ docs: $(VENV)/docs
 
 bench-speed: $(VENV)/bench
 	$(BIN)/python benchmarks/speed.py $(if $(THREADS),--threads $(THREADS)) $(ROWS)
+
+bench-quality: $(VENV)/bench
+	$(BIN)/python benchmarks/quality.py $(PROTOCOLS) --out quality.csv
 
 bench-one-class: $(VENV)/plot
 	$(BIN)/python benchmarks/one_class.py $(if $(MNIST),--mnist)

@@ -1,0 +1,234 @@
+"""What the detectors find with their defaults, beside their peers, on four protocols.
+
+    python benchmarks/quality.py                                    # everything: hours
+    python benchmarks/quality.py semi --methods knn pca denoising   # a part
+    python benchmarks/quality.py --report                           # the tables of what is done
+
+Every fit is a line of the results file at once, and what is there is not run again. Needs the extra
+``bench``, and the ADBench tables as ``adbench/*.npz`` in the folder in AEDETECT_DATA; MNIST is read
+from there too, else from OpenML.
+
+- semi: ADBench, clean training rows. Half of the normal rows train, the other half and all
+  anomalies test; at most 10,000 rows; columns scaled by the training half. The usual protocol
+  resamples small sets before it splits them, so that test rows are trained on; this one does not.
+- contaminated: ADBench, all rows train and are scored, no labels.
+- one_class: MNIST, one digit trains, the 10,000 test images are scored.
+- multimodal: MNIST, nine digits train, the 10,000 test images are scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.covariance import EllipticEnvelope
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, datasets
+
+MAX_ROWS = 10_000
+MEASURES = ["auroc", "ap"]
+
+
+class Problem(NamedTuple):
+    """Rows to train on and to score; where they are the same, ``X_test`` is ``X``."""
+
+    name: str
+    X: NDArray
+    X_test: NDArray
+    anomalous: NDArray[np.bool_]  # of X_test
+
+
+# Methods: anomaly scores of the test rows, higher is odder.
+Method = Callable[[Problem, int], NDArray]
+
+
+def knn(problem: Problem, seed: int) -> NDArray:
+    neighbours = NearestNeighbors(n_neighbors=5).fit(problem.X)
+    # Without an argument a row is no neighbour of itself.
+    asked = None if problem.X_test is problem.X else problem.X_test
+    return neighbours.kneighbors(asked)[0][:, -1]
+
+
+def lof(problem: Problem, seed: int) -> NDArray:
+    if problem.X_test is problem.X:
+        return -LocalOutlierFactor().fit(problem.X).negative_outlier_factor_
+    return -LocalOutlierFactor(novelty=True).fit(problem.X).score_samples(problem.X_test)
+
+
+def pca(problem: Problem, seed: int) -> NDArray:
+    model = PCA(0.9, svd_solver="full").fit(problem.X)
+    restored = model.inverse_transform(model.transform(problem.X_test))
+    return np.square(restored - problem.X_test).sum(axis=1)
+
+
+def of_scikit_learn(make: Callable) -> Method:
+    """Return the method of a detector whose ``score_samples`` is higher for normal rows."""
+
+    def method(problem: Problem, seed: int) -> NDArray:
+        return -make(seed).fit(problem.X).score_samples(problem.X_test)
+
+    return method
+
+
+def of_pyod(name: str, module: str) -> Method:
+    def method(problem: Problem, seed: int) -> NDArray:
+        detector_class = getattr(__import__(f"pyod.models.{module}", fromlist=[name]), name)
+        verbosity = {"verbose": 0}
+        detector = detector_class(random_state=seed, **verbosity).fit(problem.X)
+        return detector.decision_function(problem.X_test)
+
+    return method
+
+
+METHODS: dict[str, Method] = {
+    "autoencoder": of_scikit_learn(lambda seed: AutoencoderTransformer(random_state=seed)),
+    "denoising": of_scikit_learn(lambda seed: DenoisingAutoencoder(random_state=seed)),
+    "vae": of_scikit_learn(lambda seed: VAEDetector(random_state=seed)),
+    "denoising x8": of_scikit_learn(
+        lambda seed: DenoisingAutoencoder(n_members=8, random_state=seed)
+    ),
+    "knn": knn,
+    "lof": lof,
+    "iforest": of_scikit_learn(lambda seed: IsolationForest(random_state=seed)),
+    "ocsvm": of_scikit_learn(lambda seed: OneClassSVM()),
+    "pca": pca,
+    "mcd": of_scikit_learn(lambda seed: EllipticEnvelope(random_state=seed)),
+    "pyod autoencoder": of_pyod("AutoEncoder", "auto_encoder"),
+    "pyod vae": of_pyod("VAE", "vae"),
+}
+
+
+def read_tables(seed: int) -> Iterator[tuple[str, NDArray, NDArray[np.bool_]]]:
+    """Yield the ADBench tables, at most ``MAX_ROWS`` rows of each."""
+    folder = Path(os.environ.get("AEDETECT_DATA", "."), "adbench")
+    paths = sorted(folder.glob("*.npz"), key=lambda path: int(path.stem.split("_")[0]))
+    if not paths:
+        raise SystemExit(f"There are no tables in {folder}: set AEDETECT_DATA.")
+    for path in paths:
+        with np.load(path) as data:
+            X, y = data["X"].astype(np.float64), data["y"].astype(bool)
+        kept = np.random.default_rng(seed).permutation(len(X))[:MAX_ROWS]
+        yield path.stem, X[kept], y[kept]
+
+
+def semi(seed: int) -> Iterator[Problem]:
+    for name, X, y in read_tables(seed):
+        normal = np.random.default_rng(seed).permutation(np.flatnonzero(~y))
+        train = normal[: len(normal) // 2]
+        test = np.setdiff1d(np.arange(len(X)), train)
+        scaler = StandardScaler().fit(X[train])
+        yield Problem(name, scaler.transform(X[train]), scaler.transform(X[test]), y[test])
+
+
+def contaminated(seed: int) -> Iterator[Problem]:
+    for name, X, y in read_tables(seed):
+        scaled = StandardScaler().fit_transform(X)
+        yield Problem(name, scaled, scaled, y)
+
+
+def one_class(seed: int) -> Iterator[Problem]:
+    yield from of_digits(lambda y, digit: y == digit)
+
+
+def multimodal(seed: int) -> Iterator[Problem]:
+    yield from of_digits(lambda y, digit: y != digit)
+
+
+def of_digits(is_normal: Callable[[NDArray, int], NDArray[np.bool_]]) -> Iterator[Problem]:
+    X, y = datasets.load_mnist("train")
+    X_test, y_test = datasets.load_mnist("test")
+    for digit in range(10):
+        anomalous = ~is_normal(y_test, digit)
+        yield Problem(f"digit {digit}", X[is_normal(y, digit)], X_test, anomalous)
+
+
+PROTOCOLS = {p.__name__: p for p in (semi, contaminated, one_class, multimodal)}
+
+
+def run(path: Path, protocols: list[str], methods: list[str], n_seeds: int) -> None:
+    """Fit what is not in the results file yet, and append it."""
+    done = set()
+    if path.exists():
+        done = set(map(tuple, pd.read_csv(path)[["protocol", "data", "method", "seed"]].to_numpy()))
+    for protocol in protocols:
+        for seed in range(n_seeds):
+            for problem in PROTOCOLS[protocol](seed):
+                for method in methods:
+                    key = (protocol, problem.name, method, seed)
+                    if key not in done:
+                        append(path, key, evaluate(problem, method, seed))
+
+
+def evaluate(problem: Problem, method: str, seed: int) -> dict[str, float]:
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = METHODS[method](problem, seed)
+    return {
+        "auroc": roc_auc_score(problem.anomalous, scores),
+        "ap": average_precision_score(problem.anomalous, scores),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def append(path: Path, key: tuple, measures: dict[str, float]) -> None:
+    row = dict(zip(("protocol", "data", "method", "seed"), key, strict=True)) | measures
+    pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
+
+
+def report(path: Path) -> None:
+    """Print a table for each protocol: means over data sets and seeds, and how they compare."""
+    results = pd.read_csv(path)
+    for protocol, part in results.groupby("protocol", sort=False):
+        by_data = part.pivot_table(index="data", columns="method", values=MEASURES)
+        complete = by_data.dropna()
+        auroc = complete["auroc"]
+        by_seed = part[part["data"].isin(complete.index)].groupby(["method", "seed"])
+        table = pd.DataFrame(
+            {
+                "AUROC": auroc.mean(),
+                "AP": complete["ap"].mean(),
+                "error over data": auroc.sem(),
+                "deviation over seeds": by_seed["auroc"].mean().groupby("method").std(),
+                "mean rank": auroc.rank(axis=1, ascending=False).mean(),
+                "seconds": by_seed["seconds"].sum().groupby("method").mean(),
+            }
+        )
+        if "knn" in auroc:
+            table["wins against knn"] = auroc.gt(auroc["knn"], axis=0).sum()
+        n_seeds = part["seed"].nunique()
+        print(f"\n{protocol}: {len(complete)} data sets that all have done, {n_seeds} seeds")
+        print(table.sort_values("mean rank").round(4).to_string())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("protocols", nargs="*", help=f"of {', '.join(PROTOCOLS)} (default: all)")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("quality.csv"))
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    if unknown := set(options.protocols) - set(PROTOCOLS):
+        parser.error(f"there is no protocol {unknown.pop()!r}; choose of {', '.join(PROTOCOLS)}")
+    if not options.report:
+        run(options.out, options.protocols or list(PROTOCOLS), options.methods, options.seeds)
+    report(options.out)
+
+
+if __name__ == "__main__":
+    main()
