@@ -46,7 +46,7 @@ docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 bench-speed: $(VENV)/bench
-	$(BIN)/python benchmarks/speed.py $(if $(THREADS),--threads $(THREADS)) $(ROWS)
+	$(if $(THREADS),OMP_NUM_THREADS=$(THREADS)) $(BIN)/python benchmarks/speed.py $(ROWS)
 
 bench-quality: $(VENV)/bench
 	$(BIN)/python benchmarks/quality.py $(PROTOCOLS) --out quality.csv

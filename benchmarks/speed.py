@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py                       # all rows
     python benchmarks/speed.py training scoring      # some rows
-    python benchmarks/speed.py --threads 1           # on one thread
+    OMP_NUM_THREADS=1 python benchmarks/speed.py     # on one thread
 
 All competitors of a row get the same data, network, batches and epochs, take turns, and repeat;
 medians are compared. Needs the extra ``bench``. Times on one machine say nothing about another:
@@ -448,10 +448,8 @@ ROWS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", help=f"of {', '.join(ROWS)} (default: all)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--measure", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     if options.measure:
         measure(*options.measure)
         return
@@ -459,7 +457,7 @@ def main() -> None:
         parser.error(f"there is no row {unknown.pop()!r}; choose of {', '.join(ROWS)}")
     print(
         f"aedetect {aedetect.__version__}, PyTorch {torch.__version__}, {platform.machine()},"
-        f" {os.cpu_count()} cores, {options.threads} threads"
+        f" {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     )
     for name in options.rows or ROWS:
         started = time.perf_counter()

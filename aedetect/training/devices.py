@@ -59,7 +59,8 @@ SHARED_WORK = 2**27
 def limit_threads(work: int) -> AbstractContextManager:
     """Keep a step of ``work`` multiplications and additions on one thread if it is a small one.
 
-    The limit holds for the calling thread alone, where ``torch.set_num_threads`` is global.
+    The limit holds for the calling thread alone, where ``torch.set_num_threads`` is global. Who has
+    called that gets the number of threads asked for: it tells MKL, which this does not.
     """
     if work >= SHARED_WORK:
         return nullcontext()
