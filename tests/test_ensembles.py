@@ -11,6 +11,7 @@ import torch
 
 from aedetect import AutoencoderTransformer, VAEDetector
 from aedetect.networks import Autoencoder, Ensemble, members_of
+from aedetect.training import loop
 
 IMAGE = {"network": "conv", "image_shape": (1, 8, 8), "hidden_layer_sizes": (4, 4)}
 
@@ -67,15 +68,42 @@ def test_an_ensemble_of_dense_networks_scores_better_than_one_on_average(digits)
     assert mean_error(8) < mean_error(1)
 
 
-def test_every_member_stops_at_its_own_best_epoch(table):
+def test_every_member_keeps_its_own_best_epoch(table, monkeypatch):
+    calls = []
+    held_out_loss = loop._held_out_loss
+
+    def record(*args):
+        calls.append((args, held_out_loss(*args)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(loop, "_held_out_loss", record)
     detector = AutoencoderTransformer(
         2, n_members=2, hidden_layer_sizes=(64,), learning_rate=0.05, max_epochs=60, random_state=0
-    )
-    detector.fit(table)
-    first, second = detector.history_["val_loss"], detector.history_["loss"]
-    assert len(first) == len(second) == detector.n_iter_
+    ).fit(table)
+    losses = torch.stack([loss for _, loss in calls]).view(detector.n_iter_, 2)
+    np.testing.assert_allclose(detector.history_["val_loss"], losses.mean(dim=1), rtol=1e-6)
+    best = losses.argmin(dim=0)
+    assert best[0] != best[1]
+    assert best.min() < detector.n_iter_ - 1  # so that there is something to go back to
+    _, objective, x_val, device = calls[0][0]
+    for member, lowest in zip(members_of(detector.network_), losses.amin(dim=0), strict=True):
+        kept = held_out_loss(member, objective, x_val, device)
+        torch.testing.assert_close(kept, lowest)
+
+
+def test_best_weights_of_a_member_hold_no_others(table):
+    network = AutoencoderTransformer(2, n_members=4, max_epochs=1, random_state=0).fit(table)
+    member = members_of(network.network_)[0]
+    record = loop._Best(member)
+    record.update(0.0, 0)
+    for weights in record.weights.values():
+        assert weights.untyped_storage().nbytes() == weights.nbytes
+
+
+def test_summary_is_that_of_one_member(table):
+    detector = AutoencoderTransformer(2, n_members=2, hidden_layer_sizes=(64,), max_epochs=2)
     lone = AutoencoderTransformer(**{**detector.get_params(), "n_members": 1}).fit(table)
-    assert detector.summary().equals(lone.summary())
+    assert detector.fit(table).summary().equals(lone.summary())
 
 
 def test_an_ensemble_draws_samples_from_every_member(digits):

@@ -219,7 +219,7 @@ class GaussianCode:
         self._mean, self._log_var = parameters.chunk(2, dim=-2)
         self._variance = self._log_var.exp()
         # Rows first, so that a draw does not depend on the layout.
-        noise = torch.empty_like(self._mean.mT.contiguous()).normal_(generator=self._generator)
+        noise = torch.empty(self._mean.mT.shape).normal_(generator=self._generator)
         self._deviation = self._variance.sqrt().mul_(noise.mT)
         divergence = self._mean.square() + self._variance - 1 - self._log_var
         self.losses = 0.5 * self._beta * divergence.sum(dim=-2)

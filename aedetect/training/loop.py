@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import sys
 import time
@@ -123,6 +122,8 @@ def train(
     n_steps = max_epochs * len(_batch_bounds(len(x), batch_size))
     n_done = 0
     work = _work(step.parameters) * batch_size
+    # A few held-out rows meet several draws of the noise.
+    x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
     for epoch in range(max_epochs):
         watcher.on_epoch_begin()
         started = time.perf_counter()
@@ -172,8 +173,10 @@ class _Best:
     def update(self, loss: float, epoch: int) -> None:
         if loss < self.loss:
             self.loss, self.epoch = loss, epoch
-            # state_dict() aliases live weights; copy it.
-            self.weights = copy.deepcopy(self.network.state_dict())
+            # state_dict() aliases live weights; copy it. A deep copy of a view would copy the
+            # vector behind it, which holds all networks.
+            state = self.network.state_dict()
+            self.weights = {name: tensor.clone() for name, tensor in state.items()}
 
     def restore(self) -> None:
         if self.weights is not None:
@@ -236,10 +239,8 @@ def _held_out_loss(
     if not len(x_val):
         return torch.full((), math.nan, device=device)
     generator = make_generator(0, device)  # the same noise every epoch: losses compare
-    repeats = math.ceil(MIN_HELD_OUT / len(x_val))  # a few rows meet several draws of the noise
     network.eval()
-    batches = x_val.repeat(repeats, 1).split(4096)
-    losses = [objective(network, x.to(device), generator) for x in batches]
+    losses = [objective(network, x.to(device), generator) for x in x_val.split(4096)]
     network.train()
     return torch.cat(losses).mean()
 
