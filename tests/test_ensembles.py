@@ -19,7 +19,7 @@ IMAGE = {"network": "conv", "image_shape": (1, 8, 8), "hidden_layer_sizes": (4, 
 @pytest.fixture(params=[{}, {"network": "residual"}, IMAGE], ids=["dense", "residual", "conv"])
 def ensemble(request, estimator_class, digits):
     """Return a fitted ensemble of three networks, each with a code of two dimensions."""
-    settings = {"hidden_layer_sizes": (8,), **request.param}
+    settings = {"hidden_layer_sizes": (8,), "anomaly_score": "reconstruction", **request.param}
     detector = estimator_class(2, n_members=3, max_epochs=3, random_state=0, **settings)
     return detector.fit(digits[0][:200])
 

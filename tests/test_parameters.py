@@ -19,7 +19,13 @@ from aedetect.networks import ACTIVATIONS
 from aedetect.training import OPTIMIZERS, SCHEDULES, resolve_device
 
 ESTIMATORS = [AutoencoderTransformer, DenoisingAutoencoder, VAEDetector]
-BASE = {"latent_dim": 2, "hidden_layer_sizes": (8,), "max_epochs": 4, "random_state": 0}
+BASE = {
+    "latent_dim": 2,
+    "hidden_layer_sizes": (8,),
+    "max_epochs": 4,
+    "anomaly_score": "reconstruction",
+    "random_state": 0,
+}
 CHANGES = {
     "latent_dim": 3,
     "hidden_layer_sizes": (8, 4),
@@ -36,6 +42,7 @@ CHANGES = {
     "max_epochs": 5,
     "validation_fraction": 0.3,
     "scaling": "common",
+    "anomaly_score": "sap",
     "random_state": 1,
     "n_members": 3,
     "precision": "bf16",
@@ -122,6 +129,7 @@ def test_penalties_shrink_what_they_punish(table, weight, sizes):
         hidden_layer_sizes=sizes,
         latent_activation="sigmoid",
         learning_rate=1e-2,
+        schedule="constant",
         max_epochs=100,
         validation_fraction=0,
         random_state=0,
@@ -155,7 +163,7 @@ def test_all_choices_differ_and_learn(table, name, choices):
 
 @pytest.mark.parametrize("loss", FEATURE_ERRORS)
 def test_all_losses_learn(estimator_class, digits, loss):
-    detector = estimator_class(loss=loss, max_epochs=20, random_state=0).fit(digits[0][:200])
+    detector = estimator_class(loss=loss, max_epochs=40, random_state=0).fit(digits[0][:200])
     assert detector.history_["val_loss"].min() < 0.95 * detector.history_["val_loss"][0]
 
 
@@ -241,6 +249,7 @@ BAD_VALUES = {
     "validation_fraction": [1.0, -0.1],
     "patience": [0],
     "scaling": ["minmax"],
+    "anomaly_score": ["error"],
     "contamination": [0, 0.6, "some"],
     "random_state": ["seed"],
     "device": ["gpu", 3],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aedetect.scoring import AUTO_SHARE, chi_squared_limit, threshold
+from aedetect.scoring.thresholds import AUTO_SHARE, chi_squared_limit, threshold
 
 NONE = np.array([], dtype=int)
 

@@ -66,8 +66,10 @@ def problem(digits):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2], ids=["serial", "parallel"])
-def test_grid_search_with_the_default_score_prefers_the_larger_code(problem, n_jobs):
-    estimator = AutoencoderTransformer(max_epochs=15, random_state=0, device="cpu")
+def test_grid_search_by_reconstruction_prefers_the_larger_code(problem, n_jobs):
+    estimator = AutoencoderTransformer(
+        max_epochs=15, anomaly_score="reconstruction", random_state=0, device="cpu"
+    )
     search = GridSearchCV(estimator, GRID, cv=3, n_jobs=n_jobs).fit(problem[0])
     assert search.best_params_["latent_dim"] == 6
     best = search.best_estimator_

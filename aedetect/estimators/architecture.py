@@ -35,7 +35,10 @@ def make_blueprint(estimator: BaseAutoencoder, codes_per_dim: int) -> dict[str, 
         "kind": kind,
         "latent_dim": estimator.latent_dim_,
         "hidden_layer_sizes": [
-            int(size) for size in resolve_layer_sizes(estimator.hidden_layer_sizes, kind)
+            int(size)
+            for size in resolve_layer_sizes(
+                estimator.hidden_layer_sizes, kind, estimator.image_shape
+            )
         ],
         "activation": estimator.activation,
         "latent_activation": estimator.latent_activation,

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any, Literal, Self, TypeGuard, cast
+from typing import Any, Literal, NamedTuple, Self, TypeGuard, cast
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ from aedetect.estimators.defaults import (
     resolve_batch_size,
     resolve_latent_dim,
     resolve_max_epochs,
+    resolve_score,
 )
 from aedetect.estimators.progress import FitProgress
 from aedetect.estimators.scaling import fit_scaling, row_blocks
@@ -53,7 +54,14 @@ from aedetect.networks import (
     members_of,
     summarize,
 )
-from aedetect.scoring import FloatArray, threshold
+from aedetect.scoring import (
+    SCORES,
+    FloatArray,
+    Measure,
+    contribute,
+    fit_measure,
+    threshold,
+)
 from aedetect.training import (
     OPTIMIZERS,
     PRECISIONS,
@@ -66,6 +74,9 @@ from aedetect.training import (
     seeded_globally,
     train,
 )
+
+
+N_REFERENCE = 10_000  # training rows at most that a score is fitted to: neighbours, covariances
 
 
 class BaseAutoencoder(
@@ -102,6 +113,7 @@ class BaseAutoencoder(
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "scaling": [StrOptions({"auto", "standard", "common"}), None],
+        "anomaly_score": [StrOptions({"auto", *SCORES})],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
         "random_state": ["random_state"],
@@ -131,13 +143,14 @@ class BaseAutoencoder(
         contractive: float = 0.0,
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
-        schedule: str = "constant",
+        schedule: str = "onecycle",
         weight_decay: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         patience: int = 50,
         scaling: str | None = "auto",
+        anomaly_score: str = "auto",
         n_members: int = 1,
         contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -170,6 +183,7 @@ class BaseAutoencoder(
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.scaling = scaling
+        self.anomaly_score = anomaly_score
         self.n_members = n_members
         self.contamination = contamination
         self.random_state = random_state
@@ -208,12 +222,13 @@ class BaseAutoencoder(
         if self.loss == "bce":
             check_unit_interval(X)
         self.latent_dim_ = resolve_latent_dim(self.latent_dim, X.shape[1])
+        self._score_name = resolve_score(self.anomaly_score, self.image_shape)
         self._scaling = fit_scaling(X, self.scaling, self.loss)
         random_state = local_random_state(self.random_state)
         network = self._initial_network(random_state)
-        held_out, rows = _split(len(X), self.validation_fraction, random_state)
-        context = self._train(network, X, rows, held_out, device, random_state)
-        self._set_network(network, X, held_out)
+        split = _split(len(X), self.validation_fraction, random_state)
+        context = self._train(network, X, split, device, random_state)
+        self._set_network(network, X, split)
         context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
         return self
 
@@ -274,7 +289,7 @@ class BaseAutoencoder(
         return self._to_units(self._infer(self.network_, X)).astype(X.dtype, copy=False)
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
-        """Return how normal each row is: its negative reconstruction error.
+        """Return how normal each row is: minus its ``anomaly_score``.
 
         Parameters
         ----------
@@ -283,8 +298,8 @@ class BaseAutoencoder(
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            Minus the ``loss`` between the scaled row and its reconstruction, summed over
-            features. At most 0; higher is more normal.
+            Minus a squared distance (see the parameter ``anomaly_score``). At most 0; higher is
+            more normal.
 
         Raises
         ------
@@ -331,10 +346,14 @@ class BaseAutoencoder(
         Returns
         -------
         contributions : ndarray of shape (n_samples, n_features), float64
-            Each feature's share of the reconstruction error, in units of the score. Never
-            negative; a row's sum is ``-score_samples``.
+            Never negative; a row's sum is ``-score_samples``. With
+            ``anomaly_score="reconstruction"`` each feature's error, with ``"standardized"`` its
+            ratio. The other scores are not sums over features: theirs are shared out as the
+            reconstruction error is.
         """
-        return check_finite(self._infer(self._feature_errors, self._check_new_rows(X)))
+        X = self._check_new_rows(X)
+        measure, members = self._measure, members_of(self.network_)
+        return check_finite(self._infer(lambda x: contribute(measure, members, x, self.loss), X))
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -422,20 +441,21 @@ class BaseAutoencoder(
         self,
         network: Autoencoder,
         X: NDArray,
-        rows: NDArray[np.intp],
-        held_out: NDArray[np.intp],
+        split: Split,
         device: torch.device,
         random_state: np.random.RandomState,
     ) -> CallbackContext:
         """Train ``network`` in place, set the history and return the callbacks' context."""
         seed = draw_seed(random_state)
-        x_train = move(torch.from_numpy(self._scaling.apply(X, rows)), device)
-        x_val = move(torch.from_numpy(self._scaling.apply(X, held_out)), device)
-        batch_size = resolve_batch_size(self.batch_size, len(x_train))
-        max_epochs = resolve_max_epochs(self.max_epochs, len(x_train), batch_size)
+        x_train = move(torch.from_numpy(self._scaling.apply(X, split.fitted)), device)
+        x_val = move(torch.from_numpy(self._scaling.apply(X, split.held_out)), device)
+        batch_size = resolve_batch_size(self.batch_size, len(x_train), self.image_shape)
+        max_epochs = resolve_max_epochs(
+            self.max_epochs, len(x_train), batch_size, self.image_shape
+        )
         context = self._init_callback_context(max_subtasks=max_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
-        snapshot = functools.partial(self._snapshot, network, X, held_out)
+        snapshot = functools.partial(self._snapshot, network, X, split)
         # Layers of a user's own can draw from the global generator alone; ours never do.
         custom = isinstance(self.network, Autoencoder)
         with (
@@ -463,28 +483,43 @@ class BaseAutoencoder(
         self.n_iter_ = len(self.history_["loss"])
         return context
 
-    def _set_network(self, network: Autoencoder, X: NDArray, held_out: NDArray[np.intp]) -> None:
-        """Take a trained network, set the threshold where it is, and bring it to the CPU.
+    def _set_network(self, network: Autoencoder, X: NDArray, split: Split) -> None:
+        """Take a trained network, set score and threshold where it is, and bring it to the CPU.
 
         There, scores do not depend on the machine.
         """
         self.network_ = network
-        self.offset_ = threshold(self._score(X), self.contamination, held_out)
+        reference = X[np.concatenate(split)[:N_REFERENCE]]
+        self._measure = self._fit_measure(reference, min(len(split.held_out), len(reference)))
+        # "auto" aims at rows to come, which had no part in the fit.
+        scores = self._score(X, left_out=self.contamination == "auto")
+        self.offset_ = threshold(scores, self.contamination, split.held_out)
         self.network_ = network.cpu()
+
+    def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
+        """Return what scores rows; the first rows of the reference were held out."""
+        return fit_measure(
+            self._score_name,
+            members_of(self.network_),
+            self.loss,
+            lambda function: self._infer(function, reference),
+            n_held_out,
+        )
 
     def _snapshot(
         self,
         network: Autoencoder,
         X: NDArray,
-        held_out: NDArray[np.intp],
+        split: Split,
         history: dict[str, FloatArray],
     ) -> dict[str, Any]:
         """Return the fitted attributes as if training had ended now, for callbacks."""
         fitted = copy.copy(self)
-        fitted._set_network(copy.deepcopy(network), X, held_out)
+        fitted._set_network(copy.deepcopy(network), X, split)
         return {
             "network_": fitted.network_,
             "offset_": fitted.offset_,
+            "_measure": fitted._measure,
             "history_": history,
             "n_iter_": len(history["loss"]),
         }
@@ -500,23 +535,18 @@ class BaseAutoencoder(
         members = members_of(self.network_)
         stacks = (stack for member in members for stack in (member.encoder, member.decoder))
         layers = (type(layer) for stack in stacks for layer in stack.modules())
-        # The cross-entropy rounds as the functions that the inference loop has to look after do.
-        row_stable = self.loss != "bce" and ROW_STABLE.issuperset(layers)
+        # Other losses and scores round as the functions that the inference loop looks after do.
+        plain = self.loss != "bce" and self._score_name == "reconstruction"
+        row_stable = plain and ROW_STABLE.issuperset(layers)
         parts = [
             infer(function, self._scaling.apply(X[block]), self._device, row_stable=row_stable)
             for block in row_blocks(*X.shape)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _feature_errors(self, x: Tensor) -> Tensor:
-        """Return what each feature costs, ``(batch, n_features)``; the mean over the members."""
-        error = FEATURE_ERRORS[self.loss]
-        errors = [error(member(x), x).double() for member in members_of(self.network_)]
-        return errors[0] if len(errors) == 1 else torch.stack(errors).mean(dim=0)
-
-    def _score(self, X: NDArray) -> FloatArray:
-        errors = self._infer(lambda x: self._feature_errors(x).sum(dim=1), X)
-        return -check_finite(errors)
+    def _score(self, X: NDArray, *, left_out: bool = False) -> FloatArray:
+        measure, members = self._measure, members_of(self.network_)
+        return -check_finite(self._infer(lambda x: measure(members, x, left_out=left_out), X))
 
     def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""
@@ -598,10 +628,16 @@ def draw_seed(random_state: np.random.RandomState) -> int:
     return int(random_state.randint(np.iinfo(np.int32).max))
 
 
+class Split(NamedTuple):
+    """Numbers of the training rows that the network is judged by, and of those it is fitted to."""
+
+    held_out: NDArray[np.intp]
+    fitted: NDArray[np.intp]
+
+
 def _split(
     n_rows: int, validation_fraction: float, random_state: np.random.RandomState
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the numbers of the held-out rows and of those to train on."""
+) -> Split:
     order = random_state.permutation(n_rows)
     n_held_out = count_held_out(n_rows, validation_fraction)
-    return order[:n_held_out], order[n_held_out:]
+    return Split(order[:n_held_out], order[n_held_out:])

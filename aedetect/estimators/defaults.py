@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+ImageShape = tuple[int, int, int] | None  # None for a table
+
 # Small tables need steps, not epochs; large ones need every row seen a few times.
 STEPS = 1_000
+IMAGE_STEPS = 1_500
 MIN_EPOCHS = 10
 
 
@@ -19,26 +22,44 @@ def resolve_latent_dim(latent_dim: int | Literal["auto"], n_features: int) -> in
 
 
 LAYER_SIZES = {"dense": (256, 64), "conv": (16, 32), "residual": (128, 128)}
+IMAGE_LAYER_SIZES = {**LAYER_SIZES, "dense": (512, 256)}
 
 
 def resolve_layer_sizes(
-    hidden_layer_sizes: Sequence[int] | Literal["auto"], network: str
+    hidden_layer_sizes: Sequence[int] | Literal["auto"], network: str, image_shape: ImageShape
 ) -> Sequence[int]:
-    """Return the encoder's sizes; ``"auto"`` depends on the kind of network alone."""
-    return LAYER_SIZES[network] if hidden_layer_sizes == "auto" else hidden_layer_sizes
+    """Return the encoder's sizes; dense networks are wider for images."""
+    if hidden_layer_sizes == "auto":
+        return (LAYER_SIZES if image_shape is None else IMAGE_LAYER_SIZES)[network]
+    return hidden_layer_sizes
 
 
-def resolve_batch_size(batch_size: int | Literal["auto"], n_rows: int) -> int:
-    """Return the rows of a step: about a twentieth of all, 32 to 256, for ``"auto"``."""
+def resolve_score(anomaly_score: str, image_shape: ImageShape) -> str:
+    """Return the score: for ``"auto"`` the best on average for tables, or for images.
+
+    Neighbours in pixels tell little about images, and whitening blows up what hardly varies there.
+    """
+    if anomaly_score == "auto":
+        return "combined" if image_shape is None else "sap"
+    return anomaly_score
+
+
+def resolve_batch_size(
+    batch_size: int | Literal["auto"], n_rows: int, image_shape: ImageShape
+) -> int:
+    """Return the rows of a step: a twentieth of all, 32 to 128 (256 images), for ``"auto"``."""
     if batch_size == "auto":
-        return max(32, min(256, n_rows // 20))
+        return max(32, min(128 if image_shape is None else 256, n_rows // 20))
     return batch_size
 
 
-def resolve_max_epochs(max_epochs: int | Literal["auto"], n_rows: int, batch_size: int) -> int:
-    """Return the epochs: as many as make 1,000 steps, at least 10, for ``"auto"``."""
+def resolve_max_epochs(
+    max_epochs: int | Literal["auto"], n_rows: int, batch_size: int, image_shape: ImageShape
+) -> int:
+    """Return the epochs: as many as make 1,000 steps (1,500 for images), at least 10."""
     if max_epochs == "auto":
-        return max(MIN_EPOCHS, math.ceil(STEPS * batch_size / max(n_rows, batch_size)))
+        steps = STEPS if image_shape is None else IMAGE_STEPS
+        return max(MIN_EPOCHS, math.ceil(steps * batch_size / max(n_rows, batch_size)))
     return max_epochs
 
 

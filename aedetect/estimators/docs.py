@@ -18,11 +18,12 @@ network : "dense", "conv", "residual" or Autoencoder, default="dense"
     (Gorishniy et al., NeurIPS 2021). An :class:`~aedetect.networks.Autoencoder` is copied and
     trained from the weights that it has; the parameters that shape a network are then ignored.
 image_shape : (channels, height, width) or None, default=None
-    How ``"conv"`` reads a row; X stays two-dimensional.
+    Says that rows are images, which ``"conv"`` needs to know and which the ``"auto"`` settings go
+    by; X stays two-dimensional.
 hidden_layer_sizes : sequence of int or "auto", default="auto"
     The encoder's widths before the code, or its channels, mirrored in the decoder; ``()`` for
-    none. ``"auto"`` is (256, 64) for ``"dense"``, (16, 32) for ``"conv"`` and (128, 128) for
-    ``"residual"``.
+    none. ``"auto"`` is (256, 64) for ``"dense"`` ((512, 256) for images), (16, 32) for ``"conv"``
+    and (128, 128) for ``"residual"``.
 activation : str, default="relu"
     After each hidden layer: ``"relu"``, ``"leaky_relu"`` (slope 0.1), ``"elu"``, ``"gelu"``,
     ``"silu"``, ``"tanh"``, ``"sigmoid"`` or ``"identity"``.
@@ -62,16 +63,17 @@ optimizer : {"adam", "adamw", "sgd", "adagrad", "adadelta", "rmsprop"}, default=
     ``"sgd"`` has Nesterov momentum 0.9; only ``"adamw"`` decouples ``weight_decay``.
 learning_rate : float, default=0.001
     Highest learning rate of the run.
-schedule : {"constant", "cosine", "onecycle"}, default="constant"
+schedule : {"constant", "cosine", "onecycle"}, default="onecycle"
     How the learning rate changes with each step: not at all, down to 0 along a cosine, or up for
     a tenth of the run and then down (Smith, "Super-convergence", 2018).
 weight_decay : float, default=0.0
     Penalty on the size of the weights.
 batch_size : int or "auto", default="auto"
-    Rows a step. ``"auto"`` is a twentieth of the rows, between 32 and 256. A short last batch is
-    used; a lone last row joins the batch before it.
+    Rows a step. ``"auto"`` is a twentieth of the rows, between 32 and 128 (256 for images). A
+    short last batch is used; a lone last row joins the batch before it.
 max_epochs : int or "auto", default="auto"
-    Passes over the training rows. ``"auto"`` makes 1,000 steps, at least 10 passes.
+    Passes over the training rows. ``"auto"`` makes 1,000 steps (1,500 for images), at least 10
+    passes.
 validation_fraction : float in [0, 1), default=0.1
     Share of the rows held out for early stopping: the weights with the lowest held-out loss are
     kept. 0 trains on all rows to the end.
@@ -83,10 +85,34 @@ scaling : {"auto", "standard", "common"} or None, default="auto"
     ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
     of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
     is.
+anomaly_score : str, default="auto"
+    What is odd about a row; ``score_samples`` is minus this. All are squared distances.
+
+    - ``"combined"``, what ``"auto"`` stands for on tables: the geometric mean of ``"activations"``
+      and ``"neighbors"``, each in units of its median over the training rows.
+    - ``"sap"``, what ``"auto"`` stands for on images (``image_shape``): how far the row and its
+      reconstruction are apart as the encoder sees them, layer by layer before the code, each layer
+      in units of its mean over the training rows (after Kim et al., "RaPP", ICLR 2020).
+    - ``"reconstruction"``: the ``loss`` between the scaled row and its reconstruction, summed over
+      features.
+    - ``"standardized"``: the same, but the mean of the features' errors in units of what is usual
+      for each on the held-out rows.
+    - ``"nap"``: the squared Mahalanobis distance of the differences that ``"sap"`` adds up, the
+      code's too (RaPP).
+    - ``"activations"``: the same of the activations together with these differences.
+    - ``"mahalanobis"``: the same of the code.
+    - ``"neighbors"``, ``"latent_neighbors"``: the squared geometric mean of the distances to the 20
+      nearest training rows, in the scaled features or in the code. A training row at distance 0
+      is taken for the row itself and left out.
+
+    Covariances and neighbours are those of 10,000 training rows at most, which the estimator
+    keeps. Beside these :class:`~aedetect.VAEDetector` has ``"elbo"``, the negative evidence
+    lower bound, and ``"reconstruction_probability"``, its first term (An & Cho, 2015), both by
+    eight fixed draws from the posterior.
 n_members : int, default=1
     Networks that are trained side by side from different starts, each with its own order of rows
-    and its own noise. Scores and reconstructions are the mean of theirs; the code is their codes
-    side by side. Several ``"dense"`` networks cost far less than as many fits.
+    and its own noise. The reconstruction is the mean of theirs, the anomaly score that of theirs
+    (the neighbours of ``"combined"`` are common to all), the code their codes side by side. Several ``"dense"`` networks cost far less than as many fits.
 contamination : float in (0, 0.5] or "auto", default="auto"
     Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
     share: it is the 97.5% quantile of a scaled chi-squared distribution that is fitted robustly to

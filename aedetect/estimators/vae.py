@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_scalar
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from aedetect.estimators.base import BaseAutoencoder, local_random_state
 from aedetect.estimators.docs import share_parameters
 from aedetect.networks import Autoencoder, VariationalAutoencoder, members_of
+from aedetect.scoring import EVIDENCE_SCORES, SCORES, Evidence, Measure
 from aedetect.training import Objective, infer
 
 
@@ -61,6 +62,7 @@ class VAEDetector(BaseAutoencoder):
     _codes_per_dim = 2  # a mean and a log-variance
     _parameter_constraints: dict[str, list[Any]] = {
         **BaseAutoencoder._parameter_constraints,
+        "anomaly_score": [StrOptions({"auto", *SCORES, *EVIDENCE_SCORES})],
         "beta": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -80,13 +82,14 @@ class VAEDetector(BaseAutoencoder):
         loss: str = "mse",
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
-        schedule: str = "constant",
+        schedule: str = "onecycle",
         weight_decay: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         patience: int = 50,
         scaling: str | None = "auto",
+        anomaly_score: str = "auto",
         n_members: int = 1,
         contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -115,6 +118,7 @@ class VAEDetector(BaseAutoencoder):
             validation_fraction=validation_fraction,
             patience=patience,
             scaling=scaling,
+            anomaly_score=anomaly_score,
             n_members=n_members,
             contamination=contamination,
             random_state=random_state,
@@ -159,3 +163,9 @@ class VAEDetector(BaseAutoencoder):
 
     def _make_objective(self, x: Tensor) -> Objective:
         return Objective(self.loss, beta=self.beta)
+
+    def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
+        if self._score_name in EVIDENCE_SCORES:
+            latent_dim = self.latent_dim_ // len(members_of(self.network_))
+            return Evidence.of(self._score_name, self.loss, self.beta, latent_dim)
+        return super()._fit_measure(reference, n_held_out)

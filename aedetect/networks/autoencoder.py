@@ -72,6 +72,25 @@ class Autoencoder(nn.Module):
         """Return the reconstruction of ``x``, shape ``(batch, n_features)``."""
         return self.encode_decode(x)[1]
 
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """Return ``x``, what each hidden layer of the encoder makes of it, and the code.
+
+        Each is ``(batch, width)``. The hidden layers of an encoder that is no ``nn.Sequential`` are
+        not known, so they are left out.
+        """
+        stack = self.encoder if isinstance(self.encoder, nn.Sequential) else [self.encoder]
+        given, h = [], x
+        for layer in stack:
+            # Norms have weights too, but only vectors.
+            if any(parameter.ndim > 1 for parameter in layer.parameters()):
+                given.append(h.flatten(1))
+            h = layer(h)
+        return [x, *given[1:], self._code(h)]
+
+    def _code(self, encoded: Tensor) -> Tensor:
+        """Return the code in what the encoder returns."""
+        return encoded
+
 
 class VariationalAutoencoder(Autoencoder):
     """An autoencoder whose encoder gives a diagonal Gaussian over codes.
@@ -90,6 +109,9 @@ class VariationalAutoencoder(Autoencoder):
             )
         mean, log_var = parameters.chunk(2, dim=1)
         return mean, log_var
+
+    def _code(self, encoded: Tensor) -> Tensor:
+        return encoded.chunk(2, dim=1)[0]
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the posterior means of ``x``, shape ``(batch, latent_dim)``."""

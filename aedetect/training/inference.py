@@ -109,6 +109,7 @@ RULES: dict[Any, Callable[..., Tensor]] = {
     ),
     # Elementwise functions whose vector code rounds otherwise than their scalar code.
     **dict.fromkeys((F.gelu, F.silu, F.elu, F.selu, F.mish, F.softplus), _by_pieces),
-    **dict.fromkeys((torch.sigmoid, torch.tanh, torch.exp, torch.erf), _by_pieces),
+    **dict.fromkeys((torch.sigmoid, torch.tanh, torch.exp, torch.log, torch.erf), _by_pieces),
+    torch.Tensor.exp: _by_pieces,
     F.binary_cross_entropy_with_logits: _by_pieces,
 }

@@ -1,0 +1,17 @@
+"""From networks to scores, and from scores to decisions."""
+
+from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
+from aedetect.scoring.measures import SCORES, Measure, contribute, fit_measure
+from aedetect.scoring.thresholds import FloatArray, chi_squared_limit, threshold
+
+__all__ = [
+    "EVIDENCE_SCORES",
+    "SCORES",
+    "Evidence",
+    "FloatArray",
+    "Measure",
+    "chi_squared_limit",
+    "contribute",
+    "fit_measure",
+    "threshold",
+]

@@ -1,0 +1,319 @@
+"""How odd rows are, measured in several ways.
+
+A measure is a squared distance or behaves like one: 0 or above, higher is odder. It is fitted to
+reference rows (training rows, scaled) once the network is trained, and holds NumPy arrays alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from torch import Tensor
+
+from aedetect.losses import FEATURE_ERRORS
+from aedetect.networks import Autoencoder, row_stable_linear
+from aedetect.scoring.neighbors import Neighbors, fit_neighbors
+from aedetect.scoring.sketch import sketch
+from aedetect.scoring.thresholds import FloatArray
+
+Members = Sequence[Autoencoder]
+# Returns a function's values for all reference rows, the held-out ones first.
+Evaluate = Callable[[Callable[[Tensor], Tensor]], NDArray]
+
+
+class Measure(Protocol):
+    """Measures how odd rows are."""
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the oddity of scaled rows ``(rows, n_features)``: ``(rows,)``, float64.
+
+        ``left_out`` is for reference rows: what would it be, had the measure been fitted to the
+        other ones alone?
+        """
+
+
+def fit_measure(
+    score: str, members: Members, loss: str, evaluate: Evaluate, n_held_out: int
+) -> Measure:
+    """Return the measure that a ``score`` stands for.
+
+    Parameters
+    ----------
+    score : str
+        One of ``SCORES``.
+    members : sequence of Autoencoder
+        The trained networks.
+    loss : str
+        Key of ``FEATURE_ERRORS``.
+    evaluate : callable
+        ``evaluate(function)`` returns the function's values for the reference rows.
+    n_held_out : int
+        How many of the reference rows, the first ones, the networks were not fitted to.
+    """
+    if score == "reconstruction":
+        return Reconstruction(loss)
+    if score == "standardized":
+        return _fit_standardized(members, loss, evaluate, n_held_out)
+    if score == "sap":
+        return _fit_layerwise(members, loss, evaluate)
+    if score == "neighbors":
+        return RowNeighbors(fit_neighbors(evaluate(lambda x: x)))
+    if score == "latent_neighbors":
+        return CodeNeighbors(fit_neighbors(evaluate(lambda x: _codes(members, x))))
+    if score == "combined":
+        parts = [
+            fit_measure(part, members, loss, evaluate, n_held_out)
+            for part in ("activations", "neighbors")
+        ]
+        return _fit_product(parts, members, evaluate)
+    return _fit_whitened(score, members, loss, evaluate)
+
+
+# The reconstruction error.
+
+
+def feature_errors(members: Members, x: Tensor, loss: str) -> Tensor:
+    """Return what each feature costs, ``(rows, n_features)``; the mean over the members."""
+    errors = [FEATURE_ERRORS[loss](member(x), x).double() for member in members]
+    return errors[0] if len(errors) == 1 else torch.stack(errors).mean(dim=0)
+
+
+def contribute(measure: Measure, members: Members, x: Tensor, loss: str) -> Tensor:
+    """Return what each feature adds to the measure, ``(rows, n_features)``.
+
+    A measure that is no sum over features is shared out as the reconstruction error is.
+    """
+    errors = feature_errors(members, x, loss)
+    if isinstance(measure, Reconstruction):
+        return errors
+    if isinstance(measure, Standardized):
+        return measure.ratios(errors) / errors.shape[1]
+    total = errors.sum(dim=1, keepdim=True)
+    shares = torch.where(total > 0, errors / total, 1 / errors.shape[1])
+    return shares * measure(members, x)[:, None]
+
+
+class Reconstruction(NamedTuple):
+    """The reconstruction error, summed over features."""
+
+    loss: str
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the error of rows."""
+        return feature_errors(members, x, self.loss).sum(dim=1)
+
+
+class Standardized(NamedTuple):
+    """The reconstruction error, each feature's in units of what is usual for it."""
+
+    loss: str
+    usual: FloatArray  # (n_features,)
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the mean of the features' ratios."""
+        return self.ratios(feature_errors(members, x, self.loss)).mean(dim=1)
+
+    def ratios(self, errors: Tensor) -> Tensor:
+        """Return the errors in units of what is usual."""
+        return errors / torch.from_numpy(self.usual).to(errors.device)
+
+
+def _fit_standardized(
+    members: Members, loss: str, evaluate: Evaluate, n_held_out: int
+) -> Standardized:
+    errors = evaluate(lambda x: feature_errors(members, x, loss))
+    usual = errors[: n_held_out or None].mean(axis=0)
+    # A feature that never erred must not turn a tiny drift into a huge score.
+    return Standardized(loss, np.maximum(usual, 0.01 * usual.mean() or 1.0))
+
+
+# What happens inside the network.
+
+
+def _paths(member: Autoencoder, x: Tensor, loss: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the activations of rows, and those of their reconstructions."""
+    x_hat = member(x)
+    if loss == "bce":
+        x_hat = torch.sigmoid(x_hat)  # the decoder gives logits
+    return member.activations(x), member.activations(x_hat)
+
+
+class Layerwise(NamedTuple):
+    """How far the activations of a row and of its reconstruction are apart, layer by layer.
+
+    SAP of Kim et al., "RaPP: Novelty detection with reconstruction along projection pathway",
+    ICLR 2020, eq. 5. Differs from Kim et al.: each layer counts in units of its mean over the
+    reference rows, or the largest activations would decide alone, and the code is left out, which
+    tells less than the layers before it.
+    """
+
+    loss: str
+    usual: list[FloatArray]  # of each member, (n_layers,)
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the mean of the layers' ratios."""
+        ratios = [
+            _squared_differences(member, x, self.loss) / torch.from_numpy(usual).to(x.device)
+            for member, usual in zip(members, self.usual, strict=True)
+        ]
+        return torch.stack(ratios).mean(dim=2).mean(dim=0)
+
+
+def _fit_layerwise(members: Members, loss: str, evaluate: Evaluate) -> Layerwise:
+    means = [
+        evaluate(lambda x, member=member: _squared_differences(member, x, loss)).mean(axis=0)
+        for member in members
+    ]
+    return Layerwise(loss, [np.where(mean > 0, mean, 1.0) for mean in means])
+
+
+def _squared_differences(member: Autoencoder, x: Tensor, loss: str) -> Tensor:
+    """Return how far a row and its reconstruction are apart in each layer, ``(rows, layers)``."""
+    pairs = zip(*_paths(member, x, loss), strict=True)
+    gaps = [(h - h_hat).double().square().sum(dim=1) for h, h_hat in pairs]
+    return torch.stack(gaps[:-1], dim=1)
+
+
+def _codes(members: Members, x: Tensor) -> Tensor:
+    return torch.cat([member.encode(x) for member in members], dim=1)
+
+
+def _code(member: Autoencoder, x: Tensor, loss: str) -> list[Tensor]:
+    return [member.encode(x)]
+
+
+def _differences(member: Autoencoder, x: Tensor, loss: str) -> list[Tensor]:
+    return [h - h_hat for h, h_hat in zip(*_paths(member, x, loss), strict=True)]
+
+
+def _activations_and_differences(member: Autoencoder, x: Tensor, loss: str) -> list[Tensor]:
+    hidden, restored = _paths(member, x, loss)
+    return [*hidden, *(h - h_hat for h, h_hat in zip(hidden, restored, strict=True))]
+
+
+# What a Mahalanobis distance is taken of, as tensors (rows, width).
+WHITENED: dict[str, Callable[[Autoencoder, Tensor, str], list[Tensor]]] = {
+    "mahalanobis": _code,
+    "nap": _differences,
+    "activations": _activations_and_differences,
+}
+SCORES = (
+    *("reconstruction", "standardized", "sap", "neighbors", "latent_neighbors", "combined"),
+    *WHITENED,
+)
+RIDGE = 1e-3  # of the mean variance, added to each
+
+
+class Whitened(NamedTuple):
+    """The squared Mahalanobis distance of what a network makes of a row.
+
+    ``"nap"`` is NAP of Kim et al. (2020), eq. 6: the differences between the activations of a row
+    and of its reconstruction. Differs from Kim et al.: a small ridge takes the place of cutting
+    off directions without variance, in which anomalies show. ``"activations"`` takes the
+    activations together with these differences, ``"mahalanobis"`` the code alone.
+    """
+
+    kind: str
+    loss: str
+    n_rows: int  # that it was fitted to
+    whitening: list[NDArray[np.float32]]  # of each member, (width, width)
+    shift: list[NDArray[np.float32]]  # (width,)
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the distance per direction: about 1 on average for the reference rows."""
+        triples = zip(members, self.whitening, self.shift, strict=True)
+        distances = torch.stack([self._distance(x, *triple) for triple in triples])
+        if left_out:  # Sherman & Morrison, 1950: the covariance without the row's own square
+            own_share = distances * len(self.shift[0]) / (self.n_rows - 1)
+            distances = distances / (1 - own_share).clamp_min(1e-4)
+        return distances.mean(dim=0)
+
+    def _distance(
+        self, x: Tensor, member: Autoencoder, whitening: NDArray, shift: NDArray
+    ) -> Tensor:
+        weight, bias = (torch.from_numpy(array).to(x.device) for array in (whitening, shift))
+        white = row_stable_linear(self.rows(member, x), weight, bias)
+        return white.double().square().mean(dim=1)
+
+    def rows(self, member: Autoencoder, x: Tensor) -> Tensor:
+        """Return what the distance is taken of, ``(rows, width)``."""
+        parts = WHITENED[self.kind](member, x, self.loss)
+        return torch.cat([sketch(part) for part in parts], dim=1)
+
+
+def _fit_whitened(kind: str, members: Members, loss: str, evaluate: Evaluate) -> Whitened:
+    whitened = Whitened(kind, loss, 0, [], [])
+    for member in members:
+        rows = evaluate(lambda x, member=member: whitened.rows(member, x))
+        weight, shift = _whitening(rows)
+        whitened = Whitened(
+            kind, loss, len(rows), [*whitened.whitening, weight], [*whitened.shift, shift]
+        )
+    return whitened
+
+
+def _whitening(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the map ``W @ row + b`` after which the rows have mean 0 and covariance 1."""
+    mean = rows.mean(axis=0, dtype=np.float64)
+    centred = rows - mean.astype(np.float32)
+    covariance = (centred.T @ centred).astype(np.float64) / len(rows)
+    ridge = RIDGE * covariance.diagonal().mean() or 1.0  # 1 where all rows are equal
+    np.fill_diagonal(covariance, covariance.diagonal() + ridge)
+    factor = cholesky(covariance, lower=True, overwrite_a=True)
+    weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
+    return weight.astype(np.float32), -(weight @ mean).astype(np.float32)
+
+
+# Nearest neighbours.
+
+
+class RowNeighbors(NamedTuple):
+    """The distance to the nearest training rows."""
+
+    neighbors: Neighbors
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the squared geometric mean of the distances."""
+        return self.neighbors(x)
+
+
+class CodeNeighbors(NamedTuple):
+    """The same among the codes, all members' side by side."""
+
+    neighbors: Neighbors
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the squared geometric mean of the distances."""
+        return self.neighbors(_codes(members, x))
+
+
+# Several at once.
+
+
+class Product(NamedTuple):
+    """The geometric mean of measures, each in units of its median over the reference rows.
+
+    A row is odd where both find it odd, or where one does so strongly. Nothing is calibrated but
+    the median, which only sets the unit.
+    """
+
+    parts: list[Measure]
+    medians: list[float]
+
+    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+        """Return the geometric mean."""
+        pairs = zip(self.parts, self.medians, strict=True)
+        logs = [
+            torch.log(part(members, x, left_out=left_out) / median) for part, median in pairs
+        ]
+        return torch.exp(torch.stack(logs).mean(dim=0))
+
+
+def _fit_product(parts: list[Measure], members: Members, evaluate: Evaluate) -> Product:
+    values = [evaluate(lambda x, part=part: part(members, x)) for part in parts]
+    return Product(parts, [float(np.median(value)) or 1.0 for value in values])
