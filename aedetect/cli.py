@@ -73,7 +73,11 @@ def _demo(arguments: argparse.Namespace) -> None:
         f"Digit {NORMAL_DIGIT} is normal. {len(X_train)} of them train;"
         f" {len(X_test)} digits are tested, {(y_test == 1).sum()} of them normal.\n"
     )
-    detector = DenoisingAutoencoder(random_state=0, verbose=sys.stderr.isatty())
+    detector = DenoisingAutoencoder(
+        image_shape=(1, *IMAGE_SHAPES[arguments.data]),
+        random_state=0,
+        verbose=sys.stderr.isatty(),
+    )
     print(_compare(detector, X_train, X_test, y_test).to_string(float_format="{:.3f}".format))
     labels = detector.predict(X_test)
     print(

@@ -13,6 +13,7 @@ AEDETECT_DATA, else from OpenML.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -47,10 +48,14 @@ def mnist_problems(seed: int) -> Iterator[Problem]:
 
 
 def ours(estimator_class: type) -> Score:
-    """Score with one of our estimators and its defaults."""
-    return lambda train, test, seed: (
-        estimator_class(random_state=seed).fit(train).score_samples(test)
-    )
+    """Score with one of our estimators and its defaults for images."""
+
+    def score(train: NDArray, test: NDArray, seed: int) -> NDArray:
+        side = math.isqrt(train.shape[1])
+        detector = estimator_class(image_shape=(1, side, side), random_state=seed)
+        return detector.fit(train).score_samples(test)
+
+    return score
 
 
 def pca(n_components: int) -> Score:

@@ -99,9 +99,7 @@ def of_aedetect(detector_class: Callable, **parameters: object) -> Method:
     """Return the method of one of ours with its defaults: those for images, where rows are such."""
 
     def method(problem: Problem, seed: int) -> NDArray:
-        detector = detector_class(
-            image_shape=problem.image_shape, random_state=seed, **parameters
-        )
+        detector = detector_class(image_shape=problem.image_shape, random_state=seed, **parameters)
         return -detector.fit(problem.X).score_samples(problem.X_test)
 
     return method
@@ -203,8 +201,11 @@ def append(path: Path, key: tuple, measures: dict[str, float]) -> None:
     pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
 
 
-def report(path: Path) -> None:
-    """Print a table for each protocol: means over data sets and seeds, and how they compare."""
+def report(path: Path, *, tables: bool) -> None:
+    """Print a table for each protocol: means over data sets and seeds, and how they compare.
+
+    ``tables`` adds the means of every data set.
+    """
     results = pd.read_csv(path)
     for protocol, part in results.groupby("protocol", sort=False):
         by_data = part.pivot_table(index="data", columns="method", values=MEASURES)
@@ -226,6 +227,10 @@ def report(path: Path) -> None:
         n_seeds = part["seed"].nunique()
         print(f"\n{protocol}: {len(complete)} data sets that all have done, {n_seeds} seeds")
         print(table.sort_values("mean rank").round(4).to_string())
+        if tables:
+            for measure in MEASURES:
+                print(f"\n{protocol}, {measure} of every data set")
+                print(by_data[measure].round(3).to_string())
 
 
 def main() -> None:
@@ -235,10 +240,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("quality.csv"))
     parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--tables", action="store_true", help="also print every data set")
     options = parser.parse_args()
     if not options.report:
         run(options.out, options.protocols or list(PROTOCOLS), options.methods, options.seeds)
-    report(options.out)
+    report(options.out, tables=options.tables)
 
 
 if __name__ == "__main__":

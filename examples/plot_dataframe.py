@@ -20,7 +20,9 @@ from aedetect import AutoencoderTransformer
 
 X, _ = load_wine(return_X_y=True, as_frame=True)
 X_train, X_test = train_test_split(X, test_size=0.2, random_state=0)
-detector = AutoencoderTransformer(4, hidden_layer_sizes=(32,), random_state=0).fit(X_train)
+detector = AutoencoderTransformer(
+    4, hidden_layer_sizes=(32,), anomaly_score="reconstruction", random_state=0
+).fit(X_train)
 print("Columns:", *detector.feature_names_in_)
 
 # %%

@@ -24,14 +24,17 @@ from aedetect import AutoencoderTransformer, datasets
 X_normal, X_mixed, y_mixed = datasets.make_anomaly_split(
     *datasets.load_digits(), normal=[0, 1, 2, 3, 4], n_test_anomalies=60, random_state=0
 )
-detector = AutoencoderTransformer(max_epochs=20, learning_rate=3e-3, random_state=0)
+detector = AutoencoderTransformer(
+    max_epochs=20, learning_rate=3e-3, anomaly_score="reconstruction", random_state=0
+)
 grid = {"latent_dim": [2, 4, 8, 16], "hidden_layer_sizes": [(64,), (128, 32)]}
 
 # %%
 # Without labels: how well unseen rows are restored
 # -------------------------------------------------
 # The default score is the mean of ``score_samples`` on the held-out fold. It needs no labels.
-# Compare it within one ``loss`` and one ``scaling`` only, since both change its unit.
+# With ``anomaly_score="reconstruction"`` it compares networks; within one ``loss`` and one
+# ``scaling`` only, since both change its unit.
 
 by_error = GridSearchCV(detector, grid, cv=3).fit(X_normal)
 print("Closest reconstruction:", by_error.best_params_)

@@ -26,13 +26,14 @@ X_train, X_test, y_test = datasets.make_anomaly_split(
 )
 
 # %%
-# Everything with its defaults. PCA has no ``score_samples`` of this kind, so its reconstruction
-# error is computed here; it keeps as many components as the autoencoders have code units.
+# Everything with its defaults, ours with those for images. PCA has no ``score_samples`` of this
+# kind, so its reconstruction error is computed here; it keeps as many components as the
+# autoencoders have code units.
 
 detectors = [
-    AutoencoderTransformer(random_state=0),
-    DenoisingAutoencoder(random_state=0),
-    VAEDetector(random_state=0),
+    AutoencoderTransformer(image_shape=(1, 8, 8), random_state=0),
+    DenoisingAutoencoder(image_shape=(1, 8, 8), random_state=0),
+    VAEDetector(image_shape=(1, 8, 8), random_state=0),
     IsolationForest(random_state=0),
 ]
 scores = {type(d).__name__: d.fit(X_train).score_samples(X_test) for d in detectors}

@@ -60,9 +60,7 @@ def test_reconstruction_is_the_decoded_code_in_the_units_of_the_data(estimator_c
 @pytest.mark.parametrize("loss", ["mse", "huber", "bce"])
 def test_explanations_are_the_feature_errors_and_add_up_to_the_score(small, digits, loss):
     X = digits[0][:100]
-    detector = small.set_params(
-        loss=loss, scaling=None, anomaly_score="reconstruction"
-    ).fit(X)
+    detector = small.set_params(loss=loss, scaling=None, anomaly_score="reconstruction").fit(X)
     contributions = detector.explain(X)
     restored = detector.reconstruct(X).astype(float)
     if loss == "bce":

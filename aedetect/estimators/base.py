@@ -75,7 +75,6 @@ from aedetect.training import (
     train,
 )
 
-
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to: neighbours, covariances
 
 
@@ -450,9 +449,7 @@ class BaseAutoencoder(
         x_train = move(torch.from_numpy(self._scaling.apply(X, split.fitted)), device)
         x_val = move(torch.from_numpy(self._scaling.apply(X, split.held_out)), device)
         batch_size = resolve_batch_size(self.batch_size, len(x_train), self.image_shape)
-        max_epochs = resolve_max_epochs(
-            self.max_epochs, len(x_train), batch_size, self.image_shape
-        )
+        max_epochs = resolve_max_epochs(self.max_epochs, len(x_train), batch_size, self.image_shape)
         context = self._init_callback_context(max_subtasks=max_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
         snapshot = functools.partial(self._snapshot, network, X, split)
@@ -635,9 +632,7 @@ class Split(NamedTuple):
     fitted: NDArray[np.intp]
 
 
-def _split(
-    n_rows: int, validation_fraction: float, random_state: np.random.RandomState
-) -> Split:
+def _split(n_rows: int, validation_fraction: float, random_state: np.random.RandomState) -> Split:
     order = random_state.permutation(n_rows)
     n_held_out = count_held_out(n_rows, validation_fraction)
     return Split(order[:n_held_out], order[n_held_out:])

@@ -111,8 +111,9 @@ anomaly_score : str, default="auto"
     eight fixed draws from the posterior.
 n_members : int, default=1
     Networks that are trained side by side from different starts, each with its own order of rows
-    and its own noise. The reconstruction is the mean of theirs, the anomaly score that of theirs
-    (the neighbours of ``"combined"`` are common to all), the code their codes side by side. Several ``"dense"`` networks cost far less than as many fits.
+    and its own noise. Reconstructions and anomaly scores are the mean of theirs (the neighbours in
+    ``"combined"`` are common to all); the code is their codes side by side. Several ``"dense"``
+    networks cost far less than as many fits.
 contamination : float in (0, 0.5] or "auto", default="auto"
     Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
     share: it is the 97.5% quantile of a scaled chi-squared distribution that is fitted robustly to

@@ -7,6 +7,7 @@ reference rows (training rows, scaled) once the network is trained, and holds Nu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -135,7 +136,7 @@ def _fit_standardized(
 # What happens inside the network.
 
 
-def _paths(member: Autoencoder, x: Tensor, loss: str) -> tuple[list[Tensor], list[Tensor]]:
+def _paths(member: Autoencoder, loss: str, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Return the activations of rows, and those of their reconstructions."""
     x_hat = member(x)
     if loss == "bce":
@@ -158,7 +159,7 @@ class Layerwise(NamedTuple):
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the mean of the layers' ratios."""
         ratios = [
-            _squared_differences(member, x, self.loss) / torch.from_numpy(usual).to(x.device)
+            _squared_differences(member, self.loss, x) / torch.from_numpy(usual).to(x.device)
             for member, usual in zip(members, self.usual, strict=True)
         ]
         return torch.stack(ratios).mean(dim=2).mean(dim=0)
@@ -166,15 +167,14 @@ class Layerwise(NamedTuple):
 
 def _fit_layerwise(members: Members, loss: str, evaluate: Evaluate) -> Layerwise:
     means = [
-        evaluate(lambda x, member=member: _squared_differences(member, x, loss)).mean(axis=0)
-        for member in members
+        evaluate(partial(_squared_differences, member, loss)).mean(axis=0) for member in members
     ]
     return Layerwise(loss, [np.where(mean > 0, mean, 1.0) for mean in means])
 
 
-def _squared_differences(member: Autoencoder, x: Tensor, loss: str) -> Tensor:
+def _squared_differences(member: Autoencoder, loss: str, x: Tensor) -> Tensor:
     """Return how far a row and its reconstruction are apart in each layer, ``(rows, layers)``."""
-    pairs = zip(*_paths(member, x, loss), strict=True)
+    pairs = zip(*_paths(member, loss, x), strict=True)
     gaps = [(h - h_hat).double().square().sum(dim=1) for h, h_hat in pairs]
     return torch.stack(gaps[:-1], dim=1)
 
@@ -183,21 +183,21 @@ def _codes(members: Members, x: Tensor) -> Tensor:
     return torch.cat([member.encode(x) for member in members], dim=1)
 
 
-def _code(member: Autoencoder, x: Tensor, loss: str) -> list[Tensor]:
+def _code(member: Autoencoder, loss: str, x: Tensor) -> list[Tensor]:
     return [member.encode(x)]
 
 
-def _differences(member: Autoencoder, x: Tensor, loss: str) -> list[Tensor]:
-    return [h - h_hat for h, h_hat in zip(*_paths(member, x, loss), strict=True)]
+def _differences(member: Autoencoder, loss: str, x: Tensor) -> list[Tensor]:
+    return [h - h_hat for h, h_hat in zip(*_paths(member, loss, x), strict=True)]
 
 
-def _activations_and_differences(member: Autoencoder, x: Tensor, loss: str) -> list[Tensor]:
-    hidden, restored = _paths(member, x, loss)
+def _activations_and_differences(member: Autoencoder, loss: str, x: Tensor) -> list[Tensor]:
+    hidden, restored = _paths(member, loss, x)
     return [*hidden, *(h - h_hat for h, h_hat in zip(hidden, restored, strict=True))]
 
 
 # What a Mahalanobis distance is taken of, as tensors (rows, width).
-WHITENED: dict[str, Callable[[Autoencoder, Tensor, str], list[Tensor]]] = {
+WHITENED: dict[str, Callable[[Autoencoder, str, Tensor], list[Tensor]]] = {
     "mahalanobis": _code,
     "nap": _differences,
     "activations": _activations_and_differences,
@@ -237,24 +237,23 @@ class Whitened(NamedTuple):
         self, x: Tensor, member: Autoencoder, whitening: NDArray, shift: NDArray
     ) -> Tensor:
         weight, bias = (torch.from_numpy(array).to(x.device) for array in (whitening, shift))
-        white = row_stable_linear(self.rows(member, x), weight, bias)
+        white = row_stable_linear(_rows(self.kind, member, self.loss, x), weight, bias)
         return white.double().square().mean(dim=1)
 
-    def rows(self, member: Autoencoder, x: Tensor) -> Tensor:
-        """Return what the distance is taken of, ``(rows, width)``."""
-        parts = WHITENED[self.kind](member, x, self.loss)
-        return torch.cat([sketch(part) for part in parts], dim=1)
+
+def _rows(kind: str, member: Autoencoder, loss: str, x: Tensor) -> Tensor:
+    """Return what the distance is taken of, ``(rows, width)``."""
+    return torch.cat([sketch(part) for part in WHITENED[kind](member, loss, x)], dim=1)
 
 
 def _fit_whitened(kind: str, members: Members, loss: str, evaluate: Evaluate) -> Whitened:
-    whitened = Whitened(kind, loss, 0, [], [])
+    weights, shifts = [], []
     for member in members:
-        rows = evaluate(lambda x, member=member: whitened.rows(member, x))
+        rows = evaluate(partial(_rows, kind, member, loss))
         weight, shift = _whitening(rows)
-        whitened = Whitened(
-            kind, loss, len(rows), [*whitened.whitening, weight], [*whitened.shift, shift]
-        )
-    return whitened
+        weights.append(weight)
+        shifts.append(shift)
+    return Whitened(kind, loss, len(rows), weights, shifts)
 
 
 def _whitening(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -308,12 +307,10 @@ class Product(NamedTuple):
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the geometric mean."""
         pairs = zip(self.parts, self.medians, strict=True)
-        logs = [
-            torch.log(part(members, x, left_out=left_out) / median) for part, median in pairs
-        ]
+        logs = [torch.log(part(members, x, left_out=left_out) / median) for part, median in pairs]
         return torch.exp(torch.stack(logs).mean(dim=0))
 
 
 def _fit_product(parts: list[Measure], members: Members, evaluate: Evaluate) -> Product:
-    values = [evaluate(lambda x, part=part: part(members, x)) for part in parts]
+    values = [evaluate(partial(part, members)) for part in parts]
     return Product(parts, [float(np.median(value)) or 1.0 for value in values])

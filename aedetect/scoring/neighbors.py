@@ -66,7 +66,9 @@ def nearest(bank: Tensor, x: Tensor) -> Tensor:
     n_neighbors = min(N_NEIGHBORS, len(bank) - 1)
     # |x - b|^2 without |x|^2, which is the same for all points.
     closeness = row_stable_linear(x, 2 * bank, -bank.square().sum(dim=1))
-    candidates = closeness.topk(min(n_neighbors + 1 + SPARE, len(bank)), dim=1).indices
+    n_candidates = min(n_neighbors + 1 + SPARE, len(bank))
+    # Contiguous and unsorted: a third of the time.
+    candidates = closeness.contiguous().topk(n_candidates, dim=1, sorted=False).indices
     gaps = (bank[candidates] - x[:, None]).double()  # (rows, candidates, width)
     distances = gaps.square().sum(dim=2).sqrt().sort(dim=1).values
     is_itself = distances[:, :1] == 0
