@@ -235,7 +235,13 @@ def report(path: Path, *, tables: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("protocols", nargs="*", choices=PROTOCOLS, help="default: all")
+    parser.add_argument(
+        "protocols",
+        nargs="*",
+        choices=[*PROTOCOLS, []],  # argparse looks for the list of none, too
+        metavar="PROTOCOL",
+        help=f"{', '.join(PROTOCOLS)}; default: all",
+    )
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("quality.csv"))

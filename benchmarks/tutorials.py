@@ -26,7 +26,13 @@ from aedetect.estimators.base import BaseAutoencoder
 TINY = 1e-7
 CONV = {"network": "conv", "image_shape": (1, 28, 28), "downsample": "maxpool"}
 # Training on all rows to the last epoch, along one cycle of the learning rate.
-TO_THE_END = {"validation_fraction": 0, "schedule": "onecycle", "random_state": 0, "verbose": True}
+TO_THE_END = {
+    "validation_fraction": 0,
+    "schedule": "onecycle",
+    "anomaly_score": "reconstruction",
+    "random_state": 0,
+    "verbose": True,
+}
 
 
 def cross_entropy(X: NDArray, X_hat: NDArray) -> float:
@@ -183,7 +189,13 @@ ROWS: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rows", nargs="*", choices=ROWS, help="default: all")
+    parser.add_argument(
+        "rows",
+        nargs="*",
+        choices=[*ROWS, []],  # argparse looks for the list of none, too
+        metavar="ROW",
+        help=f"{', '.join(ROWS)}; default: all",
+    )
     for name in parser.parse_args().rows or ROWS:
         started = time.perf_counter()
         result = ROWS[name]()

@@ -31,11 +31,12 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratif
 # One network a digit
 # -------------------
 # Scores are compared between networks, so all ten must measure the error in one unit:
-# ``scaling=None`` leaves the pixels as they are for each of them.
+# ``scaling=None`` leaves the pixels as they are for each of them, and the plain reconstruction
+# error knows no other unit.
 
+settings = {"scaling": None, "anomaly_score": "reconstruction", "random_state": 0}
 detectors = [
-    AutoencoderTransformer(scaling=None, random_state=0).fit(X_train[y_train == digit])
-    for digit in range(10)
+    AutoencoderTransformer(**settings).fit(X_train[y_train == digit]) for digit in range(10)
 ]
 scores = np.column_stack([detector.score_samples(X_test) for detector in detectors])
 aurocs = [roc_auc_score(y_test == digit, scores[:, digit]) for digit in range(10)]

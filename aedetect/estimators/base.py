@@ -487,10 +487,13 @@ class BaseAutoencoder(
         """
         self.network_ = network
         reference = X[np.concatenate(split)[:N_REFERENCE]]
-        self._measure = self._fit_measure(reference, min(len(split.held_out), len(reference)))
-        # "auto" aims at rows to come, which had no part in the fit.
-        scores = self._score(X, left_out=self.contamination == "auto")
-        self.offset_ = threshold(scores, self.contamination, split.held_out)
+        held_out = np.arange(min(len(split.held_out), len(reference)))
+        self._measure = self._fit_measure(reference, len(held_out))
+        if self.contamination == "auto":  # aims at rows to come, which had no part in the fit
+            scores = self._score(reference, left_out=True)
+        else:
+            scores = self._score(X)
+        self.offset_ = threshold(scores, self.contamination, held_out)
         self.network_ = network.cpu()
 
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
