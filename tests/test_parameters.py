@@ -304,6 +304,11 @@ def test_combinations_that_make_no_sense_are_refused_by_name(table, options, mes
         AutoencoderTransformer(**settings).fit(table)
 
 
+def test_an_image_shape_that_does_not_fit_is_refused_for_any_network(estimator_class, table):
+    with pytest.raises(ValueError, match=r"image_shape=\(1, 3, 2\) has 6 values, but X has 5"):
+        estimator_class(image_shape=(1, 3, 2)).fit(table)
+
+
 @pytest.mark.parametrize("noise", ["masking", "salt_and_pepper"])
 def test_a_share_of_replaced_values_above_one_is_refused(table, noise):
     with pytest.raises(ValueError, match=f"noise_level=1.5 is the share .* noise='{noise}'"):

@@ -390,8 +390,9 @@ class BaseAutoencoder(
     def _check_combinations(self) -> None:
         """Refuse parameters that are in range one by one but make no sense together."""
         check_layer_sizes(self.hidden_layer_sizes)
-        if self.network == "conv":
+        if self.network == "conv" or self.image_shape is not None:
             check_image(self.image_shape, self.n_features_in_)
+        if self.network == "conv":
             check_conv(self)
         if self.compile and self.upsample == "unpool" and self.network == "conv":
             raise ValueError(
@@ -486,6 +487,8 @@ class BaseAutoencoder(
         There, scores do not depend on the machine.
         """
         self.network_ = network
+        if self._device.type == "mps":  # has no float64, which scores are summed in
+            network.cpu()
         reference = X[np.concatenate(split)[:N_REFERENCE]]
         held_out = np.arange(min(len(split.held_out), len(reference)))
         self._measure = self._fit_measure(reference, len(held_out))
@@ -494,7 +497,7 @@ class BaseAutoencoder(
         else:
             scores = self._score(X)
         self.offset_ = threshold(scores, self.contamination, held_out)
-        self.network_ = network.cpu()
+        network.cpu()
 
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
         """Return what scores rows; the first rows of the reference were held out."""

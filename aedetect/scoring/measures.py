@@ -148,9 +148,9 @@ class Layerwise(NamedTuple):
     """How far the activations of a row and of its reconstruction are apart, layer by layer.
 
     SAP of Kim et al., "RaPP: Novelty detection with reconstruction along projection pathway",
-    ICLR 2020, eq. 5. Differs from Kim et al.: each layer counts in units of its mean over the
-    reference rows, or the largest activations would decide alone, and the code is left out, which
-    tells less than the layers before it.
+    ICLR 2020. Differs from Kim et al.: each layer counts in units of its mean over the reference
+    rows, or the largest activations would decide alone, and the code is left out, which tells less
+    than the layers before it.
     """
 
     loss: str
@@ -212,7 +212,7 @@ RIDGE = 1e-3  # of the mean variance, added to each
 class Whitened(NamedTuple):
     """The squared Mahalanobis distance of what a network makes of a row.
 
-    ``"nap"`` is NAP of Kim et al. (2020), eq. 6: the differences between the activations of a row
+    ``"nap"`` is NAP of Kim et al. (2020): the differences between the activations of a row
     and of its reconstruction. Differs from Kim et al.: a small ridge takes the place of cutting
     off directions without variance, in which anomalies show. ``"activations"`` takes the
     activations together with these differences, ``"mahalanobis"`` the code alone.
