@@ -194,13 +194,11 @@ def test_far_rows_find_their_neighbors_in_spite_of_float32(problem):
 
 def test_combined_is_the_geometric_mean_of_activations_and_neighbors(problem):
     X, X_test, _ = problem
-    parts = []
-    for score in ("activations", "neighbors"):
-        detector = fit(score, X, max_epochs=5)
-        typical = np.median(detector.score_samples(X))
-        parts.append(detector.score_samples(X_test) / typical)
-    combined = fit("combined", X, max_epochs=5)
-    np.testing.assert_allclose(-combined.score_samples(X_test), np.sqrt(parts[0] * parts[1]))
+    activations, neighbors, combined = (
+        -fit(score, X, max_epochs=5).score_samples(X_test)
+        for score in ("activations", "neighbors", "combined")
+    )
+    np.testing.assert_allclose(combined, np.sqrt(activations * neighbors))
 
 
 def test_a_bank_holds_ten_thousand_rows_at_most():

@@ -89,7 +89,7 @@ anomaly_score : str, default="auto"
     What is odd about a row; ``score_samples`` is minus this. All are squared distances.
 
     - ``"combined"``, what ``"auto"`` stands for on tables: the geometric mean of ``"activations"``
-      and ``"neighbors"``, each in units of its median over the training rows.
+      and ``"neighbors"``.
     - ``"sap"``, what ``"auto"`` stands for on images (``image_shape``): how far the row and its
       reconstruction are apart as the encoder sees them, layer by layer before the code, each layer
       in units of its mean over the training rows (after Kim et al., "RaPP", ICLR 2020).

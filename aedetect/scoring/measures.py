@@ -67,11 +67,8 @@ def fit_measure(
     if score == "latent_neighbors":
         return CodeNeighbors(fit_neighbors(evaluate(lambda x: _codes(members, x))))
     if score == "combined":
-        parts = [
-            fit_measure(part, members, loss, evaluate, n_held_out)
-            for part in ("activations", "neighbors")
-        ]
-        return _fit_product(parts, members, evaluate)
+        names = ("activations", "neighbors")
+        return Product([fit_measure(n, members, loss, evaluate, n_held_out) for n in names])
     return _fit_whitened(score, members, loss, evaluate)
 
 
@@ -295,22 +292,15 @@ class CodeNeighbors(NamedTuple):
 
 
 class Product(NamedTuple):
-    """The geometric mean of measures, each in units of its median over the reference rows.
+    """The geometric mean of measures.
 
-    A row is odd where both find it odd, or where one does so strongly. Nothing is calibrated but
-    the median, which only sets the unit.
+    A row is odd where both find it odd, or where one does so strongly. Their units do not matter,
+    so nothing has to be calibrated.
     """
 
     parts: list[Measure]
-    medians: list[float]
 
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the geometric mean."""
-        pairs = zip(self.parts, self.medians, strict=True)
-        logs = [torch.log(part(members, x, left_out=left_out) / median) for part, median in pairs]
+        logs = [torch.log(part(members, x, left_out=left_out)) for part in self.parts]
         return torch.exp(torch.stack(logs).mean(dim=0))
-
-
-def _fit_product(parts: list[Measure], members: Members, evaluate: Evaluate) -> Product:
-    values = [evaluate(partial(part, members)) for part in parts]
-    return Product(parts, [float(np.median(value)) or 1.0 for value in values])
