@@ -239,6 +239,8 @@ def test_elbo_falls_with_the_error_and_the_divergence(problem):
         detector = fit(score, X, VAEDetector, max_epochs=100)
         scores[score] = detector.score_samples(X_test)
         np.testing.assert_array_equal(scores[score], detector.score_samples(X_test))
+        parts = [detector.score_samples(part) for part in np.array_split(X_test, 17)]
+        np.testing.assert_array_equal(np.concatenate(parts), scores[score])
         assert roc_auc_score(y_test, scores[score]) > 0.95
         np.testing.assert_allclose(detector.explain(X_test).sum(axis=1), -scores[score])
     assert (scores["elbo"] < scores["reconstruction_probability"]).all()
