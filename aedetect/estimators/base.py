@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any, Literal, NamedTuple, Self, TypeGuard, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    OutlierMixin,
-    TransformerMixin,
-)
 from sklearn.callback import CallbackContext, CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from aedetect.estimators.architecture import build, make_blueprint
 from aedetect.estimators.checks import (
     check_conv,
-    check_finite,
     check_image,
     check_layer_sizes,
     check_shapes,
@@ -42,23 +32,21 @@ from aedetect.estimators.defaults import (
     resolve_max_epochs,
     resolve_score,
 )
+from aedetect.estimators.detecting import NetworkDetector
 from aedetect.estimators.progress import FitProgress
-from aedetect.estimators.scaling import fit_scaling, row_blocks
+from aedetect.estimators.scaling import fit_scaling
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import (
     ACTIVATIONS,
-    ROW_STABLE,
     Autoencoder,
     Ensemble,
     initialize,
     members_of,
-    summarize,
 )
 from aedetect.scoring import (
     SCORES,
     FloatArray,
     Measure,
-    contribute,
     fit_measure,
     threshold,
 )
@@ -67,7 +55,6 @@ from aedetect.training import (
     PRECISIONS,
     SCHEDULES,
     Objective,
-    infer,
     make_generator,
     move,
     resolve_device,
@@ -78,13 +65,7 @@ from aedetect.training import (
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to: neighbours, covariances
 
 
-class BaseAutoencoder(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    OutlierMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
     """Fit, transform and score with an autoencoder; subclasses choose network and loss."""
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -231,158 +212,6 @@ class BaseAutoencoder(
         context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
         return self
 
-    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
-        """Return the codes of ``X``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        Z : ndarray of shape (n_samples, latent_dim)
-            float32 for float32 rows, else float64; the posterior means for a VAE.
-        """
-        X = self._check_new_rows(X)
-        return self._infer(self.network_.encode, X).astype(X.dtype, copy=False)
-
-    def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
-        """Return the rows that codes stand for.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_samples, latent_dim)
-            Codes.
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            Rows in the units of the training data, of the dtype of ``Z``.
-        """
-        check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-        if Z.shape[1] != self.latent_dim_:
-            raise ValueError(
-                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have"
-                f" {self.latent_dim_}. Pass what transform returned."
-            )
-        decoded = infer(self.network_.decode, Z.astype(np.float32, copy=False), self._device)
-        return self._to_units(decoded).astype(Z.dtype, copy=False)
-
-    def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
-        """Return the network's version of every row.
-
-        It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"`` without
-        a VAE, whose decoder also learns from the encoder where the maxima were.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            In the units and the dtype of ``X``.
-        """
-        X = self._check_new_rows(X)
-        return self._to_units(self._infer(self.network_, X)).astype(X.dtype, copy=False)
-
-    def score_samples(self, X: ArrayLike) -> FloatArray:
-        """Return how normal each row is: minus its ``anomaly_score``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,), float64
-            Minus a squared distance (see the parameter ``anomaly_score``). At most 0; higher is
-            more normal.
-
-        Raises
-        ------
-        ValueError
-            If a score is not finite.
-        """
-        return self._score(self._check_new_rows(X))
-
-    def decision_function(self, X: ArrayLike) -> FloatArray:
-        """Return the scores shifted so that anomalies are negative.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        decisions : ndarray of shape (n_samples,), float64
-            ``score_samples(X) - offset_``.
-        """
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: ArrayLike) -> NDArray[np.int_]:
-        """Return +1 for normal rows and -1 for anomalies.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int
-            -1 where ``decision_function(X)`` is negative.
-        """
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def explain(self, X: ArrayLike) -> FloatArray:
-        """Return how much each feature adds to the anomaly of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        contributions : ndarray of shape (n_samples, n_features), float64
-            Never negative; a row's sum is ``-score_samples``. With
-            ``anomaly_score="reconstruction"`` each feature's error, with ``"standardized"`` its
-            ratio. The other scores are not sums over features: theirs are shared out as the
-            reconstruction error is.
-        """
-        X = self._check_new_rows(X)
-        measure, members = self._measure, members_of(self.network_)
-        return check_finite(self._infer(lambda x: contribute(measure, members, x, self.loss), X))
-
-    def score(self, X: ArrayLike, y: object = None) -> float:
-        """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-            Present for API consistency.
-
-        Returns
-        -------
-        score : float
-            At most 0; higher means a better reconstruction. Comparable between estimators of one
-            ``loss`` and ``scaling`` only.
-        """
-        return float(self.score_samples(X).mean())
-
-    def summary(self) -> pd.DataFrame:
-        """Return a table of the fitted network, or of one of several, which are alike.
-
-        Returns
-        -------
-        table : pandas.DataFrame
-            One row a layer: ``layer``, ``output_shape`` (without the batch), ``parameters``
-            and ``trained`` (``parameters`` less the running statistics of batch normalisation).
-        """
-        check_is_fitted(self)
-        return summarize(members_of(self.network_)[0], self.n_features_in_)
-
     # What a subclass decides.
 
     _codes_per_dim = 1  # encoder outputs a latent dimension
@@ -526,99 +355,6 @@ class BaseAutoencoder(
             "history_": history,
             "n_iter_": len(history["loss"]),
         }
-
-    # Inference.
-
-    @property
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.network_.parameters()), torch.device("cpu"))
-
-    def _infer(self, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
-        """Return ``function`` of the scaled rows, a block at a time to bound the memory."""
-        members = members_of(self.network_)
-        stacks = (stack for member in members for stack in (member.encoder, member.decoder))
-        layers = (type(layer) for stack in stacks for layer in stack.modules())
-        # Other losses and scores round as the functions that the inference loop looks after do.
-        plain = self.loss != "bce" and self._score_name == "reconstruction"
-        row_stable = plain and ROW_STABLE.issuperset(layers)
-        parts = [
-            infer(function, self._scaling.apply(X[block]), self._device, row_stable=row_stable)
-            for block in row_blocks(*X.shape)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _score(self, X: NDArray, *, left_out: bool = False) -> FloatArray:
-        measure, members = self._measure, members_of(self.network_)
-        return -check_finite(self._infer(lambda x: measure(members, x, left_out=left_out), X))
-
-    def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""
-        return self._scaling.invert(expit(decoded) if self.loss == "bce" else decoded)
-
-    # Validation and state.
-
-    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
-        shape: tuple[int, ...] = getattr(X, "shape", ())
-        if len(shape) > 2:
-            raise ValueError(
-                f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
-                f" one row with X.reshape({shape[0]}, -1)."
-            )
-        return validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=1 + reset
-        )
-
-    def _is_checked(self, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
-        """Return whether the checks would return ``X`` as it is: most of a single row's time."""
-        if not isinstance(X, np.ndarray):
-            return False
-        plain = (
-            type(X) is np.ndarray
-            and X.dtype in (np.float64, np.float32)
-            and X.ndim == 2
-            and len(X) > 0
-            and X.shape[1] == self.n_features_in_
-            and not hasattr(self, "feature_names_in_")
-        )
-        with np.errstate(over="ignore", invalid="ignore"):
-            return plain and bool(np.isfinite(X.sum()))
-
-    def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
-        check_is_fitted(self)
-        if not self._is_checked(X):
-            X = self._check_rows(X, reset=False)
-        if self.loss == "bce":
-            check_unit_interval(X)
-        return X
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.latent_dim_
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state as NumPy arrays and plain Python, which any machine can load."""
-        state = dict(super().__getstate__())
-        if "network_" in state:
-            weights = state["network_"].state_dict()
-            state["network_"] = {name: w.cpu().numpy().copy() for name, w in weights.items()}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "network_" in state:
-            with torch.device("meta"):
-                self.network_ = self._make_network()
-            weights = {name: torch.from_numpy(w) for name, w in state["network_"].items()}
-            self.network_.load_state_dict(weights, assign=True)
-            self.network_.eval()
 
 
 def local_random_state(seed: int | np.random.RandomState | None) -> np.random.RandomState:

@@ -1,0 +1,189 @@
+"""The transformer half of the estimators: rows to codes and back, and the state that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from aedetect.estimators.checks import check_unit_interval
+from aedetect.estimators.scaling import Scaling, row_blocks
+from aedetect.networks import ROW_STABLE, Autoencoder, members_of, summarize
+from aedetect.training import infer
+
+
+class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Transform rows with a trained network; subclasses make and train it."""
+
+    network_: Autoencoder
+    latent_dim_: int
+    n_features_in_: int
+    loss: str
+    _scaling: Scaling
+    _score_name: str
+
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Return the codes of ``X``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, latent_dim)
+            float32 for float32 rows, else float64; the posterior means for a VAE.
+        """
+        X = self._check_new_rows(X)
+        return self._infer(self.network_.encode, X).astype(X.dtype, copy=False)
+
+    def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
+        """Return the rows that codes stand for.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, latent_dim)
+            Codes.
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            Rows in the units of the training data, of the dtype of ``Z``.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        if Z.shape[1] != self.latent_dim_:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have"
+                f" {self.latent_dim_}. Pass what transform returned."
+            )
+        decoded = infer(self.network_.decode, Z.astype(np.float32, copy=False), self._device)
+        return self._to_units(decoded).astype(Z.dtype, copy=False)
+
+    def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Return the network's version of every row.
+
+        It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"`` without
+        a VAE, whose decoder also learns from the encoder where the maxima were.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray of shape (n_samples, n_features)
+            In the units and the dtype of ``X``.
+        """
+        X = self._check_new_rows(X)
+        return self._to_units(self._infer(self.network_, X)).astype(X.dtype, copy=False)
+
+    def summary(self) -> pd.DataFrame:
+        """Return a table of the fitted network, or of one of several, which are alike.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row a layer: ``layer``, ``output_shape`` (without the batch), ``parameters``
+            and ``trained`` (``parameters`` less the running statistics of batch normalisation).
+        """
+        check_is_fitted(self)
+        return summarize(members_of(self.network_)[0], self.n_features_in_)
+
+    # Inference.
+
+    @property
+    def _device(self) -> torch.device:
+        return next((p.device for p in self.network_.parameters()), torch.device("cpu"))
+
+    def _infer(self, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
+        """Return ``function`` of the scaled rows, a block at a time to bound the memory."""
+        members = members_of(self.network_)
+        stacks = (stack for member in members for stack in (member.encoder, member.decoder))
+        layers = (type(layer) for stack in stacks for layer in stack.modules())
+        # Other losses and scores round as the functions that the inference loop looks after do.
+        plain = self.loss != "bce" and self._score_name == "reconstruction"
+        row_stable = plain and ROW_STABLE.issuperset(layers)
+        parts = [
+            infer(function, self._scaling.apply(X[block]), self._device, row_stable=row_stable)
+            for block in row_blocks(*X.shape)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""
+        return self._scaling.invert(expit(decoded) if self.loss == "bce" else decoded)
+
+    # Validation and state.
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
+        shape: tuple[int, ...] = getattr(X, "shape", ())
+        if len(shape) > 2:
+            raise ValueError(
+                f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
+                f" one row with X.reshape({shape[0]}, -1)."
+            )
+        return validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=1 + reset
+        )
+
+    def _is_checked(self, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
+        """Return whether the checks would return ``X`` as it is: most of a single row's time."""
+        if not isinstance(X, np.ndarray):
+            return False
+        plain = (
+            type(X) is np.ndarray
+            and X.dtype in (np.float64, np.float32)
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == self.n_features_in_
+            and not hasattr(self, "feature_names_in_")
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            return plain and bool(np.isfinite(X.sum()))
+
+    def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
+        check_is_fitted(self)
+        if not self._is_checked(X):
+            X = self._check_rows(X, reset=False)
+        if self.loss == "bce":
+            check_unit_interval(X)
+        return X
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.latent_dim_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state as NumPy arrays and plain Python, which any machine can load."""
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            weights = state["network_"].state_dict()
+            state["network_"] = {name: w.cpu().numpy().copy() for name, w in weights.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            with torch.device("meta"):
+                self.network_ = self._make_network()
+            weights = {name: torch.from_numpy(w) for name, w in state["network_"].items()}
+            self.network_.load_state_dict(weights, assign=True)
+            self.network_.eval()
