@@ -1,4 +1,4 @@
-"""The command line: ``aedetect demo``."""
+"""``aedetect demo``: flags anomalous digits, and compares with two peers."""
 
 from __future__ import annotations
 
@@ -20,47 +20,7 @@ N_PICTURES = 10
 IMAGE_SHAPES = {"digits": (8, 8), "mnist": (28, 28)}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 for success, 1 for an error, 2 for bad usage.
-
-    Parameters
-    ----------
-    argv : sequence of str or None, default=None
-        The arguments behind ``aedetect``; None takes those of the process.
-    """
-    arguments = _parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except (ImportError, OSError, ValueError) as error:
-        if arguments.debug:
-            raise
-        print(f"aedetect: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aedetect", description="Anomaly detection with autoencoders."
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="flag anomalous handwritten digits")
-    demo.add_argument(
-        "--data",
-        choices=list(IMAGE_SHAPES),
-        default="digits",
-        help="digits: 8x8 images that ship with scikit-learn; mnist: 28x28 images from the folder"
-        " in $AEDETECT_DATA, else from OpenML (default: digits)",
-    )
-    demo.add_argument(
-        "--out", type=Path, default=Path("demo"), help="folder for the picture (default: demo)"
-    )
-    demo.set_defaults(run=_demo)
-    return parser
-
-
-def _demo(arguments: argparse.Namespace) -> None:
+def run(arguments: Namespace) -> None:
     """Train on one digit, compare with two peers, and draw the most anomalous test digits."""
     from matplotlib.figure import Figure
 

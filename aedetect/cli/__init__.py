@@ -1,0 +1,51 @@
+"""The command line. Each command is a module, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from aedetect.cli.arguments import parse
+
+INTERRUPTED = 130  # as shells have it: 128 and the signal's number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    0 is success, 1 an error in the data, the model or the files, 2 bad usage and 130 an
+    interruption by Ctrl-C.
+
+    Parameters
+    ----------
+    argv : sequence of str or None, default=None
+        The arguments behind ``aedetect``; None takes those of the process.
+    """
+    arguments = parse(argv)
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        print("aedetect: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        if arguments.debug:
+            raise
+        print(f"aedetect: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(arguments: Namespace) -> None:
+    """Import a command, which may take seconds, and run it."""
+    if arguments.command == "fit":
+        from aedetect.cli.fit import run
+    elif arguments.command == "score":
+        from aedetect.cli.score import run
+    elif arguments.command == "report":
+        from aedetect.cli.report import run
+    elif arguments.command == "info":
+        from aedetect.cli.info import run
+    else:
+        from aedetect.cli.demo import run
+    run(arguments)

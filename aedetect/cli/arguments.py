@@ -1,0 +1,160 @@
+"""What may stand behind ``aedetect``. Imports nothing that takes time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+EPILOG = """\
+exit codes: 0 success, 1 an error in data, model or files, 2 bad usage, 130 interrupted
+tables: .csv (also .csv.gz), .parquet, .npy; numeric columns alone
+example:
+  aedetect fit normal.csv -o model.aedetect --drop id
+  aedetect score model.aedetect new.csv -o scores.csv --keep id --alpha 0.01 --explain 3
+"""
+
+
+def parse(argv: Sequence[str] | None) -> Namespace:
+    """Return the arguments; bad ones, and --help, end the process."""
+    parser = ArgumentParser(
+        prog="aedetect",
+        description="Anomaly detection with autoencoders.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _add_fit(commands)
+    _add_score(commands)
+    _add_report(commands)
+    _add_info(commands)
+    _add_demo(commands)
+    return parser.parse_args(argv)
+
+
+Commands = argparse._SubParsersAction
+
+
+def _add_fit(commands: Commands) -> None:
+    fit = commands.add_parser("fit", help="train on a table and write a model file")
+    _add_table(fit, "rows to train on, nearly all of them normal")
+    fit.add_argument("-o", "--out", type=Path, required=True, help="the model file to write")
+    fit.add_argument(
+        "--estimator",
+        choices=["denoising", "autoencoder", "vae"],
+        default="denoising",
+        help="default: denoising",
+    )
+    fit.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="a parameter of the estimator, such as latent_dim=8; may be repeated",
+    )
+    fit.add_argument(
+        "--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, such as ids"
+    )
+    fit.add_argument(
+        "--calibration",
+        type=_share,
+        default=0.2,
+        metavar="SHARE",
+        help="share of the rows that is kept out of training and makes scores into p-values;"
+        " 0 for none (default: 0.2)",
+    )
+
+
+def _add_score(commands: Commands) -> None:
+    score = commands.add_parser("score", help="score the rows of a table")
+    score.add_argument("model", type=Path, help="a model file")
+    _add_table(score, "rows to score; columns are found by their names")
+    score.add_argument("-o", "--out", type=Path, help="the CSV file to write (default: stdout)")
+    score.add_argument(
+        "--alpha",
+        type=_level,
+        help="flag rows with a p-value of at most this: the false-alarm rate (default: the model's"
+        " own threshold)",
+    )
+    score.add_argument(
+        "--explain",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="add the N features that are odd the most, and how odd they are",
+    )
+    score.add_argument(
+        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the result"
+    )
+
+
+def _add_report(commands: Commands) -> None:
+    report = commands.add_parser("report", help="write a page about a model and the rows of a table")
+    report.add_argument("model", type=Path, help="a model file")
+    _add_table(report, "rows to report on")
+    report.add_argument(
+        "-o", "--out", type=Path, default=Path("report.html"), help="default: report.html"
+    )
+    report.add_argument(
+        "--label", metavar="COLUMN", help="column that holds +1 for normal rows, -1 for anomalies"
+    )
+
+
+def _add_info(commands: Commands) -> None:
+    info = commands.add_parser("info", help="say what is in a model file")
+    info.add_argument("model", type=Path, help="a model file")
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = commands.add_parser("demo", help="flag anomalous handwritten digits")
+    demo.add_argument(
+        "--data",
+        choices=["digits", "mnist"],
+        default="digits",
+        help="digits: 8x8 images that ship with scikit-learn; mnist: 28x28 images from the folder"
+        " in $AEDETECT_DATA, else from OpenML (default: digits)",
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path("demo"), help="folder for what it writes (default: demo)"
+    )
+
+
+def _add_table(parser: ArgumentParser, help: str) -> None:
+    parser.add_argument("table", type=Path, help=help)
+    parser.add_argument(
+        "--sep", default=",", metavar="CHARACTER", help="between the columns of a CSV file"
+    )
+
+
+def _setting(text: str) -> tuple[str, object]:
+    """Return a parameter's name and value: JSON where it is such, else the text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, None if value == "None" else value
+
+
+def _share(text: str) -> float:
+    return _number(text, 0 <= float(text) < 1, "a share in [0, 1)")
+
+
+def _level(text: str) -> float:
+    return _number(text, 0 < float(text) < 1, "a level in (0, 1)")
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int(text) >= 0, "a number of features"))
+
+
+def _number(text: str, valid: bool, rule: str) -> float:
+    if not valid:
+        raise argparse.ArgumentTypeError(f"{text} is not {rule}")
+    return float(text)

@@ -1,0 +1,47 @@
+"""``aedetect fit``: a table in, a model file out."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+import pandas as pd
+
+from aedetect import (
+    AutoencoderTransformer,
+    ConformalDetector,
+    DenoisingAutoencoder,
+    VAEDetector,
+    save,
+)
+from aedetect.cli.tables import read_numbers
+
+ESTIMATORS = {
+    "autoencoder": AutoencoderTransformer,
+    "denoising": DenoisingAutoencoder,
+    "vae": VAEDetector,
+}
+
+
+def run(arguments: Namespace) -> None:
+    """Train an estimator and write it, with calibration rows unless they are declined."""
+    estimator = ESTIMATORS[arguments.estimator](verbose=sys.stderr.isatty())
+    estimator.set_params(**dict(arguments.settings))
+    X = read_numbers(arguments.table, sep=arguments.sep, drop=arguments.drop)
+    if arguments.calibration:
+        model = ConformalDetector(estimator, calibration_size=arguments.calibration).fit(X)
+        trained = model.estimator_
+    else:
+        model = trained = estimator.fit(X)
+    save(model, arguments.out)
+    print(_summary(X, trained, arguments), file=sys.stderr)
+
+
+def _summary(X: pd.DataFrame, trained: DenoisingAutoencoder, arguments: Namespace) -> str:
+    losses = trained.history_["val_loss"]
+    return (
+        f"{type(trained).__name__}: {len(X):,} rows of {X.shape[1]} columns,"
+        f" {trained.n_iter_} epochs, held-out loss {losses[-1]:.4g}."
+        f" {round(len(X) * arguments.calibration):,} rows calibrate."
+        f" {arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB."
+    )

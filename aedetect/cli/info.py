@@ -1,0 +1,28 @@
+"""``aedetect info``: what is in a model file, without loading it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from aedetect.persistence import info
+
+N_NAMES = 20  # feature names shown at most
+
+
+def run(arguments: Namespace) -> None:
+    """Print the facts of a model file; one whose checksum fails is an error."""
+    facts = info(arguments.model)
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' ')}: {_text(value)}")
+    if not facts["intact"]:
+        raise ValueError(f"{arguments.model} is damaged: its checksum is not that of its content.")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "".join(f"\n  {name}: {_text(entry)}" for name, entry in value.items())
+    if isinstance(value, list):
+        more = f" and {len(value) - N_NAMES:,} more" if len(value) > N_NAMES else ""
+        return ", ".join(map(str, value[:N_NAMES])) + more
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,300 @@
+"""``aedetect fit``, ``score``, ``report`` and ``info``, from files to files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import aedetect
+from aedetect.cli import main, tables
+
+SMALL = ["--set", "hidden_layer_sizes=[8]", "--set", "max_epochs=3", "--set", "random_state=0"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with a table that has an id and a word, and a model fitted to it."""
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.RandomState(0)
+    rows = rng.randn(200, 2) @ rng.randn(2, 4) + 0.1 * rng.randn(200, 4)
+    frame = pd.DataFrame(rows, columns=["hum", "heat", "load, total", "speed"])
+    frame.insert(0, "id", [f"m{i}" for i in range(200)])
+    frame["odd"] = 1
+    frame.to_csv(folder / "rows.csv", index=False)
+    arguments = ["fit", str(folder / "rows.csv"), "-o", str(folder / "model.aedetect")]
+    assert main([*arguments, "--drop", "id", "odd", *SMALL]) == 0
+    return folder
+
+
+def score(folder, *arguments, table="rows.csv"):
+    """Return what ``aedetect score`` writes."""
+    out = folder / "scores.csv"
+    paths = [str(folder / "model.aedetect"), str(folder / table)]
+    assert main(["score", *paths, "-o", str(out), *arguments]) == 0
+    return pd.read_csv(out)
+
+
+def error_of(arguments, capsys):
+    assert main([str(argument) for argument in arguments]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("aedetect: ")
+    assert text.count("\n") == 1
+    return text
+
+
+def test_fit_writes_a_calibrated_model_and_says_what_it_did(folder, tmp_path, capsys):
+    model = aedetect.load(folder / "model.aedetect")
+    assert list(model.feature_names_in_) == ["hum", "heat", "load, total", "speed"]
+    assert len(model.calibration_scores_) == 40
+    assert model.estimator_.n_iter_ == 3
+    arguments = ["fit", folder / "rows.csv", "-o", tmp_path / "m", "--drop", "id", *SMALL]
+    assert main([str(argument) for argument in arguments]) == 0
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "DenoisingAutoencoder: 200 rows of 5 columns, 3 epochs" in output.err
+
+
+def test_estimator_settings_and_calibration_are_those_asked_for(folder, tmp_path):
+    path = tmp_path / "vae.aedetect"
+    arguments = ["fit", str(folder / "rows.csv"), "-o", str(path), "--drop", "id", *SMALL]
+    more = ["--estimator", "vae", "--set", "beta=0.5", "--set", "scaling=common"]
+    assert main([*arguments, *more, "--calibration", "0"]) == 0
+    model = aedetect.load(path)
+    assert isinstance(model, aedetect.VAEDetector)
+    assert (model.beta, model.scaling, model.hidden_layer_sizes) == (0.5, "common", [8])
+    assert main([*arguments, "--calibration", "0.5"]) == 0
+    assert len(aedetect.load(path).calibration_scores_) == 100
+
+
+def test_scores_are_those_of_the_model_one_line_a_row(folder):
+    model = aedetect.load(folder / "model.aedetect")
+    X = pd.read_csv(folder / "rows.csv")[model.feature_names_in_]
+    table = score(folder)
+    assert list(table) == ["row", "score", "p_value", "anomaly"]
+    np.testing.assert_array_equal(table["row"], np.arange(200))
+    np.testing.assert_array_equal(table["score"], model.score_samples(X))
+    np.testing.assert_array_equal(table["p_value"], model.p_values(X))
+    np.testing.assert_array_equal(table["anomaly"], model.predict(X) == -1)
+
+
+def test_alpha_is_the_level_of_the_p_values(folder):
+    strict, loose = score(folder, "--alpha", "0.05"), score(folder, "--alpha", "0.5")
+    np.testing.assert_array_equal(loose["anomaly"], loose["p_value"] <= 0.5)
+    assert 0 < strict["anomaly"].sum() < loose["anomaly"].sum()
+
+
+def test_explain_names_the_features_that_add_most(folder):
+    model = aedetect.load(folder / "model.aedetect")
+    X = pd.read_csv(folder / "rows.csv")[model.feature_names_in_]
+    contributions = np.asarray(model.explain(X))
+    table = score(folder, "--explain", "2")
+    for row in (0, 7):
+        first, second = np.argsort(-contributions[row])[:2]
+        assert table.loc[row, "feature_1"] == X.columns[first]
+        assert table.loc[row, "feature_2"] == X.columns[second]
+        assert table.loc[row, "contribution_1"] == contributions[row, first]
+    assert "feature_3" not in table
+
+
+def test_kept_columns_stand_first(folder):
+    table = score(folder, "--keep", "id", "odd")
+    assert list(table)[:3] == ["row", "id", "odd"]
+    assert table["id"].iloc[3] == "m3"
+
+
+def test_columns_are_found_by_name_in_any_order_and_others_are_passed_over(folder):
+    frame = pd.read_csv(folder / "rows.csv")
+    frame[["speed", "heat", "load, total", "hum"]].assign(note="x").to_csv(folder / "turned.csv")
+    np.testing.assert_array_equal(score(folder, table="turned.csv"), score(folder))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv.gz", ".csv"])
+def test_all_kinds_of_tables_give_the_same_scores(folder, suffix):
+    frame = pd.read_csv(folder / "rows.csv")
+    table = f"again{suffix}"
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(folder / table)
+    else:
+        frame.to_csv(folder / table, index=False, sep=";")
+    separator = [] if suffix == ".parquet" else ["--sep", ";"]
+    np.testing.assert_array_equal(score(folder, *separator, table=table), score(folder))
+
+
+def test_arrays_of_images_are_read_too(tmp_path):
+    images = np.random.RandomState(0).rand(60, 4, 4).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    path = str(tmp_path / "images.npy")
+    model = str(tmp_path / "model")
+    assert main(["fit", path, "-o", model, "--calibration", "0", *SMALL]) == 0
+    out = tmp_path / "scores.csv"
+    assert main(["score", model, path, "-o", str(out), "--explain", "1"]) == 0
+    table = pd.read_csv(out)
+    assert list(table) == ["row", "score", "anomaly", "feature_1", "contribution_1"]
+    assert len(table) == 60
+    assert set(table["feature_1"]) <= {f"x{i}" for i in range(16)}
+
+
+def test_tables_are_read_in_parts_and_scores_do_not_depend_on_them(folder, monkeypatch):
+    whole = score(folder, "--explain", "1")
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 7)
+    parts = list(tables.read_chunks(folder / "rows.csv", sep=","))
+    assert [len(part) for part in parts] == [7] * 28 + [4]
+    assert parts[1].index[0] == 7
+    pd.testing.assert_frame_equal(score(folder, "--explain", "1"), whole)
+
+
+def test_without_out_scores_go_to_stdout(folder, capsys):
+    assert main(["score", str(folder / "model.aedetect"), str(folder / "rows.csv")]) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("row,score,p_value,anomaly\n0,-")
+    assert output.out.count("\n") == 201
+
+
+def test_columns_that_are_no_numbers_are_named_and_refused(folder, tmp_path, capsys):
+    text = error_of(["fit", folder / "rows.csv", "-o", tmp_path / "m"], capsys)
+    assert "not numeric (row 0 and after): id." in text
+    assert "--drop id" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_word_far_down_a_column_is_found(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 50)
+    frame = pd.read_csv(folder / "rows.csv").drop(columns="id").astype(object)
+    frame.loc[160, "heat"] = "warm"
+    frame.to_csv(tmp_path / "late.csv", index=False)
+    text = error_of(["fit", tmp_path / "late.csv", "-o", tmp_path / "m"], capsys)
+    assert "(row 150 and after): heat" in text
+
+
+def test_a_failure_halfway_leaves_the_former_result(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 50)
+    before = score(folder)
+    frame = pd.read_csv(folder / "rows.csv")
+    frame.loc[160, "heat"] = np.nan
+    frame.to_csv(tmp_path / "gap.csv", index=False)
+    out = folder / "scores.csv"
+    paths = [folder / "model.aedetect", tmp_path / "gap.csv", "-o", out]
+    assert "NaN" in error_of(["score", *paths], capsys)
+    pd.testing.assert_frame_equal(pd.read_csv(out), before)
+    assert [path.name for path in folder.iterdir() if "scores" in path.name] == ["scores.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "none.csv", "-o", "m"], "none.csv"),
+        (["fit", "rows.xls", "-o", "m"], "must end in .csv, .parquet, .npy"),
+        (["fit", "rows.csv", "-o", "m", "--drop", "iid"], "no column 'iid'; it has id, hum"),
+        (["fit", "rows.csv", "-o", "m", "--drop", "id", "--set", "lr=1"], "Invalid parameter 'lr'"),
+        (
+            ["fit", "rows.csv", "-o", "m", "--drop", "id", "--set", "latent_dim=no"],
+            "'latent_dim' parameter",
+        ),
+        (["fit", "empty.csv", "-o", "m"], "No columns to parse"),
+        (["fit", "head.csv", "-o", "m"], "head.csv holds no row"),
+        (["score", "rows.csv", "rows.csv"], "cannot be loaded"),
+        (["score", "model.aedetect", "head.csv"], "no column 'hum', 'heat'"),
+        (["score", "model.aedetect", "rows.csv", "--keep", "name"], "no column 'name'"),
+        (["report", "model.aedetect", "rows.csv", "--label", "hum"], "must hold +1"),
+        (["info", "rows.csv"], "cannot be loaded"),
+    ],
+)
+def test_errors_are_one_line_that_names_the_cause(folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(folder)
+    (folder / "empty.csv").write_text("")
+    (folder / "head.csv").write_text("a,b\n")
+    (folder / "rows.xls").write_text("a")
+    assert message in error_of(arguments, capsys)
+    assert not (folder / "m").exists()
+
+
+def test_alpha_needs_calibration_rows(folder, tmp_path, capsys):
+    rows, model = folder / "rows.csv", tmp_path / "plain"
+    plain = ["fit", rows, "-o", model, "--drop", "id", "--calibration", "0", *SMALL]
+    assert main([str(argument) for argument in plain]) == 0
+    capsys.readouterr()
+    assert "without --calibration 0" in error_of(["score", model, rows, "--alpha", "0.1"], capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "rows.csv"],
+        ["fit", "rows.csv", "-o", "m", "--set", "latent_dim"],
+        ["fit", "rows.csv", "-o", "m", "--calibration", "1"],
+        ["score", "m", "rows.csv", "--alpha", "0"],
+        ["score", "m", "rows.csv", "--explain", "-1"],
+    ],
+)
+def test_bad_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: aedetect" in capsys.readouterr().err
+
+
+def test_report_writes_the_page(folder, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    paths = [str(folder / "model.aedetect"), str(folder / "rows.csv"), "-o", str(page)]
+    assert main(["report", *paths]) == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    without = page.read_text()
+    assert "load, total" in without
+    frame = pd.read_csv(folder / "rows.csv").assign(truth=np.where(np.arange(200) < 9, -1, 1))
+    frame.to_csv(folder / "labelled.csv", index=False)
+    paths[1] = str(folder / "labelled.csv")
+    assert main(["report", *paths, "--label", "truth"]) == 0
+    assert "AUROC" in page.read_text()
+    assert "AUROC" not in without
+
+
+def test_info_tells_what_is_in_a_file_without_torch(folder):
+    program = (
+        "import sys, aedetect.cli\n"
+        f"code = aedetect.cli.main(['info', {str(folder / 'model.aedetect')!r}])\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.exit(code)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "class: ConformalDetector" in result.stdout
+    assert "hum, heat, load, total, speed" in result.stdout
+    assert "DenoisingAutoencoder" in result.stdout
+    assert "intact: True" in result.stdout
+
+
+def test_info_exits_with_1_where_the_checksum_fails(folder, tmp_path, capsys):
+    content = bytearray((folder / "model.aedetect").read_bytes())
+    content[-5] ^= 1
+    (tmp_path / "bent").write_bytes(content)
+    assert "damaged" in error_of(["info", tmp_path / "bent"], capsys)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
+def test_ctrl_c_exits_with_130_and_leaves_no_file(folder, tmp_path):
+    fifo = tmp_path / "rows.csv"
+    os.mkfifo(fifo)  # a table that never ends
+    out = tmp_path / "scores.csv"
+    program = [sys.executable, "-m", "aedetect", "score"]
+    with subprocess.Popen(
+        [*program, str(folder / "model.aedetect"), str(fifo), "-o", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        with fifo.open("w"):  # returns once the process reads
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.endswith("aedetect: interrupted\n")
+    assert not out.exists()
