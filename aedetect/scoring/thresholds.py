@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,27 @@ def threshold(
         return float(np.percentile(scores, 100 * contamination))
     strictest = float(np.percentile(scores, 100 * AUTO_SHARE))
     return max(-chi_squared_limit(-scores, held_out), strictest)
+
+
+def alarm_rank(n_scores: int, rate: float) -> int:
+    """Return which of ``n_scores`` normal scores, from the lowest, new ones are compared with.
+
+    A new normal row is as likely to take any of the ``n_scores + 1`` places among them. So it is
+    among the ``rank - 1`` lowest, below the score of that rank, with a probability of at most
+    ``rate`` (Vovk et al., "Algorithmic learning in a random world", 2005). 0 where no place is as
+    rare as that.
+    """
+    # As p-values are divided and compared: floor(rate * (n_scores + 1)) rounds otherwise.
+    levels = np.arange(1, n_scores + 2) / (n_scores + 1)
+    return int(np.searchsorted(levels, rate, side="right"))
+
+
+def rows_needed(rate: float) -> int:
+    """Return how many normal scores give :func:`alarm_rank` a rank of 1."""
+    n_scores = max(math.ceil(1 / rate) - 2, 1)  # one less than it is, should division round
+    while alarm_rank(n_scores, rate) == 0:
+        n_scores += 1
+    return n_scores
 
 
 def chi_squared_limit(errors: FloatArray, held_out: NDArray[np.intp]) -> float:
