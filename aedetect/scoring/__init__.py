@@ -5,7 +5,9 @@ from aedetect.scoring.measures import SCORES, Measure, contribute, fit_measure
 from aedetect.scoring.thresholds import (
     FloatArray,
     alarm_rank,
+    alarm_threshold,
     chi_squared_limit,
+    labelled_threshold,
     rows_needed,
     threshold,
 )
@@ -17,9 +19,11 @@ __all__ = [
     "FloatArray",
     "Measure",
     "alarm_rank",
+    "alarm_threshold",
     "chi_squared_limit",
     "contribute",
     "fit_measure",
+    "labelled_threshold",
     "rows_needed",
     "threshold",
 ]
