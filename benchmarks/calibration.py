@@ -1,6 +1,6 @@
 """Whether ConformalDetector keeps its false alarms, on real tables with clean and unclean rows.
 
-    python benchmarks/calibration.py                              # everything
+    python benchmarks/calibration.py                           # everything
     python benchmarks/calibration.py forest --fits 2 --tables  # a part, table by table
 
 Needs the extra ``bench``, and the ADBench tables as ``adbench/*.npz`` in the folder in
@@ -12,9 +12,9 @@ the ``unclean`` calibration rows are anomalies. With folds, 20 trees a fold are 
 calibration rows of each split.
 
 How many normal test rows are flagged in one split follows a beta-binomial law, as the rows of a
-split share their calibration rows. The mean over the splits is set beside the 95% interval by that law,
-and beside the narrower binomial one, which takes all rows of all splits for independent. Both take the
-splits for independent, while those of one fit draw from the same rows.
+split share their calibration rows. The mean over the splits is set beside the 95% interval by that
+law, and beside the narrower binomial one, which takes all rows of all splits for independent. Both
+take the splits for independent, while those of one fit draw from the same rows.
 """
 
 from __future__ import annotations

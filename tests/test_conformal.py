@@ -437,6 +437,14 @@ def test_newer_rows_calibrate_in_place_of_the_old(rows, new_rows):
     np.testing.assert_array_equal(detector.score_samples(known), detector.calibration_scores_)
 
 
+def test_rows_that_cannot_be_scored_leave_the_calibration_as_it_is(rows, new_rows):
+    detector = conformal(IsolationForest(n_estimators=5)).fit(rows)
+    before = detector.p_values(new_rows)
+    with pytest.raises(ValueError, match="X has 5 features"):
+        detector.calibrate(np.zeros((30, 5)))
+    np.testing.assert_array_equal(detector.p_values(new_rows), before)
+
+
 def test_another_alpha_is_taken_up_by_calibrating(rows):
     detector = conformal().fit(rows)
     before = detector.offset_
@@ -592,11 +600,13 @@ def test_nan_scores_are_an_error(rows):
 
 def test_what_needs_one_detector_refuses_folds(rows):
     detector = conformal(cv=3).fit(rows)
-    with pytest.raises(ValueError, match="fpr_interval needs one inner detector, but with cv=3"):
+    message = "With cv=3 there is one inner detector a fold, but {} can use one alone"
+    with pytest.raises(ValueError, match=message.format("fpr_interval")):
         detector.fpr_interval()
-    with pytest.raises(ValueError, match="weights needs one inner detector"):
-        detector.p_values(rows, weights=(np.ones(600), np.ones(600)))
-    with pytest.raises(ValueError, match="one a fold"):
+    for method in (detector.p_values, detector.select):
+        with pytest.raises(ValueError, match=message.format("weights")):
+            method(rows, weights=(np.ones(600), np.ones(600)))
+    with pytest.raises(ValueError, match=message.format("calibrate")):
         detector.calibrate(rows)
 
 

@@ -68,7 +68,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         Pipeline that ends in one, a detector of PyOD. None stands for
         :class:`~aedetect.DenoisingAutoencoder` with its defaults.
     alpha : float in (0, 1), default=0.05
-        Share of normal rows that ``predict`` may flag.
+        Share of normal rows that ``predict`` may flag; taken up by ``fit`` and ``calibrate``.
     calibration_size : float in (0, 1) or int, default=0.3
         Share or number of the rows given to ``fit`` that calibrate; the inner detector is fitted to
         the others. At least ``1 / alpha - 1`` rows are needed for an alarm. Ignored with ``cv``
@@ -229,8 +229,8 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         self._validate_params()
         if self.cv is not None:
             raise ValueError(
-                f"Other rows calibrate one detector, but cv={self.cv!r} makes one a fold. Use"
-                " cv=None, or fit again."
+                f"With cv={self.cv!r} there is one inner detector a fold, but calibrate can use one"
+                " alone. Use cv=None, or fit again."
             )
         if not self.prefit:
             check_is_fitted(self, "estimator_")
@@ -330,7 +330,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         fdr : float in (0, 1), default=0.1
             Share of normal rows among those reported, on average (false discovery rate), that is
             allowed. It is kept where the rows are independent, given the fit (Benjamini &
-            Hochberg, 1995; Bates et al., 2023, theorem 2). With ``cv`` no such proof is known.
+            Hochberg, 1995; Bates et al., 2023). With ``cv`` that is not proved.
         weights : pair of array-like, default=None
             As in :meth:`p_values`. The rate is then kept by weighted conformal selection (Jin &
             Candès, 2023), which sorts all rows once for each with a p-value of at most ``fdr``.
@@ -430,8 +430,8 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         n_rows = _num_samples(X)
         if n_rows < 2:
             raise ValueError(
-                f"ConformalDetector needs two rows, one to fit to and one to calibrate with, but X"
-                f" has n_samples={n_rows}."
+                "ConformalDetector needs two rows, one to fit to and one to calibrate with, but X"
+                f" has n_samples={n_rows}. Give more."
             )
         if self.cv is None:
             order = random_state.permutation(n_rows)
@@ -458,26 +458,30 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
     def _set_calibration(self, estimators: list, X: Any, calibration_rows: list[Rows]) -> Self:
         """Take fitted detectors and the rows that each of them calibrates."""
-        self._higher_is_normal = resolve_direction(estimators[0], self.higher_is_normal)
-        self.__dict__.pop("estimator_", None)
-        self.estimators_ = estimators
-        if self.cv is None:
-            self.estimator_ = estimators[0]
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if hasattr(estimators[0], name):
-                setattr(self, name, getattr(estimators[0], name))
+        direction = resolve_direction(estimators[0], self.higher_is_normal)
         scores = [
-            self._score_by(estimator, _safe_indexing(X, rows))
+            score_rows(estimator, _safe_indexing(X, rows), higher_is_normal=direction)
             for estimator, rows in zip(estimators, calibration_rows, strict=True)
         ]
         pooled = np.concatenate(scores)
         order = np.argsort(pooled, kind="stable")
-        self._calibration = [np.sort(part) for part in scores]
         self.calibration_scores_ = pooled[order]
         self.calibration_indices_ = np.concatenate(calibration_rows)[order]
+        self._calibration = [np.sort(part) for part in scores]
+        self._higher_is_normal = direction
+        self._set_estimators(estimators)
         self._set_offset()
         return self
+
+    def _set_estimators(self, estimators: list) -> None:
+        for name in ("estimator_", "n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)  # of another fit
+        self.estimators_ = estimators
+        if self.cv is None:
+            self.estimator_ = estimators[0]
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(estimators[0], name):
+                setattr(self, name, getattr(estimators[0], name))
 
     def _set_offset(self) -> None:
         n_calibration = len(self.calibration_scores_)
@@ -497,13 +501,13 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
     # Scoring.
 
-    def _score_by(self, estimator: Any, X: ArrayLike) -> FloatArray:
-        return score_rows(estimator, X, higher_is_normal=self._higher_is_normal)
-
     def _score(self, X: ArrayLike) -> list[FloatArray]:
         """Return the scores of rows by each detector."""
         check_is_fitted(self, "estimators_")
-        return [self._score_by(estimator, X) for estimator in self.estimators_]
+        return [
+            score_rows(estimator, X, higher_is_normal=self._higher_is_normal)
+            for estimator in self.estimators_
+        ]
 
     def _weighted(
         self, scores: list[FloatArray], weights: Weights
@@ -516,8 +520,8 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     def _refuse_folds(self, asked: str) -> None:
         if not hasattr(self, "estimator_"):
             raise ValueError(
-                f"{asked} needs one inner detector, but with cv={self.cv!r} there is one a fold."
-                " Use cv=None."
+                f"With cv={self.cv!r} there is one inner detector a fold, but {asked} can use one"
+                " alone. Use cv=None."
             )
 
     def __sklearn_tags__(self) -> Tags:
