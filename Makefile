@@ -8,7 +8,7 @@ DATA ?= digits
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint docs bench-speed bench-quality bench-one-class bench-tutorials clean
+.PHONY: help demo test lint docs bench-speed bench-quality bench-one-class bench-tutorials bench-calibration clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
 	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside eight peers"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
+	@echo "make bench-calibration [METHODS=...] false alarms of ConformalDetector on ADBench"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
@@ -56,6 +57,9 @@ bench-one-class: $(VENV)/plot
 
 bench-tutorials: $(VENV)/plot
 	$(BIN)/python benchmarks/tutorials.py $(ROWS)
+
+bench-calibration: $(VENV)/bench
+	$(BIN)/python benchmarks/calibration.py $(METHODS)
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aedetect import datasets, plotting
+    from aedetect.conformal import ConformalDetector
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AutoencoderTransformer",
+    "ConformalDetector",
     "DenoisingAutoencoder",
     "VAEDetector",
     "datasets",
@@ -26,6 +28,8 @@ def __getattr__(name: str) -> object:
     """Import on first use: torch takes seconds, and ``aedetect --help`` needs none of it."""
     if name in _MODULES:
         return importlib.import_module(f"aedetect.{name}")
+    if name == "ConformalDetector":
+        return importlib.import_module("aedetect.conformal").ConformalDetector
     if name in __all__:
         return getattr(importlib.import_module("aedetect.estimators"), name)
     raise AttributeError(f"module 'aedetect' has no attribute {name!r}")

@@ -16,6 +16,7 @@ ROOMS = [
     "training",
     "scoring",
     "estimators",
+    "conformal",
     "datasets",
     "tracking",
     "plotting",
