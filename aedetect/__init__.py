@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aedetect import datasets, plotting
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+    from aedetect.persistence import load, save
 
 __version__ = "0.1.0"
 
@@ -16,7 +17,9 @@ __all__ = [
     "DenoisingAutoencoder",
     "VAEDetector",
     "datasets",
+    "load",
     "plotting",
+    "save",
 ]
 
 _MODULES = {"datasets", "plotting"}
@@ -26,6 +29,8 @@ def __getattr__(name: str) -> object:
     """Import on first use: torch takes seconds, and ``aedetect --help`` needs none of it."""
     if name in _MODULES:
         return importlib.import_module(f"aedetect.{name}")
+    if name in ("load", "save"):
+        return getattr(importlib.import_module("aedetect.persistence"), name)
     if name in __all__:
         return getattr(importlib.import_module("aedetect.estimators"), name)
     raise AttributeError(f"module 'aedetect' has no attribute {name!r}")

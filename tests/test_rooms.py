@@ -16,6 +16,7 @@ ROOMS = [
     "training",
     "scoring",
     "estimators",
+    "persistence",
     "datasets",
     "tracking",
     "plotting",
