@@ -58,7 +58,7 @@ def _check_target(target: Path) -> None:
 
 def _flush_folder(folder: Path) -> None:
     """Flush the folder's entries, where the system can; else a power cut may undo the renaming."""
-    if os.name == "posix":
+    with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -81,7 +81,7 @@ def check_numbers(attributes: dict[str, Any]) -> None:
     for name in COUNTS:
         count = attributes[name]
         require(
-            isinstance(count, int | np.integer) and count > 0,
+            isinstance(count, int | np.integer) and bool(count > 0),
             f"{name} is {count!r:.80}, which is not a count",
         )
     require(bool(np.isfinite(attributes["offset_"])), "offset_ is not finite")
@@ -133,8 +133,8 @@ def _check_blueprint(
     validate_parameter_constraints(rules, choices, caller_name="network")
     sizes = blueprint["hidden_layer_sizes"]
     check_layer_sizes(sizes)
-    # Each layer has weights: as many layers are made as the file has arrays, at most.
-    require(len(sizes) <= n_weights, f"{len(sizes)} layers have {n_weights} arrays of weights")
+    # Encoder and decoder have three arrays a hidden size at least: no more layers are made.
+    require(3 * len(sizes) <= n_weights, f"{len(sizes)} layers have {n_weights} arrays of weights")
     if blueprint["kind"] == "conv":
         check_image(blueprint["image_shape"], n_features)
     else:

@@ -42,7 +42,7 @@ def encode_estimator(encoder: Encoder, value: Any, name: str) -> dict[str, Any]:
     made_by_init = vars(type(value)(**parameters)).keys()
     fitted = {
         key: entry
-        for key, entry in value.__getstate__().items()
+        for key, entry in sorted(value.__getstate__().items())
         if key not in made_by_init and key not in NOT_KEPT
     }
     node = {
@@ -56,6 +56,8 @@ def encode_estimator(encoder: Encoder, value: Any, name: str) -> dict[str, Any]:
 
 
 def _encode_parameters(encoder: Encoder, parameters: dict[str, Any], name: str) -> dict[str, Any]:
+    if "device" in parameters:
+        parameters = {**parameters, "device": str(parameters["device"])}
     if isinstance(parameters.get("network", ""), str):
         return encoder.encode(parameters, name)
     encoder.network = parameters["network"]

@@ -46,6 +46,8 @@ class Encoder:
                 "dtype": value.dtype.name,
                 "value": self.encode(value.item(), ""),
             }
+        if isinstance(value, np.str_):  # as GridSearchCV sets from an array of names
+            return str(value)
         encode = _ENCODERS.get(type(value))
         return encode(self, value, name) if encode else self._fallback(self, value, name)
 
@@ -157,7 +159,8 @@ class Decoder:
     def _random_state(self, state: dict[str, Any]) -> np.random.RandomState:
         state = self.decode(state)
         # NumPy trusts these: it would read numbers beyond the 624 words.
-        if state["state"]["key"].shape != (624,) or not 0 <= state["state"]["pos"] <= 624:
+        key, position = state["state"]["key"], state["state"]["pos"]
+        if key.shape != (624,) or key.dtype != np.uint32 or position not in range(625):
             raise ModelFileError("the state of a RandomState is not one")
         value = np.random.RandomState(0)
         value.set_state(state)
