@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aedetect import datasets, plotting
+    from aedetect.conformal import ConformalDetector
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
     from aedetect.persistence import load, save
 
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AutoencoderTransformer",
+    "ConformalDetector",
     "DenoisingAutoencoder",
     "VAEDetector",
     "datasets",
@@ -23,16 +25,16 @@ __all__ = [
 ]
 
 _MODULES = {"datasets", "plotting"}
+_ROOMS = {"ConformalDetector": "conformal", "load": "persistence", "save": "persistence"}
 
 
 def __getattr__(name: str) -> object:
     """Import on first use: torch takes seconds, and ``aedetect --help`` needs none of it."""
     if name in _MODULES:
         return importlib.import_module(f"aedetect.{name}")
-    if name in ("load", "save"):
-        return getattr(importlib.import_module("aedetect.persistence"), name)
     if name in __all__:
-        return getattr(importlib.import_module("aedetect.estimators"), name)
+        room = _ROOMS.get(name, "estimators")
+        return getattr(importlib.import_module(f"aedetect.{room}"), name)
     raise AttributeError(f"module 'aedetect' has no attribute {name!r}")
 
 

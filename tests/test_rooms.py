@@ -16,6 +16,7 @@ ROOMS = [
     "training",
     "scoring",
     "estimators",
+    "conformal",
     "persistence",
     "datasets",
     "tracking",

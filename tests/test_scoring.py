@@ -24,6 +24,11 @@ def test_auto_flags_a_fortieth_of_chi_squared_errors():
     assert (errors > chi_squared_limit(errors, NONE)).mean() == pytest.approx(0.025, abs=0.003)
 
 
+def test_auto_takes_errors_as_they_are_where_all_rows_were_held_out():
+    errors = chi_squared(1000)
+    assert chi_squared_limit(errors, np.arange(1000)) == chi_squared_limit(errors, NONE)
+
+
 def test_auto_hardly_moves_when_a_tenth_of_the_rows_is_anomalous():
     clean = chi_squared(1000)
     mixed = np.r_[clean, np.full(100, 1e6)]

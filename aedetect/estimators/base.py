@@ -63,6 +63,7 @@ from aedetect.training import (
 )
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to: neighbours, covariances
+N_LEFT_OUT = 2_000  # of these scored once more, for set_threshold, where no threshold needs it
 
 
 class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
@@ -322,9 +323,11 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         held_out = np.arange(min(len(split.held_out), len(reference)))
         self._measure = self._fit_measure(reference, len(held_out))
         if self.contamination == "auto":  # aims at rows to come, which had no part in the fit
-            scores = self._score(reference, left_out=True)
+            scores = left_out = self._score(reference, left_out=True)
         else:
             scores = self._score(X)
+            left_out = self._score(reference[:N_LEFT_OUT], left_out=True)
+        self._left_out_scores = np.sort(left_out)
         self.offset_ = threshold(scores, self.contamination, held_out)
         network.cpu()
 
@@ -352,6 +355,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             "network_": fitted.network_,
             "offset_": fitted.offset_,
             "_measure": fitted._measure,
+            "_left_out_scores": fitted._left_out_scores,
             "history_": history,
             "n_iter_": len(history["loss"]),
         }

@@ -2,7 +2,15 @@
 
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
 from aedetect.scoring.measures import SCORES, Measure, contribute, fit_measure
-from aedetect.scoring.thresholds import FloatArray, chi_squared_limit, threshold
+from aedetect.scoring.thresholds import (
+    FloatArray,
+    alarm_rank,
+    alarm_threshold,
+    chi_squared_limit,
+    labelled_threshold,
+    rows_needed,
+    threshold,
+)
 
 __all__ = [
     "EVIDENCE_SCORES",
@@ -10,8 +18,12 @@ __all__ = [
     "Evidence",
     "FloatArray",
     "Measure",
+    "alarm_rank",
+    "alarm_threshold",
     "chi_squared_limit",
     "contribute",
     "fit_measure",
+    "labelled_threshold",
+    "rows_needed",
     "threshold",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from sklearn.metrics import roc_curve
 
 FloatArray = NDArray[np.float64]
 
@@ -39,6 +41,50 @@ def threshold(
     return max(-chi_squared_limit(-scores, held_out), strictest)
 
 
+def alarm_rank(n_scores: int, rate: float) -> int:
+    """Return which of ``n_scores`` normal scores, from the lowest, new ones are compared with.
+
+    A new normal row is as likely to take any of the ``n_scores + 1`` places among them. So it is
+    among the ``rank - 1`` lowest, below the score of that rank, with a probability of at most
+    ``rate`` (Vovk et al., "Algorithmic learning in a random world", 2005). 0 where no place is as
+    rare as that.
+    """
+    # As p-values are divided and compared: floor(rate * (n_scores + 1)) rounds otherwise.
+    levels = np.arange(1, n_scores + 2) / (n_scores + 1)
+    return int(np.searchsorted(levels, rate, side="right"))
+
+
+def alarm_threshold(scores: FloatArray, rate: float) -> float:
+    """Return below which score new normal rows lie with a probability of at most ``rate``.
+
+    ``scores`` are those of ``rows_needed(rate)`` normal rows or more.
+    """
+    return float(np.sort(scores)[alarm_rank(len(scores), rate) - 1])
+
+
+def labelled_threshold(scores: FloatArray, y: NDArray) -> float:
+    """Return the threshold with the largest balanced accuracy on rows labelled +1 and -1.
+
+    It is half-way between the last score that is flagged and the first that is not; of thresholds
+    that are equally good, the lowest.
+    """
+    # Scores in ascending order, as anomalies are found first.
+    false_alarms, found, negated = roc_curve(y == -1, -scores, drop_intermediate=False)
+    best = int(np.argmax(found - false_alarms))  # J of Youden, 1950: 2 * balanced accuracy - 1
+    if best == 0:
+        return float(-negated[1])  # the lowest score: nothing lies below it
+    flagged, kept = -negated[best], -negated[best + 1]
+    return float(max(flagged + (kept - flagged) / 2, np.nextafter(flagged, kept)))
+
+
+def rows_needed(rate: float) -> int:
+    """Return how many normal scores give :func:`alarm_rank` a rank of 1."""
+    n_scores = max(math.ceil(1 / rate) - 2, 1)  # one less than it is, should division round
+    while alarm_rank(n_scores, rate) == 0:
+        n_scores += 1
+    return n_scores
+
+
 def chi_squared_limit(errors: FloatArray, held_out: NDArray[np.intp]) -> float:
     """Return the 97.5% quantile of the scaled chi-squared distribution that errors follow.
 
@@ -54,8 +100,8 @@ def chi_squared_limit(errors: FloatArray, held_out: NDArray[np.intp]) -> float:
     errors : ndarray of shape (n_samples,)
         Reconstruction errors of the training rows, 0 or above.
     held_out : ndarray of int
-        Numbers of the rows that the network was not fitted to; without any, the errors are taken
-        as they are.
+        Numbers of the rows that the network was not fitted to; where there are none or no others,
+        the errors are taken as they are.
 
     Returns
     -------
@@ -65,7 +111,8 @@ def chi_squared_limit(errors: FloatArray, held_out: NDArray[np.intp]) -> float:
     fitted = np.delete(roots, held_out)
     if len(held_out) and fitted.any():
         fitted *= roots[held_out].mean() / fitted.mean()
-    q1, median, q3 = np.percentile(fitted, [25, 50, 75])
+    # Of a large table all rows that are scored were held out: their level is right as it is.
+    q1, median, q3 = np.percentile(fitted if len(fitted) else roots, [25, 50, 75])
     deviation = (q3 - q1) / (2 * norm.ppf(0.75))
     limit = (median + norm.ppf(0.975) * deviation) ** 3
     return float(max(limit, np.percentile(errors, 75)))  # rounding must not flag equal rows
