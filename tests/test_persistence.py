@@ -26,12 +26,19 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import aedetect
-from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, load, save
+from aedetect import (
+    AutoencoderTransformer,
+    ConformalDetector,
+    DenoisingAutoencoder,
+    VAEDetector,
+    load,
+    save,
+)
 from aedetect.estimators.state import RECORDS
 from aedetect.networks import Autoencoder
 from aedetect.persistence import SKOPS_TRUSTED, ModelFileError, info
-from aedetect.persistence.checks import MEASURES
 from aedetect.persistence.estimators import CLASSES
+from aedetect.persistence.network_checks import MEASURES
 from aedetect.scoring import EVIDENCE_SCORES, SCORES
 
 IMAGE = {"network": "conv", "image_shape": (1, 2, 3), "hidden_layer_sizes": (4, 4)}
@@ -190,6 +197,51 @@ def test_callbacks_are_left_out(X, path):
     detector = make().set_callbacks(Silent()).fit(X)
     save(detector, path)
     assert_same(load(path), detector, X)
+
+
+# Detectors around detectors.
+
+
+@pytest.mark.parametrize("settings", [{}, {"cv": 3}, {"prefit": True}, {"calibration_size": 2}])
+@pytest.mark.filterwarnings("ignore:2 calibration rows are too few")
+def test_a_conformal_detector_comes_back(settings, X, path):
+    inner = make().fit(X[:30]) if "prefit" in settings else make()
+    detector = ConformalDetector(inner, alpha=0.1, random_state=0, **settings).fit(X[30:])
+    save(detector, path)
+    twin = load(path)
+    for method in ("p_values", "score_samples", "decision_function", "predict"):
+        np.testing.assert_array_equal(getattr(twin, method)(X), getattr(detector, method)(X))
+    assert info(path)["parameters"]["estimator"] == "AutoencoderTransformer"
+    assert info(path)["n_features"] == 6
+
+
+def test_one_detector_in_several_places_is_written_once_and_stays_one(X, path):
+    inner = make().fit(X)
+    save(inner, path)
+    size = path.stat().st_size
+    save(ConformalDetector(inner, prefit=True).fit(X), path)
+    assert path.stat().st_size < 1.5 * size
+    twin = load(path)
+    assert twin.estimator is twin.estimator_ is twin.estimators_[0]
+
+
+def test_a_conformal_detector_around_another_librarys_is_refused(X, path):
+    detector = ConformalDetector(IsolationForest(n_estimators=5), alpha=0.1, random_state=0).fit(X)
+    with pytest.raises(
+        TypeError, match=r"estimator is a sklearn.*IsolationForest.*skops\.io\.dump"
+    ):
+        save(detector, path)
+    skops.io.dump(detector, path)
+    twin = skops.io.load(path, trusted=SKOPS_TRUSTED)
+    np.testing.assert_array_equal(twin.p_values(X), detector.p_values(X))
+
+
+def test_networks_of_ones_own_inside_take_theirs(X, path):
+    inner = AutoencoderTransformer(network=own_network(), max_epochs=1, random_state=0)
+    detector = ConformalDetector(inner, cv=2, random_state=0).fit(X)
+    save(detector, path)
+    twin = load(path, network=own_network())
+    np.testing.assert_array_equal(twin.p_values(X), detector.p_values(X))
 
 
 # Networks of one's own, and devices.

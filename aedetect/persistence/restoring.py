@@ -10,14 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.networks import Autoencoder
-from aedetect.persistence.checks import (
-    check_attributes,
-    check_measure,
-    check_numbers,
-    check_weights,
-)
+from aedetect.persistence.checks import check_attributes, check_calibration, check_numbers
 from aedetect.persistence.container import Arrays, ModelFileError
 from aedetect.persistence.estimators import CUSTOM, class_of
+from aedetect.persistence.network_checks import check_measure, check_weights
 from aedetect.persistence.values import TAG, Decoder
 
 
@@ -111,6 +107,7 @@ class _Restorer:
     def _fit(self, estimator: BaseEstimator, attributes: dict[str, Any]) -> None:
         """Set the fitted attributes, once nothing in them can be told to be wrong."""
         if not isinstance(estimator, BaseAutoencoder):
+            check_calibration(attributes)
             estimator.__setstate__({**vars(estimator), **attributes})
             return
         check_numbers(attributes)
