@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from aedetect import datasets, plotting
     from aedetect.conformal import ConformalDetector
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+    from aedetect.persistence import load, save
 
 __version__ = "0.1.0"
 
@@ -18,20 +19,22 @@ __all__ = [
     "DenoisingAutoencoder",
     "VAEDetector",
     "datasets",
+    "load",
     "plotting",
+    "save",
 ]
 
 _MODULES = {"datasets", "plotting"}
+_ROOMS = {"ConformalDetector": "conformal", "load": "persistence", "save": "persistence"}
 
 
 def __getattr__(name: str) -> object:
     """Import on first use: torch takes seconds, and ``aedetect --help`` needs none of it."""
     if name in _MODULES:
         return importlib.import_module(f"aedetect.{name}")
-    if name == "ConformalDetector":
-        return importlib.import_module("aedetect.conformal").ConformalDetector
     if name in __all__:
-        return getattr(importlib.import_module("aedetect.estimators"), name)
+        room = _ROOMS.get(name, "estimators")
+        return getattr(importlib.import_module(f"aedetect.{room}"), name)
     raise AttributeError(f"module 'aedetect' has no attribute {name!r}")
 
 

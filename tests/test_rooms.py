@@ -17,6 +17,7 @@ ROOMS = [
     "scoring",
     "estimators",
     "conformal",
+    "persistence",
     "datasets",
     "tracking",
     "plotting",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aedetect.estimators.checks import check_unit_interval
 from aedetect.estimators.scaling import Scaling, row_blocks
+from aedetect.estimators.state import from_plain, to_plain
 from aedetect.networks import ROW_STABLE, Autoencoder, members_of, summarize
 from aedetect.training import infer
 
@@ -177,9 +178,10 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if "network_" in state:
             weights = state["network_"].state_dict()
             state["network_"] = {name: w.cpu().numpy().copy() for name, w in weights.items()}
-        return state
+        return to_plain(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = from_plain(state)
         super().__setstate__(state)
         if "network_" in state:
             with torch.device("meta"):

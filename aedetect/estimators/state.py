@@ -1,0 +1,47 @@
+"""Fitted values as plain Python, and back: what a file or another process is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aedetect.estimators.scaling import Scaling
+from aedetect.scoring import Evidence, measures
+from aedetect.scoring.neighbors import Neighbors
+
+# What a fitted estimator may hold beside arrays and plain Python: these named tuples, by name.
+RECORDS: dict[str, Any] = {
+    record.__name__: record
+    for record in (
+        *(Scaling, Neighbors, Evidence),
+        *(measures.Reconstruction, measures.Standardized, measures.Layerwise, measures.Whitened),
+        *(measures.RowNeighbors, measures.CodeNeighbors, measures.Product),
+    )
+}
+NAME = "$record"  # the key of a record's name
+
+
+def to_plain(value: Any) -> Any:
+    """Return ``value`` with a dictionary in place of every record; the rest stays as it is."""
+    if RECORDS.get(type(value).__name__) is type(value):
+        return {NAME: type(value).__name__, **to_plain(value._asdict())}
+    if type(value) is dict:
+        return {key: to_plain(entry) for key, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(to_plain(entry) for entry in value)
+    return value
+
+
+def from_plain(value: Any) -> Any:
+    """Return what :func:`to_plain` was given.
+
+    Raises
+    ------
+    KeyError, TypeError
+        If a record is not known, or its fields are not those of its class.
+    """
+    if type(value) is dict:
+        fields = {key: from_plain(entry) for key, entry in value.items()}
+        return RECORDS[fields.pop(NAME)](**fields) if NAME in fields else fields
+    if type(value) in (list, tuple):
+        return type(value)(from_plain(entry) for entry in value)
+    return value

@@ -1,0 +1,209 @@
+"""Estimators out to a file, in from a file, and what a file is about."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aedetect.persistence import atomic
+from aedetect.persistence.container import (
+    FORMAT,
+    ModelFileError,
+    is_intact,
+    open_file,
+    pack,
+    read_arrays,
+    read_header,
+)
+from aedetect.persistence.estimators import describe, encode_estimator
+from aedetect.persistence.values import Encoder
+
+if TYPE_CHECKING:  # info must not wait for torch
+    import torch
+    from sklearn.base import BaseEstimator
+
+    from aedetect.networks import Autoencoder
+
+
+def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to one file that is safe to share.
+
+    The file is in the safetensors format: weights and other arrays, a JSON header, and a checksum
+    of it all. It holds no code, and :func:`load` runs none. It appears under its name whole or not
+    at all, and a former file of that name stays until then. Callbacks are not kept.
+
+    Parameters
+    ----------
+    estimator : estimator of this package
+        Fitted; or a :class:`~aedetect.ConformalDetector` around one.
+    path : path-like
+        Where to; ``.safetensors`` is a fitting suffix. A link is followed.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If ``estimator`` is not fitted.
+    TypeError
+        If it is of another class, or holds something that a file cannot carry.
+    ValueError
+        If its parameters were set to values that are not allowed, or the header is too large.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    load : Reads the file.
+    persistence.SKOPS_TRUSTED : To save whole Pipelines with ``skops.io``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import aedetect
+    >>> X, y = aedetect.datasets.load_digits()
+    >>> detector = aedetect.VAEDetector(2, max_epochs=2, random_state=0).fit(X)
+    >>> path = Path(tempfile.mkdtemp()) / "detector.safetensors"
+    >>> aedetect.save(detector, path)
+    >>> bool((aedetect.load(path).score_samples(X) == detector.score_samples(X)).all())
+    True
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    from aedetect.persistence.restoring import check_restores
+
+    encoder = Encoder(encode_estimator)
+    root = encoder.encode(estimator, "")
+    check_is_fitted(estimator)
+    check_restores(root, encoder.arrays, encoder.network)
+    document = {
+        "format": FORMAT,
+        "versions": _versions(),
+        "training": _training(getattr(estimator, "history_", {})),
+        "estimator": root,
+    }
+    atomic.write(path, pack(document, encoder.arrays))
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "auto",
+    network: Autoencoder | None = None,
+) -> Any:
+    """Return the estimator that :func:`save` has written; its scores are the same bits.
+
+    Nothing in the file is run: classes are taken from a fixed list, and everything is checked
+    before it is used. So the file may come from a stranger, unlike one of pickle or joblib.
+
+    Parameters
+    ----------
+    path : path-like
+    device : str or torch.device, default="auto"
+        Where the network is put. ``"auto"`` is the CPU, where ``fit`` leaves it, whatever it was
+        trained on. Elsewhere scores round otherwise.
+    network : Autoencoder or None, default=None
+        For an estimator with a network of its user's own, whose code is not in the file: an
+        :class:`~aedetect.networks.Autoencoder` of the same architecture. It is copied and its
+        weights are replaced by those in the file.
+
+    Returns
+    -------
+    estimator : estimator of this package
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, was not written by :func:`save`, is of a newer format, or
+        needs another ``network``. It is a ``ValueError``.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If this machine has no such ``device``.
+    """
+    from aedetect.persistence.restoring import restore
+    from aedetect.training import resolve_device
+
+    target = resolve_device("cpu" if device == "auto" else device)
+    with _naming(path), open_file(path) as file:
+        header = read_header(file)
+        if not is_intact(file, header):
+            raise ModelFileError("its checksum is not that of its content")
+        arrays = read_arrays(file, header)
+        return restore(header.document["estimator"], arrays, network, target)
+
+
+def info(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a file of :func:`save` is about, without its weights and without PyTorch.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    facts : dict
+        ``class``, ``parameters``, ``n_features``, ``feature_names`` (None where there were none),
+        ``training`` (``epochs``, the last ``loss`` and ``val_loss``, ``seconds``; empty for a
+        detector around another), ``versions`` (of the packages that wrote it), ``format``,
+        ``n_bytes``, ``sha256``, and ``intact``: whether that checksum holds.
+
+    Raises
+    ------
+    ModelFileError
+        If the header is damaged, of a newer format, or of something else.
+    OSError
+        If the file cannot be read.
+    """
+    with _naming(path), open_file(path) as file:
+        header = read_header(file)
+        return {
+            **describe(header.document["estimator"]),
+            **{key: header.document[key] for key in ("training", "versions", "format", "sha256")},
+            "n_bytes": os.fstat(file.fileno()).st_size,
+            "intact": is_intact(file, header),
+        }
+
+
+@contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn whatever a file causes into one kind of error that names it."""
+    try:
+        yield
+    except OSError:  # names it already
+        raise
+    except ModelFileError as error:
+        error.rule = f"{os.fspath(path)} cannot be loaded: {error.rule}"
+        raise
+    except Exception as error:  # no content may surprise the caller: the file is a stranger's
+        raise ModelFileError(
+            f"{os.fspath(path)} cannot be loaded: its content makes no sense"
+            f" ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
+
+
+def _versions() -> dict[str, str]:
+    import aedetect
+
+    packages = ("torch", "scikit-learn", "numpy", "safetensors")
+    return {
+        "aedetect": aedetect.__version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def _training(history: dict[str, Any]) -> dict[str, Any]:
+    if not history:
+        return {}
+    last = {name: float(history[name][-1]) for name in ("loss", "val_loss")}
+    return {
+        "epochs": len(history["loss"]),
+        **{name: value if np.isfinite(value) else None for name, value in last.items()},
+        "seconds": float(history["seconds"].sum()),
+    }
