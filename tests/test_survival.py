@@ -341,6 +341,15 @@ def test_after_ctrl_c_the_next_fit_finishes_what_a_checkpoint_kept(small, table,
     assert not path.exists()
 
 
+def test_after_ctrl_c_a_warm_start_goes_on_with_the_history_of_before(small, table, tmp_path):
+    small.set_params(warm_start=True).fit(table)
+    expected = clone(small).fit(table).fit(table)
+    small.set_params(checkpoint=tmp_path / "fit.ckpt").set_callbacks(DoAt(2, press_ctrl_c))
+    with pytest.warns(UserWarning, match="after 5 epochs"):
+        small.fit(table)
+    assert_same(expected, small.fit(table), table)
+
+
 def test_a_handler_of_the_program_is_left_alone(small, table):
     pressed = []
     before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
@@ -36,7 +35,7 @@ from aedetect.estimators.defaults import (
 )
 from aedetect.estimators.detecting import NetworkDetector
 from aedetect.estimators.identity import FIXED, as_plain, describe, identify
-from aedetect.estimators.progress import FitProgress
+from aedetect.estimators.progress import FitProgress, History, warn_of_interruption
 from aedetect.estimators.scaling import fit_scaling
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import (
@@ -73,7 +72,7 @@ N_REFERENCE = 10_000  # training rows at most that a score is fitted to: neighbo
 class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
     """Fit, transform and score with an autoencoder; subclasses choose network and loss."""
 
-    history_: dict[str, FloatArray]
+    history_: History
     _fixed: dict[str, str]  # parameters that the weights stand and fall with, as they were
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -229,8 +228,10 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         goes_on = self.warm_start and hasattr(self, "network_")
         X = self._begin(X, goes_on=goes_on)
         random_state = local_random_state(self.random_state)
-        checkpoint = self._open_checkpoint(X, device, random_state)
-        network = self._present_network() if goes_on else self._initial_network(random_state)
+        before = self.history_ if goes_on else None
+        checkpoint = self._open_checkpoint(X, device, random_state, before)
+        start = self._present_network if goes_on else self._initial_network
+        network = start(random_state)
         split = _split(len(X), self.validation_fraction, random_state)
         run = self._train(
             network,
@@ -240,12 +241,13 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             random_state,
             max_epochs=self.max_epochs,
             schedule=self.schedule,
+            before=before if checkpoint is None else checkpoint.start["history"],
+            continuation=self._continuation_on(device) if goes_on else None,
             checkpoint=checkpoint,
-            goes_on=goes_on,
         )
         self._keep_continuation(run if self.warm_start else None, device)
         if run.interrupted:
-            self._warn_of_interruption()
+            warn_of_interruption(self.n_iter_, self.checkpoint)
         elif checkpoint is not None:
             checkpoint.remove()
         return self
@@ -286,7 +288,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         goes_on = hasattr(self, "network_")
         X = self._begin(X, goes_on=goes_on)
         random_state = local_random_state(self.random_state)
-        network = self._present_network() if goes_on else self._initial_network(random_state)
+        start = self._present_network if goes_on else self._initial_network
+        network = start(random_state)
         rows = np.arange(len(X))
         run = self._train(
             network,
@@ -296,12 +299,13 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             random_state,
             max_epochs=1,
             schedule="constant",
+            before=self.history_ if goes_on else None,
+            continuation=self._continuation_on(device) if goes_on else None,
             checkpoint=None,
-            goes_on=goes_on,
         )
         self._keep_continuation(run, device)
         if run.interrupted:
-            self._warn_of_interruption()
+            warn_of_interruption(self.n_iter_, checkpoint=None)
         return self
 
     # What a subclass decides.
@@ -355,18 +359,25 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         return X
 
     def _open_checkpoint(
-        self, X: NDArray, device: torch.device, random_state: np.random.RandomState
+        self,
+        X: NDArray,
+        device: torch.device,
+        random_state: np.random.RandomState,
+        before: History | None,
     ) -> Checkpoint | None:
         """Return the checkpoint, after which all draws are those of the fit that it belongs to."""
         if self.checkpoint is None:
             return None
-        start = as_plain(random_state.get_state(legacy=False))
+        draws = random_state.get_state(legacy=False)
+        start = as_plain({"draws": draws, "history": before})
         checkpoint = Checkpoint(self.checkpoint, identify(self, X, device), start)
-        random_state.set_state(checkpoint.start)
+        random_state.set_state(checkpoint.start["draws"])
         return checkpoint
 
-    def _present_network(self) -> Autoencoder:
+    def _present_network(self, random_state: np.random.RandomState) -> Autoencoder:
         """Return a copy of the network, so that a fit that fails leaves it as it was."""
+        if self._blueprint is not None:
+            draw_seed(random_state)  # as the first fit did: the same rows are held out then
         return copy.deepcopy(self.network_)
 
     def _make_network(self) -> Autoencoder:
@@ -399,8 +410,9 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         *,
         max_epochs: int | Literal["auto"],
         schedule: str,
+        before: History | None,
+        continuation: dict[str, Tensor] | None,
         checkpoint: Checkpoint | None,
-        goes_on: bool,
     ) -> Run:
         """Train ``network`` in place, then set it, the history, the score and the threshold."""
         seed = draw_seed(random_state)
@@ -411,7 +423,6 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         context = self._init_callback_context(max_subtasks=max_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
         snapshot = functools.partial(self._snapshot, network, X, split)
-        before = self.history_ if goes_on else None
         # Layers of a user's own can draw from the global generators alone; ours never do.
         seeded: AbstractContextManager[list[Generator]] = nullcontext([])
         if isinstance(self.network, Autoencoder):
@@ -437,7 +448,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
                 generator=make_generator(seed, device),
                 watcher=progress,
                 global_generators=global_generators,
-                continuation=self._continuation_on(device) if goes_on else None,
+                continuation=continuation,
                 checkpoint=checkpoint,
             )
         self.history_ = progress.history
@@ -465,16 +476,6 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
 
     def _trained_by(self, device: torch.device) -> list[Any]:
         return [self.optimizer, device.type, self.precision, self.compile]
-
-    def _warn_of_interruption(self) -> None:
-        later = ""
-        if self.checkpoint is not None:
-            later = f", or call fit again to go on from {os.fspath(self.checkpoint)!r}"
-        warnings.warn(
-            f"Training was interrupted after {self.n_iter_} epochs. The estimator is fitted and"
-            f" can be used as it is{later}.",
-            stacklevel=4,  # fit, and what scikit-learn wraps it in
-        )
 
     def _set_network(self, network: Autoencoder, X: NDArray, split: Split) -> None:
         """Take a trained network, set score and threshold where it is, and bring it to the CPU.

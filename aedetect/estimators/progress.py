@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from sklearn.callback import CallbackContext
 
     from aedetect.estimators.base import BaseAutoencoder
+
+
+History = dict[str, NDArray[np.float64]]  # one array an epoch's measure
 
 
 class FitProgress:
@@ -44,8 +49,8 @@ class FitProgress:
         context: CallbackContext,
         X: NDArray,
         max_epochs: int,
-        snapshot: Callable[[dict[str, NDArray]], dict[str, Any]],
-        before: dict[str, NDArray[np.float64]] | None,
+        snapshot: Callable[[History], dict[str, Any]],
+        before: History | None,
     ) -> None:
         self._estimator = estimator
         self._context = context
@@ -75,7 +80,7 @@ class FitProgress:
         self._interrupt.__exit__(kind, error, traceback)
 
     @property
-    def history(self) -> dict[str, NDArray[np.float64]]:
+    def history(self) -> History:
         """One array an epoch's measure, in the order of the epochs."""
         columns = np.array(self._epochs, dtype=np.float64).reshape(-1, len(Epoch._fields)).T
         history = dict(zip(Epoch._fields, columns, strict=True))
@@ -119,3 +124,15 @@ def _is_on_its_own(context: CallbackContext) -> bool:
         if not context.sequential_subtasks:
             return False
     return True
+
+
+def warn_of_interruption(n_epochs: int, checkpoint: str | os.PathLike | None) -> None:
+    """Say what Ctrl-C has left behind."""
+    remedy = ""
+    if checkpoint is not None:
+        remedy = f", or call fit again to go on from {os.fspath(checkpoint)!r}"
+    warnings.warn(
+        f"Training was interrupted after {n_epochs} epochs. The estimator is fitted and can be used"
+        f" as it is{remedy}.",
+        stacklevel=4,  # fit, and what scikit-learn wraps it in
+    )
