@@ -12,6 +12,7 @@ import torch
 from aedetect import AutoencoderTransformer, VAEDetector
 from aedetect.networks import Autoencoder, Ensemble, members_of
 from aedetect.training import loop
+from aedetect.training.state import Best
 
 IMAGE = {"network": "conv", "image_shape": (1, 8, 8), "hidden_layer_sizes": (4, 4)}
 
@@ -85,16 +86,16 @@ def test_every_member_keeps_its_own_best_epoch(table, monkeypatch):
     best = losses.argmin(dim=0)
     assert best[0] != best[1]
     assert best.min() < detector.n_iter_ - 1  # so that there is something to go back to
-    _, objective, x_val, device = calls[0][0]
+    _, *rest = calls[0][0]
     for member, lowest in zip(members_of(detector.network_), losses.amin(dim=0), strict=True):
-        kept = held_out_loss(member, objective, x_val, device)
+        kept = held_out_loss(member, *rest)
         torch.testing.assert_close(kept, lowest)
 
 
 def test_best_weights_of_a_member_hold_no_others(table):
     network = AutoencoderTransformer(2, n_members=4, max_epochs=1, random_state=0).fit(table)
     member = members_of(network.network_)[0]
-    record = loop._Best(member)
+    record = Best(member)
     record.update(0.0, 0)
     for weights in record.weights.values():
         assert weights.untyped_storage().nbytes() == weights.nbytes

@@ -69,6 +69,8 @@ CONV_CHANGES = {
     "beta": 20.0,
 }
 TESTED_ELSEWHERE = {
+    "checkpoint": "test_a_fit_cut_short_ends_as_one_that_was_not",
+    "warm_start": "test_a_warm_start_goes_on_where_the_last_fit_ended",
     "compile": "test_compiled_networks_learn_what_others_do",
     "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
     "contamination": "test_contamination_moves_the_threshold_alone",
@@ -256,6 +258,8 @@ BAD_VALUES = {
     "n_members": [0, 1.5],
     "precision": ["half", 16],
     "compile": ["yes"],
+    "checkpoint": [3],
+    "warm_start": ["yes"],
     "verbose": ["loud"],
     "noise": ["pink"],
     "noise_level": [0, -1],

@@ -10,6 +10,7 @@ import pytest
 import aedetect
 
 ROOMS = [
+    "files",
     "networks",
     "losses",
     "corruption",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aedetect.estimators.checks import check_image
-from aedetect.estimators.defaults import resolve_layer_sizes
+from aedetect.estimators.defaults import resolve_latent_dim, resolve_layer_sizes
 from aedetect.networks import (
     Autoencoder,
     conv_autoencoder,
@@ -33,7 +33,7 @@ def make_blueprint(estimator: BaseAutoencoder, codes_per_dim: int) -> dict[str, 
     kind = str(estimator.network)
     blueprint: dict[str, Any] = {
         "kind": kind,
-        "latent_dim": estimator.latent_dim_,
+        "latent_dim": resolve_latent_dim(estimator.latent_dim, estimator.n_features_in_),
         "hidden_layer_sizes": [
             int(size)
             for size in resolve_layer_sizes(

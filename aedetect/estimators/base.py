@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import CallbackContext, CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
+from torch import Generator, Tensor
 
 from aedetect.estimators.architecture import build, make_blueprint
 from aedetect.estimators.checks import (
     check_conv,
     check_image,
     check_layer_sizes,
+    check_same_network,
     check_shapes,
     check_unit_interval,
 )
 from aedetect.estimators.defaults import (
     count_held_out,
     resolve_batch_size,
-    resolve_latent_dim,
     resolve_max_epochs,
     resolve_score,
 )
 from aedetect.estimators.detecting import NetworkDetector
-from aedetect.estimators.progress import FitProgress
+from aedetect.estimators.identity import FIXED, as_plain, describe, identify
+from aedetect.estimators.progress import FitProgress, History, warn_of_interruption
 from aedetect.estimators.scaling import fit_scaling
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import (
@@ -54,7 +56,9 @@ from aedetect.training import (
     OPTIMIZERS,
     PRECISIONS,
     SCHEDULES,
+    Checkpoint,
     Objective,
+    Run,
     make_generator,
     move,
     resolve_device,
@@ -68,6 +72,9 @@ N_LEFT_OUT = 2_000  # of these scored once more, for set_threshold, where no thr
 
 class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
     """Fit, transform and score with an autoencoder; subclasses choose network and loss."""
+
+    history_: History
+    _fixed: dict[str, str]  # parameters that the weights stand and fall with, as they were
 
     _parameter_constraints: dict[str, list[Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -101,6 +108,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         "device": [str, torch.device],
         "precision": [StrOptions(set(PRECISIONS))],
         "compile": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "warm_start": ["boolean"],
         "verbose": ["verbose"],
     }
 
@@ -138,6 +147,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         device: str | torch.device = "auto",
         precision: str = "float32",
         compile: bool = False,
+        checkpoint: str | os.PathLike | None = None,
+        warm_start: bool = False,
         verbose: int | bool = False,
     ) -> None:
         self.latent_dim = latent_dim
@@ -171,6 +182,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         self.device = device
         self.precision = precision
         self.compile = compile
+        self.checkpoint = checkpoint
+        self.warm_start = warm_start
         self.verbose = verbose
 
     @with_callbacks
@@ -193,24 +206,107 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         ------
         ValueError
             If a parameter is out of its range, if ``X`` is not a finite numeric table of two rows
-            or more, if it leaves [0, 1] while ``loss="bce"``, or if training diverges.
+            or more, if it leaves [0, 1] while ``loss="bce"``, if training diverges, or if the file
+            of ``checkpoint`` is damaged or that of another fit.
+        OSError
+            If the checkpoint cannot be written. The one written before stays.
+        MemoryError
+            If the device's memory does not hold the network and single rows.
+
+        Warns
+        -----
+        UserWarning
+            If Ctrl-C ended training early, or a batch has to be computed in parts.
+
+        Notes
+        -----
+        The first Ctrl-C ends training after the step at hand: the estimator is fitted with the
+        weights that it has by then, those of the best epoch if rows are held out. The second, or
+        one during a search, raises ``KeyboardInterrupt``.
         """
         self._validate_params()
-        self.__dict__.pop("network_", None)  # never left beside the scales of a fit that fails
         device = resolve_device(self.device)
-        X = self._check_rows(X, reset=True)
-        self._check_combinations()
-        if self.loss == "bce":
-            check_unit_interval(X)
-        self.latent_dim_ = resolve_latent_dim(self.latent_dim, X.shape[1])
-        self._score_name = resolve_score(self.anomaly_score, self.image_shape)
-        self._scaling = fit_scaling(X, self.scaling, self.loss)
+        goes_on = self.warm_start and hasattr(self, "network_")
+        X = self._begin(X, goes_on=goes_on)
         random_state = local_random_state(self.random_state)
-        network = self._initial_network(random_state)
+        before = self.history_ if goes_on else None
+        checkpoint = self._open_checkpoint(X, device, random_state, before)
+        start = self._present_network if goes_on else self._initial_network
+        network = start(random_state)
         split = _split(len(X), self.validation_fraction, random_state)
-        context = self._train(network, X, split, device, random_state)
-        self._set_network(network, X, split)
-        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
+        run = self._train(
+            network,
+            X,
+            split,
+            device,
+            random_state,
+            max_epochs=self.max_epochs,
+            schedule=self.schedule,
+            before=before if checkpoint is None else checkpoint.start["history"],
+            continuation=self._continuation_on(device) if goes_on else None,
+            checkpoint=checkpoint,
+        )
+        self._keep_continuation(run if self.warm_start else None, device)
+        if run.interrupted:
+            warn_of_interruption(self.n_iter_, self.checkpoint)
+        elif checkpoint is not None:
+            checkpoint.remove()
+        return self
+
+    @with_callbacks
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Train for one pass over ``X``, from where the weights are.
+
+        The first call begins as ``fit`` does: the first weights, the scaling of the columns and
+        their number follow from its rows. It and every later one keep the state of the optimiser
+        and of the random numbers for the next. After a ``fit``, ``partial_fit`` goes on with its
+        weights, and with the state of its optimiser where ``warm_start=True`` kept it.
+
+        All rows are trained on, at the ``learning_rate``: ``validation_fraction``, ``patience``,
+        ``schedule``, ``max_epochs`` and ``checkpoint`` have no part in it. The anomaly score and
+        the threshold are fitted to the rows of the last call. The history goes on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, at least two.
+        y : ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As ``fit`` does, and if a parameter that shapes the network has been set anew. The
+            estimator then stays as it was.
+        """
+        self._validate_params()
+        device = resolve_device(self.device)
+        goes_on = hasattr(self, "network_")
+        X = self._begin(X, goes_on=goes_on)
+        random_state = local_random_state(self.random_state)
+        start = self._present_network if goes_on else self._initial_network
+        network = start(random_state)
+        rows = np.arange(len(X))
+        run = self._train(
+            network,
+            X,
+            Split(held_out=rows[:0], fitted=rows),
+            device,
+            random_state,
+            max_epochs=1,
+            schedule="constant",
+            before=self.history_ if goes_on else None,
+            continuation=self._continuation_on(device) if goes_on else None,
+            checkpoint=None,
+        )
+        self._keep_continuation(run, device)
+        if run.interrupted:
+            warn_of_interruption(self.n_iter_, checkpoint=None)
         return self
 
     # What a subclass decides.
@@ -247,6 +343,44 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
 
     # Fitting.
 
+    def _begin(self, X: ArrayLike, *, goes_on: bool) -> NDArray[np.floating]:
+        """Return the rows, checked, once what precedes the weights is set."""
+        if not goes_on:
+            self.__dict__.pop("network_", None)  # never left beside the scales of a failed fit
+        X = self._check_rows(X, reset=not goes_on, min_rows=2)
+        self._check_combinations()
+        if self.loss == "bce":
+            check_unit_interval(X)
+        fixed = describe(self, FIXED)
+        if goes_on:
+            check_same_network(self._fixed, fixed)
+        else:
+            self._fixed = fixed
+            self._scaling = fit_scaling(X, self.scaling, self.loss)
+        return X
+
+    def _open_checkpoint(
+        self,
+        X: NDArray,
+        device: torch.device,
+        random_state: np.random.RandomState,
+        before: History | None,
+    ) -> Checkpoint | None:
+        """Return the checkpoint, after which all draws are those of the fit that it belongs to."""
+        if self.checkpoint is None:
+            return None
+        draws = random_state.get_state(legacy=False)
+        start = as_plain({"draws": draws, "history": before})
+        checkpoint = Checkpoint(self.checkpoint, identify(self, X, device), start)
+        random_state.set_state(checkpoint.start["draws"])
+        return checkpoint
+
+    def _present_network(self, random_state: np.random.RandomState) -> Autoencoder:
+        """Return a copy of the network, so that a fit that fails leaves it as it was."""
+        if self._blueprint is not None:
+            draw_seed(random_state)  # as the first fit did: the same rows are held out then
+        return copy.deepcopy(self.network_)
+
     def _make_network(self) -> Autoencoder:
         if self._n_members == 1:
             return self._make_member()
@@ -274,23 +408,31 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         split: Split,
         device: torch.device,
         random_state: np.random.RandomState,
-    ) -> CallbackContext:
-        """Train ``network`` in place, set the history and return the callbacks' context."""
+        *,
+        max_epochs: int | Literal["auto"],
+        schedule: str,
+        before: History | None,
+        continuation: dict[str, Tensor] | None,
+        checkpoint: Checkpoint | None,
+    ) -> Run:
+        """Train ``network`` in place, then set it, the history, the score and the threshold."""
         seed = draw_seed(random_state)
         x_train = move(torch.from_numpy(self._scaling.apply(X, split.fitted)), device)
         x_val = move(torch.from_numpy(self._scaling.apply(X, split.held_out)), device)
         batch_size = resolve_batch_size(self.batch_size, len(x_train), self.image_shape)
-        max_epochs = resolve_max_epochs(self.max_epochs, len(x_train), batch_size, self.image_shape)
+        max_epochs = resolve_max_epochs(max_epochs, len(x_train), batch_size, self.image_shape)
         context = self._init_callback_context(max_subtasks=max_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X)
         snapshot = functools.partial(self._snapshot, network, X, split)
-        # Layers of a user's own can draw from the global generator alone; ours never do.
-        custom = isinstance(self.network, Autoencoder)
+        # Layers of a user's own can draw from the global generators alone; ours never do.
+        seeded: AbstractContextManager[list[Generator]] = nullcontext([])
+        if isinstance(self.network, Autoencoder):
+            seeded = seeded_globally(seed, device)
         with (
-            seeded_globally(seed, device) if custom else nullcontext(),
-            FitProgress(self, context, X, max_epochs, snapshot) as progress,
+            seeded as global_generators,
+            FitProgress(self, context, X, max_epochs, snapshot, before) as progress,
         ):
-            train(
+            run = train(
                 members_of(network.to(device)),
                 self._make_objective(x_train),
                 x_train,
@@ -298,7 +440,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
                 optimizer=self.optimizer,
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
-                schedule=self.schedule,
+                schedule=schedule,
                 batch_size=batch_size,
                 max_epochs=max_epochs,
                 patience=self.patience,
@@ -306,10 +448,35 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
                 compile=self.compile,
                 generator=make_generator(seed, device),
                 watcher=progress,
+                global_generators=global_generators,
+                continuation=continuation,
+                checkpoint=checkpoint,
             )
         self.history_ = progress.history
         self.n_iter_ = len(self.history_["loss"])
-        return context
+        self._set_network(network, X, split)
+        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
+        return run
+
+    def _keep_continuation(self, run: Run | None, device: torch.device) -> None:
+        """Keep what the next ``fit`` or ``partial_fit`` goes on with beside the weights, if asked.
+
+        It is twice as large as the weights, so most fits do not.
+        """
+        self.__dict__.pop("_continuation", None)
+        if run is not None:
+            state = {name: tensor.numpy() for name, tensor in run.continuation().items()}
+            self._continuation = {"trained_by": self._trained_by(device), "state": state}
+
+    def _continuation_on(self, device: torch.device) -> dict[str, Tensor] | None:
+        """Return what training goes on with, unless it was of another optimiser or device."""
+        kept = getattr(self, "_continuation", None)
+        if kept is None or kept["trained_by"] != self._trained_by(device):
+            return None
+        return {name: torch.from_numpy(array) for name, array in kept["state"].items()}
+
+    def _trained_by(self, device: torch.device) -> list[Any]:
+        return [self.optimizer, device.type, self.precision, self.compile]
 
     def _set_network(self, network: Autoencoder, X: NDArray, split: Split) -> None:
         """Take a trained network, set score and threshold where it is, and bring it to the CPU.
@@ -317,6 +484,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         There, scores do not depend on the machine.
         """
         self.network_ = network
+        self._score_name = resolve_score(self.anomaly_score, self.image_shape)
         if self._device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         reference = X[np.concatenate(split)[:N_REFERENCE]]

@@ -62,6 +62,16 @@ def check_conv(estimator: BaseAutoencoder) -> None:
         )
 
 
+def check_same_network(before: dict[str, str], now: dict[str, str]) -> None:
+    """Refuse to go on with weights that the parameters no longer describe."""
+    for name, value in now.items():
+        if before[name] != value:
+            raise ValueError(
+                f"Training goes on with the network as it is, but {name} was {before[name]} and is"
+                f" now {value}. Set it back, or begin anew: fit with warm_start=False."
+            )
+
+
 def check_unit_interval(X: NDArray) -> None:
     """Refuse values outside [0, 1], which have no cross-entropy."""
     low, high = X.min(), X.max()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -98,6 +99,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         device: str | torch.device = "auto",
         precision: str = "float32",
         compile: bool = False,
+        checkpoint: str | os.PathLike | None = None,
+        warm_start: bool = False,
         verbose: int | bool = False,
     ) -> None:
         super().__init__(
@@ -132,6 +135,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             device=device,
             precision=precision,
             compile=compile,
+            checkpoint=checkpoint,
+            warm_start=warm_start,
             verbose=verbose,
         )
         self.noise = noise

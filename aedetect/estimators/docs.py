@@ -132,6 +132,17 @@ precision : {"float32", "tf32", "bf16"}, default="float32"
 compile : bool, default=False
     Whether PyTorch compiles the network for training (``torch.compile``): several seconds at the
     start, and faster steps. It needs a C++ compiler on a CPU.
+checkpoint : path-like or None, default=None
+    A file, in a folder that exists, where training keeps its state: a ``fit`` that was killed or
+    interrupted is finished by the next one on the same rows, with the same weights, bit for bit
+    on a CPU, as one that was not. It is written when an epoch has ended, but takes a twentieth of
+    the time at most, and it is removed when ``fit`` has succeeded. The file of another fit is
+    refused: of other rows or other parameters, save those that do not touch the weights.
+warm_start : bool, default=False
+    Whether ``fit`` goes on where the last one ended: with its weights, its scaling of the columns,
+    and the states of its optimiser and its random numbers, which are kept for that. The
+    ``schedule`` begins anew, held-out rows are drawn anew (the same from the same rows, with an
+    int as ``random_state``), score and threshold are fitted anew, and the history goes on.
 verbose : int or bool, default=False
     Whether to show a progress bar on stderr."""
 

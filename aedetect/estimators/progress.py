@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import warnings
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aedetect.training import Epoch
+from aedetect.training import Epoch, Interrupt
 
 if TYPE_CHECKING:
     from sklearn.callback import CallbackContext
 
     from aedetect.estimators.base import BaseAutoencoder
+
+
+History = dict[str, NDArray[np.float64]]  # one array an epoch's measure
 
 
 class FitProgress:
@@ -34,6 +39,8 @@ class FitProgress:
     snapshot : callable
         Returns the fitted attributes as if training had ended with the history at hand. Called
         only for a callback that asks for ``fitted_estimator``.
+    before : dict or None
+        The history that this fit goes on with.
     """
 
     def __init__(
@@ -42,13 +49,16 @@ class FitProgress:
         context: CallbackContext,
         X: NDArray,
         max_epochs: int,
-        snapshot: Callable[[dict[str, NDArray]], dict[str, Any]],
+        snapshot: Callable[[History], dict[str, Any]],
+        before: History | None,
     ) -> None:
         self._estimator = estimator
         self._context = context
         self._X = X
         self._snapshot = snapshot
+        self._before = before
         self._epochs: list[Epoch] = []
+        self._interrupt = Interrupt(wanted=_is_on_its_own(context))
         self._bar = tqdm(
             total=max_epochs,
             desc=type(estimator).__name__,
@@ -57,6 +67,7 @@ class FitProgress:
         )
 
     def __enter__(self) -> Self:
+        self._interrupt.__enter__()
         return self
 
     def __exit__(
@@ -66,17 +77,32 @@ class FitProgress:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.close()
+        self._interrupt.__exit__(kind, error, traceback)
 
     @property
-    def history(self) -> dict[str, NDArray[np.float64]]:
+    def history(self) -> History:
         """One array an epoch's measure, in the order of the epochs."""
-        columns = np.array(self._epochs, dtype=np.float64).T
-        return dict(zip(Epoch._fields, columns, strict=True))
+        columns = np.array(self._epochs, dtype=np.float64).reshape(-1, len(Epoch._fields)).T
+        history = dict(zip(Epoch._fields, columns, strict=True))
+        if self._before is None:
+            return history
+        return {name: np.concatenate([self._before[name], history[name]]) for name in history}
+
+    def on_resume(self, epochs: Sequence[Epoch]) -> None:
+        """Count the epochs that an earlier process has done; callbacks saw them there."""
+        for _ in epochs:
+            self._context.subcontext(task_name="epoch")  # so that the next has the right number
+        self._epochs.extend(epochs)
+        self._bar.update(len(epochs))
 
     def on_epoch_begin(self) -> None:
         """Open the epoch's task."""
         self._task = self._context.subcontext(task_name="epoch")
         self._task.call_on_fit_task_begin(estimator=self._estimator, X=self._X)
+
+    def on_step_end(self) -> bool:
+        """Return whether Ctrl-C was pressed."""
+        return self._interrupt.requested
 
     def on_epoch_end(self, epoch: Epoch) -> bool:
         """Close the epoch's task; return whether a callback asks to stop."""
@@ -89,3 +115,24 @@ class FitProgress:
             metadata=epoch._asdict(),
             reconstruction_attributes=lambda: self._snapshot(self.history),
         )
+
+
+def _is_on_its_own(context: CallbackContext) -> bool:
+    """Return whether a fit is not one of those of a search, which Ctrl-C shall end as a whole."""
+    while context.parent is not None:
+        context = context.parent
+        if not context.sequential_subtasks:
+            return False
+    return True
+
+
+def warn_of_interruption(n_epochs: int, checkpoint: str | os.PathLike | None) -> None:
+    """Say what Ctrl-C has left behind."""
+    remedy = ""
+    if checkpoint is not None:
+        remedy = f", or call fit again to go on from {os.fspath(checkpoint)!r}"
+    warnings.warn(
+        f"Training was interrupted after {n_epochs} epochs. The estimator is fitted and can be used"
+        f" as it is{remedy}.",
+        stacklevel=4,  # fit, and what scikit-learn wraps it in
+    )

@@ -126,7 +126,9 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     # Validation and state.
 
-    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
+    def _check_rows(
+        self, X: ArrayLike, *, reset: bool = False, min_rows: int = 1
+    ) -> NDArray[np.floating]:
         shape: tuple[int, ...] = getattr(X, "shape", ())
         if len(shape) > 2:
             raise ValueError(
@@ -134,7 +136,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f" one row with X.reshape({shape[0]}, -1)."
             )
         return validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=1 + reset
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_rows
         )
 
     def _is_checked(self, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
@@ -155,7 +157,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)
         if not self._is_checked(X):
-            X = self._check_rows(X, reset=False)
+            X = self._check_rows(X)
         if self.loss == "bce":
             check_unit_interval(X)
         return X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -96,6 +97,8 @@ class VAEDetector(BaseAutoencoder):
         device: str | torch.device = "auto",
         precision: str = "float32",
         compile: bool = False,
+        checkpoint: str | os.PathLike | None = None,
+        warm_start: bool = False,
         verbose: int | bool = False,
     ) -> None:
         super().__init__(
@@ -125,6 +128,8 @@ class VAEDetector(BaseAutoencoder):
             device=device,
             precision=precision,
             compile=compile,
+            checkpoint=checkpoint,
+            warm_start=warm_start,
             verbose=verbose,
         )
         self.beta = beta

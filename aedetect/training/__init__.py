@@ -1,5 +1,6 @@
 """The one training loop, the one inference loop, devices and seeds."""
 
+from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import (
     PRECISIONS,
     make_generator,
@@ -8,15 +9,20 @@ from aedetect.training.devices import (
     seeded_globally,
 )
 from aedetect.training.inference import infer
-from aedetect.training.loop import OPTIMIZERS, SCHEDULES, Epoch, train
+from aedetect.training.interrupt import Interrupt
+from aedetect.training.loop import OPTIMIZERS, SCHEDULES, train
 from aedetect.training.objective import Objective
+from aedetect.training.state import Epoch, Run
 
 __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
+    "Checkpoint",
     "Epoch",
+    "Interrupt",
     "Objective",
+    "Run",
     "infer",
     "make_generator",
     "move",

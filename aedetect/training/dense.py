@@ -22,7 +22,15 @@ from aedetect.networks import (
     Linear,
     VariationalAutoencoder,
 )
-from aedetect.training.layers import LAYERS, GaussianCode, Layer, Output, Place, SparseCode
+from aedetect.training.layers import (
+    LAYERS,
+    DropoutLayer,
+    GaussianCode,
+    Layer,
+    Output,
+    Place,
+    SparseCode,
+)
 from aedetect.training.objective import Objective
 
 
@@ -69,6 +77,11 @@ class DenseStep:
             and all(_is_known(layer) for layer in layers)
             and len(list(network.parameters())) == n_parameters  # none is shared
         )
+
+    def begin_epoch(self) -> None:
+        """Drop the masks drawn ahead: what an epoch does follows from the generator's state."""
+        for batch in self._passes.values():
+            batch.forget()
 
     @torch.no_grad()
     def backpropagate(self, x: Tensor) -> Tensor:
@@ -147,6 +160,11 @@ class _Pass:
             *_make_layers("decoder", hidden, place),
         ]
         self._output = Output(last, place._replace(name=f"decoder.{len(hidden)}"))
+
+    def forget(self) -> None:
+        for layer in self._layers:
+            if isinstance(layer, DropoutLayer):
+                layer.forget()
 
     def backpropagate(self, x: Tensor) -> Tensor:
         corrupt, loss = self._objective.corrupt, self._objective.loss

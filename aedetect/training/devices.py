@@ -18,14 +18,26 @@ def make_generator(seed: int, device: torch.device) -> Generator:
 
 
 @contextmanager
-def seeded_globally(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's global generator inside the block and restore its state behind it.
+def seeded_globally(seed: int, device: torch.device) -> Iterator[list[Generator]]:
+    """Seed PyTorch's global generators inside the block and restore their state behind it.
 
     For networks of the user's own, whose layers can draw from nowhere else.
+
+    Yields
+    ------
+    generators : list of torch.Generator
+        The CPU's and, on CUDA, that of the device.
     """
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        yield
+        yield [torch.default_generator, *_cuda_generators(device)]
+
+
+def _cuda_generators(device: torch.device) -> list[Generator]:
+    if device.type != "cuda":
+        return []
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.cuda.default_generators[index]]
 
 
 PRECISIONS = ("float32", "tf32", "bf16")

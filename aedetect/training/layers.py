@@ -183,6 +183,10 @@ class DropoutLayer:
         self._module = module
         self._masks: list[Tensor] = []
 
+    def forget(self) -> None:
+        """Leave out what was drawn ahead."""
+        self._masks.clear()
+
     def forward(self, x: Tensor) -> Tensor:
         if not self._masks:
             n_batches = max(1, self.DRAW // x.numel())

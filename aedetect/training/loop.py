@@ -6,33 +6,33 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
 from aedetect.networks import Autoencoder, Dropout
+from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator, set_precision
+from aedetect.training.memory import Parts
 from aedetect.training.objective import Objective
+from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import make_step
 
 MIN_HELD_OUT = 128  # rows whose loss an epoch is judged by
 
 
-class Epoch(NamedTuple):
-    """What one pass over the training rows came to."""
-
-    loss: float  # mean over rows of the training loss
-    val_loss: float  # the same on the held-out rows; NaN where there are none
-    learning_rate: float  # of the last step
-    seconds: float
-
-
 class Watcher(Protocol):
     """Sees training from outside."""
 
+    def on_resume(self, epochs: Sequence[Epoch]) -> None:
+        """Learn of the epochs that an earlier process has done."""
+
     def on_epoch_begin(self) -> None:
         """Learn that an epoch begins."""
+
+    def on_step_end(self) -> bool:
+        """Learn that a step is done; return True to leave training in the midst of its epoch."""
 
     def on_epoch_end(self, epoch: Epoch) -> bool:
         """Learn what an epoch came to; return True to stop training after it."""
@@ -83,7 +83,10 @@ def train(
     compile: bool,
     generator: Generator,
     watcher: Watcher,
-) -> None:
+    global_generators: Sequence[Generator] = (),
+    continuation: State | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Run:
     """Train networks of one shape side by side, in place, and leave them with their best weights.
 
     Parameters
@@ -108,47 +111,86 @@ def train(
     generator : torch.Generator
         On the device of the networks. Draws the order of rows and all noise.
     watcher : Watcher
-        Told of the beginning and the end of every epoch.
+        Told of the beginning and the end of every epoch, and of every step.
+    global_generators : sequence of torch.Generator, default=()
+        What else the networks draw from.
+    continuation : dict of str to Tensor or None, default=None
+        ``Run.continuation()`` of an earlier training of these networks, with this optimiser.
+    checkpoint : Checkpoint or None, default=None
+        Training goes on from its state, bit for bit, and keeps its own there after each epoch.
+
+    Returns
+    -------
+    run : Run
+        Where training has ended.
 
     Raises
     ------
     ValueError
         If a loss is not finite.
+    MemoryError
+        If the device cannot hold even single rows.
     """
     _prepare(networks, generator)
     step = make_step(networks, objective, generator, precision=precision, compile=compile)
     optim = OPTIMIZERS[optimizer](step.parameters, lr=learning_rate, weight_decay=weight_decay)
-    best = [_Best(network) for network in networks]
-    n_steps = max_epochs * len(_batch_bounds(len(x), batch_size))
-    n_done = 0
+    run = Run(networks, optim, [generator, *global_generators])
+    if continuation is not None:
+        run.continue_from(continuation)
+    if checkpoint is not None:
+        _resume(run, checkpoint, watcher)
+    n_batches = len(_batch_bounds(len(x), batch_size))
     work = _work(step.parameters) * batch_size
     # A few held-out rows meet several draws of the noise.
     x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
-    for epoch in range(max_epochs):
+    parts = Parts()
+    while not run.is_over(max_epochs, patience if len(x_val) else None):
         watcher.on_epoch_begin()
+        step.begin_epoch()
         started = time.perf_counter()
         total = torch.zeros((), device=generator.device)
+        n_done = len(run.epochs) * n_batches
         with set_precision(precision, generator.device), limit_threads(work):
             for rows in _shuffled_batches(len(x), batch_size, len(networks), generator):
-                rate = learning_rate * SCHEDULES[schedule](n_done / n_steps)
+                rate = learning_rate * SCHEDULES[schedule](n_done / (max_epochs * n_batches))
                 for group in optim.param_groups:
                     group["lr"] = rate
                 losses = step.backpropagate(_take(x, rows))
                 optim.step()
                 total += losses.sum()
                 n_done += 1
-            held_out = [_held_out_loss(n, objective, x_val, generator.device) for n in networks]
+                run.interrupted = watcher.on_step_end()
+                if run.interrupted:
+                    break
+            if run.interrupted:
+                break
+            held_out = [
+                _held_out_loss(n, objective, x_val, generator.device, parts) for n in networks
+            ]
         loss, *val_losses = _read(total / (len(x) * len(networks)), *held_out)
         val_loss = sum(val_losses) / len(val_losses)
-        _check_finite(loss, val_loss, epoch, learning_rate)
-        for record, value in zip(best, val_losses, strict=True):
-            record.update(value, epoch)
-        stop = watcher.on_epoch_end(Epoch(loss, val_loss, rate, time.perf_counter() - started))
-        if stop or (len(x_val) and epoch - max(record.epoch for record in best) >= patience):
-            break
-    for record in best:
+        _check_finite(loss, val_loss, len(run.epochs), learning_rate)
+        for record, value in zip(run.best, val_losses, strict=True):
+            record.update(value, len(run.epochs))
+        run.epochs.append(Epoch(loss, val_loss, rate, time.perf_counter() - started))
+        run.stopped = watcher.on_epoch_end(run.epochs[-1])
+        if checkpoint is not None:
+            checkpoint.keep(run.state_dict())
+    if checkpoint is not None and run.interrupted:
+        checkpoint.write()
+    for record in run.best:
         record.restore()
     _release(networks)
+    return run
+
+
+def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
+    """Go on from where the checkpoint stands, or begin it."""
+    if checkpoint.state is None:
+        checkpoint.keep(run.state_dict())
+    else:
+        run.load_state_dict(checkpoint.state)
+        watcher.on_resume(run.epochs)
 
 
 def _work(parameters: Sequence[Tensor]) -> int:
@@ -160,27 +202,6 @@ def _work(parameters: Sequence[Tensor]) -> int:
         return sys.maxsize
     # Two a weight and pass: forward, backward by the input, backward by the weights.
     return 6 * sum(parameter.numel() for parameter in parameters)
-
-
-class _Best:
-    """The weights of the epoch with a network's lowest held-out loss."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-        self.loss, self.epoch = math.inf, -1
-        self.weights: dict[str, Tensor] | None = None
-
-    def update(self, loss: float, epoch: int) -> None:
-        if loss < self.loss:
-            self.loss, self.epoch = loss, epoch
-            # state_dict() aliases live weights; copy it. A deep copy of a view would copy the
-            # vector behind it, which holds all networks.
-            state = self.network.state_dict()
-            self.weights = {name: tensor.clone() for name, tensor in state.items()}
-
-    def restore(self) -> None:
-        if self.weights is not None:
-            self.network.load_state_dict(self.weights)
 
 
 def _prepare(networks: Sequence[nn.Module], generator: Generator) -> None:
@@ -233,15 +254,24 @@ def _take(x: Tensor, rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _held_out_loss(
-    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device
+    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, parts: Parts
 ) -> Tensor:
     """Return the mean loss of the held-out rows, NaN where there are none."""
     if not len(x_val):
         return torch.full((), math.nan, device=device)
-    generator = make_generator(0, device)  # the same noise every epoch: losses compare
     network.eval()
-    losses = [objective(network, x.to(device), generator) for x in x_val.split(4096)]
+    mean = parts.compute(
+        lambda n_parts: _mean_loss(network, objective, x_val, device, 4096 // n_parts), 4096
+    )
     network.train()
+    return mean
+
+
+def _mean_loss(
+    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, n_rows: int
+) -> Tensor:
+    generator = make_generator(0, device)  # the same noise every epoch: losses compare
+    losses = [objective(network, x.to(device), generator) for x in x_val.split(n_rows)]
     return torch.cat(losses).mean()
 
 

@@ -8,9 +8,11 @@ from typing import Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from aedetect.networks import Autoencoder
 from aedetect.training.dense import DenseStep
+from aedetect.training.memory import Parts
 from aedetect.training.objective import Objective
 
 
@@ -18,6 +20,9 @@ class Step(Protocol):
     """Turns a batch into gradients."""
 
     parameters: Sequence[Tensor]  # of all networks, for the optimiser
+
+    def begin_epoch(self) -> None:
+        """Learn that an epoch begins, which must not depend on draws of the one before."""
 
     def backpropagate(self, x: Tensor) -> Tensor:
         """Leave the gradients of a batch in the parameters and return its losses.
@@ -30,13 +35,16 @@ class Step(Protocol):
         Returns
         -------
         losses : Tensor of shape (n_networks * batch,)
-            The gradients are those of the mean loss of each network, per feature, so that a
-            learning rate suits every width; the minimum is the same.
+            In no certain order. The gradients are those of the mean loss of each network, per
+            feature, so that a learning rate suits every width; the minimum is the same.
         """
 
 
 class AutogradStep:
     """Has autograd find the gradients, whatever the networks are.
+
+    A batch that the device's memory does not hold is computed in parts. The gradients are the same
+    but for their last bits, and for batch normalisation, which takes each part by itself.
 
     Parameters
     ----------
@@ -61,14 +69,28 @@ class AutogradStep:
         self.parameters: Sequence[Tensor] = [
             p for network in networks for p in network.parameters()
         ]
+        normalizes = any(isinstance(m, _BatchNorm) for n in networks for m in n.modules())
+        self._parts = Parts(smallest=2 if normalizes else 1)  # one row has no variance
+
+    def begin_epoch(self) -> None:
+        """Do nothing: all draws are used at once."""
 
     def backpropagate(self, x: Tensor) -> Tensor:
         """Set the gradients and return the losses, as :class:`Step` says."""
+        rows = x.view(len(self._networks), -1, x.shape[1])
+        return self._parts.compute(lambda n_parts: self._accumulate(rows, n_parts), rows.shape[1])
+
+    def _accumulate(self, rows: Tensor, n_parts: int) -> Tensor:
+        """Add up the gradients of the parts of a batch ``(n_networks, batch, n_features)``."""
         for parameter in self.parameters:
             parameter.grad = None
-        parts = zip(self._networks, x.chunk(len(self._networks)), strict=True)
-        losses = torch.cat([self._objective(n, part, self._generator) for n, part in parts])
-        share = len(self._networks) / x.numel()
+        share = len(rows) / rows.numel()
+        losses = [self._differentiate(part, share) for part in rows.tensor_split(n_parts, dim=1)]
+        return torch.cat(losses)
+
+    def _differentiate(self, rows: Tensor, share: float) -> Tensor:
+        pairs = zip(self._networks, rows, strict=True)
+        losses = torch.cat([self._objective(n, x, self._generator) for n, x in pairs])
         losses.backward(torch.full_like(losses, share))
         return losses.detach()
 

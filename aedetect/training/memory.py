@@ -1,0 +1,54 @@
+"""Batches in parts, where the device's memory does not hold them whole."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Parts:
+    """Into how many parts a batch is divided: twice as many, each time that memory runs out.
+
+    Parameters
+    ----------
+    smallest : int, default=1
+        Rows that a part has at least.
+    """
+
+    def __init__(self, smallest: int = 1) -> None:
+        self._smallest = smallest
+        self._number = 1
+
+    def compute(self, function: Callable[[int], T], n_rows: int) -> T:
+        """Return ``function(n_parts)`` for a batch of ``n_rows``.
+
+        Raises
+        ------
+        MemoryError
+            If even the smallest parts are too large.
+        """
+        while True:
+            number = max(1, min(self._number, n_rows // self._smallest))
+            try:
+                return function(number)
+            except torch.OutOfMemoryError:
+                pass  # the error's traceback holds all activations: leave it first
+            self._double(number, n_rows)
+
+    def _double(self, number: int, n_rows: int) -> None:
+        if n_rows // (2 * number) < self._smallest:
+            raise MemoryError(
+                f"The device's memory does not hold {-(-n_rows // number)} row(s) on their way"
+                " through the network. Choose a smaller network, fewer members or device='cpu'."
+            )
+        self._number = 2 * number
+        warnings.warn(
+            f"The device's memory does not hold a batch of {n_rows} rows: each is computed in"
+            f" {self._number} parts from here, which is slower. A smaller batch_size avoids that.",
+            stacklevel=2,
+        )

@@ -1,0 +1,150 @@
+"""All that changes while networks are trained, so that it can be put aside and taken up again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+State = dict[str, Tensor]
+
+
+class Epoch(NamedTuple):
+    """What one pass over the training rows came to."""
+
+    loss: float  # mean over rows of the training loss
+    val_loss: float  # the same on the held-out rows; NaN where there are none
+    learning_rate: float  # of the last step
+    seconds: float
+
+
+class Best:
+    """The weights of the epoch with a network's lowest held-out loss."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.loss, self.epoch = math.inf, -1
+        self.weights: dict[str, Tensor] | None = None
+
+    def update(self, loss: float, epoch: int) -> None:
+        """Keep the present weights if ``loss`` is the lowest so far."""
+        if loss < self.loss:
+            self.loss, self.epoch = loss, epoch
+            # state_dict() aliases live weights; copy it. A deep copy of a view would copy the
+            # vector behind it, which holds all networks.
+            state = self.network.state_dict()
+            self.weights = {name: tensor.clone() for name, tensor in state.items()}
+
+    def restore(self) -> None:
+        """Go back to the weights that were kept, if any were."""
+        if self.weights is not None:
+            self.network.load_state_dict(self.weights)
+
+
+class Run:
+    """Training under way.
+
+    Parameters
+    ----------
+    networks : sequence of nn.Module
+    optimizer : torch.optim.Optimizer
+    generators : sequence of torch.Generator
+        All that training draws from.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        optimizer: torch.optim.Optimizer,
+        generators: Sequence[Generator],
+    ) -> None:
+        self._networks = networks
+        self._optimizer = optimizer
+        self._generators = generators
+        self.best = [Best(network) for network in networks]
+        self.epochs: list[Epoch] = []
+        self.stopped = False  # by a callback
+        self.interrupted = False  # in the midst of an epoch
+
+    def is_over(self, max_epochs: int, patience: int | None) -> bool:
+        """Return whether no epoch is left, or none of the last ``patience`` was the best."""
+        n_epochs = len(self.epochs)
+        idle = n_epochs - 1 - max(record.epoch for record in self.best)
+        exhausted = patience is not None and n_epochs > 0 and idle >= patience
+        return self.stopped or n_epochs >= max_epochs or exhausted
+
+    def state_dict(self) -> State:
+        """Return a copy of everything, on the CPU, for :meth:`load_state_dict`."""
+        state = {
+            **self.continuation(),
+            "epochs": torch.tensor(self.epochs, dtype=torch.float64).view(-1, len(Epoch._fields)),
+            "best_losses": torch.tensor([r.loss for r in self.best], dtype=torch.float64),
+            "best_epochs": torch.tensor([r.epoch for r in self.best]),
+            "stopped": torch.tensor(self.stopped),
+        }
+        for index, (network, record) in enumerate(zip(self._networks, self.best, strict=True)):
+            for name, tensor in _tensors_of(network):
+                state[f"weights.{index}.{name}"] = _copy(tensor)
+            for name, tensor in (record.weights or {}).items():
+                state[f"best.{index}.{name}"] = _copy(tensor)
+        return state
+
+    @torch.no_grad()
+    def load_state_dict(self, state: State) -> None:
+        """Go back to where ``state`` was taken."""
+        self.continue_from(state)
+        self.epochs = [Epoch(*row) for row in state["epochs"].tolist()]
+        self.stopped = bool(state["stopped"])
+        for index, (network, record) in enumerate(zip(self._networks, self.best, strict=True)):
+            for name, tensor in _tensors_of(network):
+                tensor.copy_(state[f"weights.{index}.{name}"])  # in place: it may be a view
+            record.loss = float(state["best_losses"][index])
+            record.epoch = int(state["best_epochs"][index])
+            record.weights = _below(f"best.{index}.", state) or None
+
+    def continuation(self) -> State:
+        """Return a copy of what another run of the same networks can go on with.
+
+        The state of the optimiser, and those of the generators.
+        """
+        state = {f"generator.{i}": g.get_state() for i, g in enumerate(self._generators)}
+        for index, parameter in enumerate(self._parameters):
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                if value is not None:  # momentum before the first step
+                    state[f"optimizer.{index}.{key}"] = _copy(value)
+        return state
+
+    @torch.no_grad()
+    def continue_from(self, state: State) -> None:
+        """Take over what :meth:`continuation` has returned."""
+        for index, generator in enumerate(self._generators):
+            generator.set_state(state[f"generator.{index}"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for index, parameter in enumerate(self._parameters):
+            for key, value in _below(f"optimizer.{index}.", state).items():
+                if value.shape == parameter.shape:  # in the parameter's order of memory
+                    value = torch.empty_like(parameter).copy_(value)
+                moments.setdefault(index, {})[key] = value
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self._optimizer.param_groups for p in group["params"]]
+
+
+def _tensors_of(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from network.named_parameters()
+    yield from network.named_buffers()
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _below(prefix: str, state: State) -> State:
+    """Return what ``state`` holds under a prefix, by the rest of its name."""
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}

@@ -1,0 +1,63 @@
+"""Scoring in threads, and fitting in other processes, after PyTorch was used in this one."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+from sklearn.base import clone
+
+from aedetect import AutoencoderTransformer, VAEDetector
+from aedetect.scoring import EVIDENCE_SCORES, SCORES
+
+CASES = [
+    *((AutoencoderTransformer, score) for score in SCORES),
+    *((VAEDetector, score) for score in EVIDENCE_SCORES),
+]
+
+
+def fit_small(estimator_class, score, X, **options):
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0, **options}
+    return estimator_class(2, anomaly_score=score, **settings).fit(X)
+
+
+@pytest.mark.parametrize(("estimator_class", "score"), CASES)
+def test_eight_threads_score_as_one_does(table, estimator_class, score):
+    detector = fit_small(estimator_class, score, table, batch_norm=True, n_members=2)
+    methods = [detector.score_samples, detector.explain, detector.reconstruct, detector.transform]
+    expected = [method(table) for method in methods]
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(method, table) for _ in range(16) for method in methods]
+        for number, answer in enumerate(answers):
+            np.testing.assert_array_equal(answer.result(), expected[number % len(methods)])
+
+
+def test_fits_in_threads_do_not_disturb_each_other(small, table):
+    expected = clone(small).fit(table).score_samples(table)
+    with ThreadPoolExecutor(4) as pool:
+        fitted = pool.map(lambda _: clone(small).fit(table), range(8))
+    for detector in fitted:
+        np.testing.assert_array_equal(detector.score_samples(table), expected)
+
+
+def test_workers_of_joblib_fit_and_score_as_this_process_does(small, table):
+    small.fit(table)
+    fitted = Parallel(n_jobs=2)(delayed(clone(small).fit)(table) for _ in range(3))
+    scores = Parallel(n_jobs=2)(delayed(small.score_samples)(table) for _ in range(3))
+    expected = small.score_samples(table)
+    for found in [*scores, *(detector.score_samples(table) for detector in fitted)]:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_new_processes_fit_and_score_as_this_one_does(table, method):
+    small = fit_small(AutoencoderTransformer, "combined", table)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        scores = pool.apply(small.score_samples, (table,))
+        fitted = pool.apply(clone(small).fit, (table,))
+    np.testing.assert_array_equal(scores, small.score_samples(table))
+    np.testing.assert_array_equal(fitted.score_samples(table), scores)
