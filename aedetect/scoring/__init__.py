@@ -1,7 +1,8 @@
 """From networks to scores, and from scores to decisions."""
 
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
-from aedetect.scoring.measures import SCORES, Measure, contribute, fit_measure
+from aedetect.scoring.measures import SCORES, Measure, fit_measure
+from aedetect.scoring.missing import ObservedCells, contribute
 from aedetect.scoring.thresholds import FloatArray, chi_squared_limit, threshold
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Evidence",
     "FloatArray",
     "Measure",
+    "ObservedCells",
     "chi_squared_limit",
     "contribute",
     "fit_measure",

@@ -34,7 +34,7 @@ class DenseStep:
     networks : sequence of Autoencoder
         The members, on the CPU. Their parameters become views of one vector.
     objective : Objective
-        Without a contractive penalty.
+        Without a contractive penalty and missing cells.
     generator : torch.Generator
         Draws dropout and all noise.
     """
@@ -56,6 +56,7 @@ class DenseStep:
         encoder, decoder = network.encoder, network.decoder
         if (
             objective.contractive
+            or objective.missing
             or type(network) not in (Autoencoder, VariationalAutoencoder)
             or not isinstance(encoder, nn.Sequential)
             or not isinstance(decoder, nn.Sequential)
