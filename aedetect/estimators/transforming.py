@@ -142,14 +142,18 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
                 f" one row with X.reshape({shape[0]}, -1)."
             )
-        X = validate_data(
-            self,
-            unpack(X),
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=1 + reset,
-            ensure_all_finite="allow-nan",  # whether NaN is allowed is ours to say, with a remedy
-        )
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused, not summed
+                X = validate_data(
+                    self,
+                    unpack(X),
+                    reset=reset,
+                    dtype=[np.float64, np.float32],
+                    ensure_min_samples=1 + reset,
+                    ensure_all_finite="allow-nan",  # NaN is ours to refuse, with a remedy
+                )
+        except OverflowError as error:
+            raise ValueError("X holds a whole number beyond float64. Clip it.") from error
         check_missing(X, allowed=self._takes_missing, fitting=reset)
         return X
 
