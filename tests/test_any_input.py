@@ -115,6 +115,20 @@ def test_dates_are_refused_by_column(fitted, table, alone):
         fitted.fit(frame[["b"]].to_numpy())
 
 
+def test_a_frame_of_another_byte_order_gets_answers_of_this_one(fitted, table):
+    codes = fitted.transform(pd.DataFrame(table.astype(">f8")))
+    assert codes.dtype == np.float64
+    np.testing.assert_array_equal(codes, fitted.transform(table))
+
+
+def test_activations_whose_covariance_overflows_are_refused(table):
+    X = table / table.std(axis=0)
+    X[5, 2] = 1e22  # its square is beyond float32, but the training loss is not
+    settings = {"max_epochs": 1, "hidden_layer_sizes": (8,), "random_state": 0, "scaling": None}
+    with pytest.raises(ValueError, match=r"activations of the training rows are too large.*Clip"):
+        AutoencoderTransformer(2, loss="huber", **settings).fit(X)
+
+
 def test_a_frame_without_columns_is_refused(fitted):
     with pytest.raises(ValueError, match=r"0 feature\(s\) \(shape=\(5, 0\)\).*minimum of 1"):
         fitted.fit(pd.DataFrame(index=range(5)))

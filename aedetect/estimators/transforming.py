@@ -154,6 +154,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 )
         except OverflowError as error:
             raise ValueError("X holds a whole number beyond float64. Clip it.") from error
+        X = X.astype(X.dtype.newbyteorder("="), copy=False)  # columns of a frame keep theirs
         check_missing(X, allowed=self._takes_missing, fitting=reset)
         return X
 

@@ -97,8 +97,8 @@ def _levels(
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, N_GROUPS + 1), method="lower"))
     group = np.digitize(numbers, edges[1:])
     groups = [group == index for index in np.unique(group)]
-    centres = [numbers[members].mean() for members in groups]
-    quantiles = np.array([np.quantile(logs[members], QUANTILES) for members in groups])
+    centres = [numbers[rows].mean() for rows in groups]
+    quantiles = np.array([np.quantile(logs[rows], QUANTILES) for rows in groups])
     all_numbers = np.arange(n_features + 1)
     median, upper = (np.interp(all_numbers, centres, values) for values in quantiles.T)
     spread = upper - median

@@ -20,6 +20,7 @@ from aedetect.networks import (
     Autoencoder,
     Dropout,
     Linear,
+    MaskInput,
     VariationalAutoencoder,
 )
 from aedetect.training.layers import LAYERS, GaussianCode, Layer, Output, Place, SparseCode
@@ -34,7 +35,7 @@ class DenseStep:
     networks : sequence of Autoencoder
         The members, on the CPU. Their parameters become views of one vector.
     objective : Objective
-        Without a contractive penalty and missing cells.
+        Without a contractive penalty.
     generator : torch.Generator
         Draws dropout and all noise.
     """
@@ -56,16 +57,16 @@ class DenseStep:
         encoder, decoder = network.encoder, network.decoder
         if (
             objective.contractive
-            or objective.missing
             or type(network) not in (Autoencoder, VariationalAutoencoder)
             or not isinstance(encoder, nn.Sequential)
             or not isinstance(decoder, nn.Sequential)
         ):
             return False
         layers = [*encoder, *decoder]
+        first = encoder[1 if isinstance(encoder[0], MaskInput) else 0]
         n_parameters = sum(len(list(layer.parameters())) for layer in layers)
         return (
-            isinstance(encoder[0], nn.Linear)
+            isinstance(first, nn.Linear)
             and isinstance(decoder[-1], nn.Linear)
             and all(_is_known(layer) for layer in layers)
             and len(list(network.parameters())) == n_parameters  # none is shared
@@ -95,7 +96,7 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) in (Linear, nn.Linear):
         return layer.bias is not None
     # The text tells the slope of a leaky ReLU and the like.
-    return type(layer) is Dropout or repr(layer) in KNOWN_ACTIVATIONS
+    return type(layer) in (Dropout, MaskInput) or repr(layer) in KNOWN_ACTIVATIONS
 
 
 KNOWN_ACTIVATIONS = {repr(make()) for make in ACTIVATIONS.values()}
@@ -141,6 +142,7 @@ class _Pass:
             self._penalties.append(GaussianCode(objective.beta, self._share, place.generator))
         elif objective.l1_activity:
             self._penalties.append(SparseCode(objective.l1_activity, self._share))
+        self._masked = isinstance(encoder[0], MaskInput)
         self._first, *between = _make_layers("encoder", encoder, place)
         self._layers: list[Layer] = [
             *between,
@@ -152,11 +154,15 @@ class _Pass:
     def backpropagate(self, x: Tensor) -> Tensor:
         corrupt, loss = self._objective.corrupt, self._objective.loss
         given = x if corrupt is None else corrupt(x, self._place.generator)
-        x = x.view(*self._place.lead, -1)
-        h = self._first.forward(given.view(x.shape).mT)  # feature-major from here
+        if self._masked:
+            given = MaskInput()(given)
+        lead = self._place.lead
+        x = x.view(*lead, -1)
+        h = self._first.forward(given.view(*lead, -1).mT)  # feature-major from here
         for layer in self._layers:
             h = layer.forward(h)
-        losses, slope, factor = _differentiate(self._output.forward(h), x, loss)
+        differentiate = _differentiate_observed if self._objective.missing else _differentiate
+        losses, slope, factor = differentiate(self._output.forward(h), x, loss)
         if self._variational and loss != "bce":
             losses, factor = losses / 2, factor / 2  # see losses.negative_log_likelihood
         for penalty in self._penalties:
@@ -172,7 +178,7 @@ def _make_layers(side: str, modules: Iterable[nn.Module], place: Place) -> list[
     return [
         LAYERS[type(module)](module, place._replace(name=f"{side}.{index}"))
         for index, module in enumerate(modules)
-        if not isinstance(module, nn.Identity)
+        if not isinstance(module, nn.Identity | MaskInput)
     ]
 
 
@@ -188,3 +194,13 @@ def _differentiate(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor,
     if loss == "bce":
         return losses, x_hat.sigmoid_().sub_(x), 1.0
     return losses, x_hat.sub_(x).clamp_(-1, 1), 2.0
+
+
+def _differentiate_observed(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor, float]:
+    """Return the same for rows with missing cells, as ``losses.observed_loss`` has it."""
+    missing = x.isnan()
+    # Restored without error: a logit of -1e4 is the probability 0 in float32.
+    x_hat.masked_fill_(missing, -1e4 if loss == "bce" else 0.0)
+    losses, slope, factor = _differentiate(x_hat, x.masked_fill(missing, 0.0), loss)
+    weight = x.shape[-1] / (x.shape[-1] - missing.sum(dim=-1)).clamp_min(1)
+    return losses * weight, slope.mul_(weight[..., None]), factor
