@@ -8,18 +8,21 @@ DATA ?= digits
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint docs bench-speed bench-quality bench-one-class bench-tutorials bench-calibration clean
+.PHONY: help demo test lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
+  bench-missing bench-calibration clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
+	@echo "make fuzz [CASES=10000] [SEED=0] tables of every kind through every method"
 	@echo "make docs                       build the documentation into docs/_build/html"
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
 	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside eight peers"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
 	@echo "make bench-calibration [METHODS=...] false alarms of ConformalDetector on ADBench"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
+	@echo "make bench-missing [MAX_ROWS=...] AUROC and RMSE with missing cells, beside imputers"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
 $(VENV)/torch: constraints.txt
@@ -37,6 +40,9 @@ demo: $(VENV)/plot
 # One thread a worker: more would only fight over the cores.
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+fuzz: $(VENV)/test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(or $(CASES),10000) --seed $(or $(SEED),0)
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
@@ -60,6 +66,9 @@ bench-tutorials: $(VENV)/plot
 
 bench-calibration: $(VENV)/bench
 	$(BIN)/python benchmarks/calibration.py $(METHODS)
+
+bench-missing: $(VENV)/bench
+	$(BIN)/python benchmarks/missing.py $(if $(MAX_ROWS),--max-rows $(MAX_ROWS))
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

@@ -50,6 +50,14 @@ def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generato
     return torch.where(draw_chosen(level, x.shape, generator, x.device), extreme, x)
 
 
+def hide(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """Return ``x`` with a share of its cells missing (NaN), beside those that are missing already.
+
+    What a network must restore from the cells that are left teaches it to impute.
+    """
+    return x.masked_fill(draw_chosen(share, x.shape, generator, x.device), torch.nan)
+
+
 NOISES: dict[str, Callable[[Tensor, float, Tensor, Generator], Tensor]] = {
     "gaussian": gaussian,
     "masking": masking,

@@ -47,13 +47,30 @@ def reconstruction_loss(x_hat: Tensor, x: Tensor, loss: str) -> Tensor:
     return FEATURE_ERRORS[loss](x_hat, x).sum(dim=1)
 
 
-def negative_log_likelihood(x_hat: Tensor, x: Tensor, loss: str) -> Tensor:
+def observed_loss(x_hat: Tensor, x: Tensor, loss: str) -> Tensor:
+    """Return the error of each row over the cells that are not NaN, shape ``(batch,)``.
+
+    It is their mean times the number of features, so that a row with missing cells weighs as much
+    as another one; 0 for a row without any cell.
+    """
+    missing = x.isnan()
+    errors = FEATURE_ERRORS[loss](x_hat, x.masked_fill(missing, 0.0)).masked_fill(missing, 0.0)
+    n_observed = x.shape[1] - missing.sum(dim=1)
+    return errors.sum(dim=1) * (x.shape[1] / n_observed.clamp_min(1))
+
+
+def negative_log_likelihood(
+    x_hat: Tensor,
+    x: Tensor,
+    loss: str,
+    row_loss: Callable[[Tensor, Tensor, str], Tensor] = reconstruction_loss,
+) -> Tensor:
     """Return -log p(x | z) up to a constant, shape ``(batch,)``, nats.
 
     ``"bce"`` is a Bernoulli decoder, ``"mse"`` a Gaussian one of unit variance (hence the half),
     ``"huber"`` the density that belongs to Huber's error.
     """
-    error = reconstruction_loss(x_hat, x, loss)
+    error = row_loss(x_hat, x, loss)
     return error if loss == "bce" else error / 2
 
 

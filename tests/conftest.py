@@ -26,11 +26,13 @@ def auto_device(request, monkeypatch):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print how many of scikit-learn's estimator checks passed, failed and were skipped."""
+    """Print the counts of scikit-learn's estimator checks, and of the tables drawn at random."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, counts in report.user_properties:
             if name == "estimator_checks":
                 terminalreporter.write_line(f"check_estimator {counts}")
+            if name == "any_input":
+                terminalreporter.write_line(f"tables drawn at random: {counts}")
 
 
 @pytest.fixture(

@@ -19,6 +19,9 @@ ESTIMATORS = [
     AutoencoderTransformer(network="residual", hidden_layer_sizes=(8,), max_epochs=5),
     DenoisingAutoencoder(max_epochs=5, tied_weights=True, contractive=0.1),
     DenoisingAutoencoder(max_epochs=5, noise="masking", contamination=0.1, scaling="standard"),
+    AutoencoderTransformer(max_epochs=5, missing="mask"),
+    DenoisingAutoencoder(max_epochs=5, hidden_layer_sizes=(8,), missing="mask", tied_weights=True),
+    VAEDetector(network="residual", hidden_layer_sizes=(8,), max_epochs=5, missing="mask"),
 ]
 ENSEMBLES = [
     DenoisingAutoencoder(max_epochs=5, n_members=3),

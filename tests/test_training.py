@@ -58,9 +58,9 @@ def gradients_of(step_class, networks, objective, x):
     return torch.cat([t.flatten() for t in [losses, *gradients, *buffers]])
 
 
-def assert_same_gradients(networks, objective):
+def assert_same_gradients(networks, objective, change=lambda x: x):
     generator = make_generator(1, torch.device("cpu"))
-    x = torch.rand(len(networks) * 9, 6, generator=generator)
+    x = change(torch.rand(len(networks) * 9, 6, generator=generator))
     assert DenseStep.accepts(networks, objective)
     ours = gradients_of(DenseStep, networks, objective, x)
     theirs = gradients_of(AutogradStep, networks, objective, x)
@@ -90,6 +90,24 @@ def test_gradients_of_several_networks_are_those_of_each(loss, n_networks, hidde
 @pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
 def test_gradients_of_a_vae_are_those_of_autograd(loss, beta):
     assert_same_gradients(make_networks(variational=True), Objective(loss, beta=beta))
+
+
+@pytest.mark.parametrize("variational", [False, True])
+@pytest.mark.parametrize("n_networks", [1, 3])
+@pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
+def test_gradients_with_missing_cells_are_those_of_autograd(loss, n_networks, variational):
+    networks = make_networks(
+        n_networks, variational=variational and n_networks == 1, mask_input=True
+    )
+
+    def corrupt(x, generator):
+        return x.masked_fill(x > 0.9, torch.nan)
+
+    assert_same_gradients(
+        networks,
+        Objective(loss, missing=True, corrupt=corrupt),
+        lambda x: x.masked_fill(x < 0.3, torch.nan),
+    )
 
 
 def test_several_vaes_draw_noise_of_their_own():

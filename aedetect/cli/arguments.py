@@ -94,7 +94,7 @@ def _add_score(commands: Commands) -> None:
 
 
 def _add_report(commands: Commands) -> None:
-    report = commands.add_parser("report", help="write a page about a model and the rows of a table")
+    report = commands.add_parser("report", help="write a page about a model and a table")
     report.add_argument("model", type=Path, help="a model file")
     _add_table(report, "rows to report on")
     report.add_argument(

@@ -45,6 +45,7 @@ def make_blueprint(estimator: BaseAutoencoder, codes_per_dim: int) -> dict[str, 
         "batch_norm": estimator.batch_norm,
         "dropout": estimator.dropout,
         "codes_per_dim": codes_per_dim,
+        "mask_input": estimator.missing == "mask",
     }
     if kind == "conv":
         image_shape = check_image(estimator.image_shape, estimator.n_features_in_)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, Self, cast
@@ -18,13 +19,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Generator, Tensor
 
+from aedetect.corruption import hide
 from aedetect.estimators.architecture import build, make_blueprint
 from aedetect.estimators.checks import (
     check_conv,
     check_image,
     check_layer_sizes,
     check_same_network,
+    check_scaled,
     check_shapes,
+    check_takes_missing,
     check_unit_interval,
 )
 from aedetect.estimators.defaults import (
@@ -49,6 +53,7 @@ from aedetect.scoring import (
     SCORES,
     FloatArray,
     Measure,
+    ObservedCells,
     fit_measure,
     threshold,
 )
@@ -68,6 +73,8 @@ from aedetect.training import (
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to: neighbours, covariances
 N_LEFT_OUT = 2_000  # of these scored once more, for set_threshold, where no threshold needs it
+MIN_CALIBRATED = 20  # reference rows from which the level of rows with missing cells can be learned
+HIDDEN = 0.2  # share of the observed cells that training hides for missing="mask"
 
 
 class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
@@ -101,6 +108,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "scaling": [StrOptions({"auto", "standard", "common"}), None],
+        "missing": [StrOptions({"error", "mask"})],
         "anomaly_score": [StrOptions({"auto", *SCORES})],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
@@ -140,6 +148,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         validation_fraction: float = 0.1,
         patience: int = 50,
         scaling: str | None = "auto",
+        missing: str = "error",
         anomaly_score: str = "auto",
         n_members: int = 1,
         contamination: float | Literal["auto"] = "auto",
@@ -175,6 +184,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.scaling = scaling
+        self.missing = missing
         self.anomaly_score = anomaly_score
         self.n_members = n_members
         self.contamination = contamination
@@ -341,12 +351,22 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         """Return what training minimises, given all training rows ``x``, scaled."""
         raise NotImplementedError
 
+    def _complete_objective(self, x: Tensor) -> Objective:
+        """Return the same, with cells hidden at random where the network is to fill them."""
+        objective = self._make_objective(x)
+        if not self._takes_missing:
+            return objective
+        corrupt = functools.partial(hide_after, objective.corrupt)
+        # The derivative of a sole layer would be by the mask too, so it is estimated.
+        return dataclasses.replace(objective, corrupt=corrupt, missing=True, sole_layer=None)
+
     # Fitting.
 
     def _begin(self, X: ArrayLike, *, goes_on: bool) -> NDArray[np.floating]:
         """Return the rows, checked, once what precedes the weights is set."""
         if not goes_on:
             self.__dict__.pop("network_", None)  # never left beside the scales of a failed fit
+            self._takes_missing = self.missing == "mask"
         X = self._check_rows(X, reset=not goes_on, min_rows=2)
         self._check_combinations()
         if self.loss == "bce":
@@ -399,6 +419,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             network = network.to_empty(device="cpu")
             initialize(network, make_generator(draw_seed(random_state), torch.device("cpu")))
         self.latent_dim_ = check_shapes(network, self.n_features_in_)  # a map has its own width
+        if self._takes_missing:
+            check_takes_missing(network, self.n_features_in_)
         return network
 
     def _train(
@@ -417,8 +439,10 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
     ) -> Run:
         """Train ``network`` in place, then set it, the history, the score and the threshold."""
         seed = draw_seed(random_state)
-        x_train = move(torch.from_numpy(self._scaling.apply(X, split.fitted)), device)
-        x_val = move(torch.from_numpy(self._scaling.apply(X, split.held_out)), device)
+        x_val, x_train = (
+            move(torch.from_numpy(check_scaled(self._scaling.apply(X, rows), rows)), device)
+            for rows in split
+        )
         batch_size = resolve_batch_size(self.batch_size, len(x_train), self.image_shape)
         max_epochs = resolve_max_epochs(max_epochs, len(x_train), batch_size, self.image_shape)
         context = self._init_callback_context(max_subtasks=max_epochs)
@@ -434,7 +458,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         ):
             run = train(
                 members_of(network.to(device)),
-                self._make_objective(x_train),
+                self._complete_objective(x_train),
                 x_train,
                 x_val,
                 optimizer=self.optimizer,
@@ -489,7 +513,10 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             network.cpu()
         reference = X[np.concatenate(split)[:N_REFERENCE]]
         held_out = np.arange(min(len(split.held_out), len(reference)))
-        self._measure = self._fit_measure(reference, len(held_out))
+        if self._takes_missing:
+            self._measure = self._fit_observed_cells(reference, len(held_out))
+        else:
+            self._measure = self._fit_measure(reference, len(held_out))
         if self.contamination == "auto":  # aims at rows to come, which had no part in the fit
             scores = left_out = self._score(reference, left_out=True)
         else:
@@ -507,6 +534,25 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             self.loss,
             lambda function: self._infer(function, reference),
             n_held_out,
+        )
+
+    def _fit_observed_cells(self, reference: NDArray, n_held_out: int) -> ObservedCells:
+        """Return the same for rows with missing cells, brought to the level of complete rows."""
+
+        def complete(X: NDArray) -> NDArray:
+            return np.where(np.isnan(X), self._to_units(self._infer(self.network_, X)), X)
+
+        def fit(X: NDArray, n_held_out: int) -> ObservedCells:
+            return ObservedCells(self._fit_measure(complete(X), n_held_out), self.loss)
+
+        measure = fit(reference, n_held_out)
+        if len(reference) < MIN_CALIBRATED:
+            return measure
+        # Learned from rows that the measure was not fitted to.
+        half = fit(reference[::2], -(-n_held_out // 2))
+        members = members_of(self.network_)
+        return measure.calibrate(
+            lambda X: self._infer(lambda x: half(members, x), X), reference[1::2]
         )
 
     def _snapshot(
@@ -527,6 +573,13 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             "history_": history,
             "n_iter_": len(history["loss"]),
         }
+
+
+def hide_after(
+    corrupt: Callable[[Tensor, Generator], Tensor] | None, x: Tensor, generator: Generator
+) -> Tensor:
+    """Return rows with noise, where there is one, and with cells hidden at random."""
+    return hide(x if corrupt is None else corrupt(x, generator), HIDDEN, generator)
 
 
 def local_random_state(seed: int | np.random.RandomState | None) -> np.random.RandomState:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 
 from aedetect.networks import Autoencoder, probe
-from aedetect.scoring import FloatArray, rows_needed
+from aedetect.scoring import rows_needed
 
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
@@ -74,12 +74,35 @@ def check_same_network(before: dict[str, str], now: dict[str, str]) -> None:
 
 def check_unit_interval(X: NDArray) -> None:
     """Refuse values outside [0, 1], which have no cross-entropy."""
-    low, high = X.min(), X.max()
+    low, high = np.fmin.reduce(X, axis=None), np.fmax.reduce(X, axis=None)  # pass over NaN
     if low < 0 or high > 1:
         raise ValueError(
             f"loss='bce' needs values in [0, 1], but X runs from {low:g} to {high:g}. Rescale X,"
             " with MinMaxScaler(clip=True) for example, or use loss='mse'."
         )
+
+
+def check_missing(X: NDArray, *, allowed: bool, fitting: bool) -> None:
+    """Refuse NaN, or where it is allowed rows without a value, and columns in ``fit``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isnan(X.sum()):  # much faster than a look at each value
+            return
+    missing = np.isnan(X)
+    if not missing.any():
+        return
+    if not allowed:
+        row, column = np.argwhere(missing)[0]
+        raise ValueError(
+            f"Input X contains NaN: row {row} has no value in column {column}. Fit with"
+            " missing='mask', which trains on the cells that are there, or fill X first, with"
+            " sklearn.impute.SimpleImputer in a Pipeline for example."
+        )
+    for name, empty in (("Row", missing.all(axis=1)), ("Column", missing.all(axis=0))):
+        if empty.any() and (name == "Row" or fitting):
+            raise ValueError(
+                f"{name} {np.flatnonzero(empty)[0]} of X holds NaN alone. missing='mask' needs one"
+                f" value in every {name.lower()}: leave it out."
+            )
 
 
 def check_shapes(network: Autoencoder, n_features: int) -> int:
@@ -94,15 +117,42 @@ def check_shapes(network: Autoencoder, n_features: int) -> int:
     return z.shape[1]
 
 
-def check_finite(errors: FloatArray) -> FloatArray:
-    """Return ``errors``, which must not hold NaN or infinity."""
-    if not np.isfinite(errors).all():
-        row = int(np.flatnonzero(~np.isfinite(errors.reshape(len(errors), -1)).all(axis=1))[0])
+def check_takes_missing(network: Autoencoder, n_features: int) -> None:
+    """Refuse a network that makes NaN of rows with missing cells."""
+    if not probe(network, n_features, value=math.nan)[1].isfinite().all():
         raise ValueError(
-            f"The score of row {row} is not finite: its values are too far from the training data"
+            "missing='mask' needs a network that takes rows with NaN, but this one turns them into"
+            " NaN. Begin its encoder with aedetect.networks.MaskInput(), which passes"
+            f" 2 * {n_features} values on: the row with zeros for NaN, and the mask."
+        )
+
+
+def check_finite(values: NDArray, what: str = "score") -> NDArray:
+    """Return what rows came to, which must not hold NaN or infinity."""
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        raise ValueError(
+            f"The {what} of row {row} is not finite: its values are too far from the training data"
             " for float32. Clip or remove it."
         )
-    return errors
+    return values
+
+
+def as_finite(X_hat: NDArray, dtype: np.dtype) -> NDArray:
+    """Return reconstructions in a type of number that must be able to hold them."""
+    with np.errstate(over="ignore"):
+        return check_finite(X_hat.astype(dtype, copy=False), "reconstruction")
+
+
+def check_scaled(x: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return scaled training rows, of these numbers, which must not overflow."""
+    if np.isinf(x).any():
+        row, column = np.argwhere(np.isinf(x))[0]
+        raise ValueError(
+            f"X has a value in row {rows[row]}, column {column}, that is too large for float32 even"
+            " once it is scaled. Clip it, or leave scaling='auto' on."
+        )
+    return x
 
 
 def check_one_rule(**rules: object) -> None:

@@ -92,6 +92,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         validation_fraction: float = 0.1,
         patience: int = 50,
         scaling: str | None = "auto",
+        missing: str = "error",
         anomaly_score: str = "auto",
         n_members: int = 1,
         contamination: float | Literal["auto"] = "auto",
@@ -128,6 +129,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             validation_fraction=validation_fraction,
             patience=patience,
             scaling=scaling,
+            missing=missing,
             anomaly_score=anomaly_score,
             n_members=n_members,
             contamination=contamination,
@@ -173,11 +175,15 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         return self._scaling.invert(noisy.numpy()).astype(X.dtype, copy=False)
 
     def _make_objective(self, x: Tensor) -> Objective:
-        bounds = torch.stack([x.amin(dim=0), x.amax(dim=0)])
+        low = x.nan_to_num(torch.inf).amin(dim=0)
+        high = x.nan_to_num(-torch.inf).amax(dim=0)
+        bounds = torch.stack([low, high]).nan_to_num(posinf=0.0, neginf=0.0)  # 0: no cell observed
         self._bounds = bounds.cpu().numpy()  # what corrupt needs of the training rows
         corrupt = functools.partial(self._corrupt, bounds=bounds)
         return dataclasses.replace(super()._make_objective(x), corrupt=corrupt)
 
     def _corrupt(self, x: Tensor, generator: Generator, bounds: Tensor) -> Tensor:
         noisy = NOISES[self.noise](x, self.noise_level, bounds.to(x.device), generator)
+        if self._takes_missing:  # what is missing stays so
+            noisy = noisy.masked_fill(x.isnan(), torch.nan)
         return noisy.clamp_(0, 1) if self.loss == "bce" else noisy

@@ -85,6 +85,15 @@ scaling : {"auto", "standard", "common"} or None, default="auto"
     ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
     of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
     is.
+missing : {"error", "mask"}, default="error"
+    What becomes of NaN in X: ``"error"`` refuses it. With ``"mask"`` the network sees zeros, the
+    mean of a scaled column, in its place, and a mask as further inputs; a row's loss is the mean
+    over its observed cells times the number of features. A fifth of these is hidden from the
+    network at random in each step and counts in the loss, so that it learns to fill cells.
+    ``reconstruct`` and ``transform`` take rows with NaN. A score is that of the row with its cells
+    filled, brought to the level of complete rows with the same number of cells hidden. A network
+    of your own begins with :class:`~aedetect.networks.MaskInput`. Rows without a single value, and
+    columns in ``fit``, are refused.
 anomaly_score : str, default="auto"
     What is odd about a row; ``score_samples`` is minus this. All are squared distances.
 

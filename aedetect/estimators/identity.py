@@ -30,6 +30,7 @@ FIXED = (
     "latent_activation",
     "latent_dim",
     "loss",
+    "missing",
     "n_members",
     "network",
     "scaling",

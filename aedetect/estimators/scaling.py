@@ -53,18 +53,33 @@ def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:
     Returns
     -------
     scaling : Scaling
+
+    Raises
+    ------
+    ValueError
+        If the variance of a column is beyond float64.
     """
     if scaling == "auto":
         scaling = None if loss == "bce" else "common" if share_a_unit(X) else "standard"
     if scaling is None:
         return Scaling(np.zeros(X.shape[1]), np.ones(X.shape[1]))
     scaler = StandardScaler()
-    for block in row_blocks(*X.shape):
-        scaler.partial_fit(X[block])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in row_blocks(*X.shape):
+            scaler.partial_fit(X[block])
+    _check_spread(scaler.var_)
     if scaling == "standard":
         return Scaling(scaler.mean_, scaler.scale_)
     common = np.sqrt(scaler.var_.mean()) or 1.0
     return Scaling(scaler.mean_, np.full(X.shape[1], common))
+
+
+def _check_spread(variances: NDArray[np.float64]) -> None:
+    if not np.isfinite(variances).all():
+        raise ValueError(
+            f"The variance of column {np.flatnonzero(~np.isfinite(variances))[0]} of X is too large"
+            " for float64. Clip the column or divide it."
+        )
 
 
 def share_a_unit(X: NDArray) -> bool:
@@ -74,7 +89,10 @@ def share_a_unit(X: NDArray) -> bool:
     Dividing such a column by its own deviation would blow up the ones that hardly ever vary (the
     border of an image) above those that matter.
     """
-    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-    ranges = high - low
-    varying = ranges[ranges > 0]
-    return bool(varying.size) and bool(np.median(varying) >= 0.5 * (high.max() - low.min()))
+    # Unlike min and max, these pass over NaN.
+    low = np.fmin.reduce(X, axis=0).astype(np.float64)
+    high = np.fmax.reduce(X, axis=0).astype(np.float64)
+    with np.errstate(over="ignore"):  # infinite ranges compare too
+        ranges, whole = high - low, high.max() - low.min()
+        varying = ranges[ranges > 0]
+        return bool(varying.size) and bool(np.median(varying) >= 0.5 * whole)

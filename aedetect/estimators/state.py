@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from aedetect.estimators.scaling import Scaling
-from aedetect.scoring import Evidence, measures
+from aedetect.scoring import Evidence, ObservedCells, measures
 from aedetect.scoring.neighbors import Neighbors
 
 # What a fitted estimator may hold beside arrays and plain Python: these named tuples, by name.
 RECORDS: dict[str, Any] = {
     record.__name__: record
     for record in (
-        *(Scaling, Neighbors, Evidence),
+        *(Scaling, Neighbors, Evidence, ObservedCells),
         *(measures.Reconstruction, measures.Standardized, measures.Layerwise, measures.Whitened),
         *(measures.RowNeighbors, measures.CodeNeighbors, measures.Product),
     )

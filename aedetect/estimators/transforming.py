@@ -15,7 +15,13 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from aedetect.estimators.checks import check_unit_interval
+from aedetect.estimators.checks import (
+    as_finite,
+    check_finite,
+    check_missing,
+    check_unit_interval,
+)
+from aedetect.estimators.containers import unpack
 from aedetect.estimators.scaling import Scaling, row_blocks
 from aedetect.estimators.state import from_plain, to_plain
 from aedetect.networks import ROW_STABLE, Autoencoder, members_of, summarize
@@ -29,8 +35,10 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     latent_dim_: int
     n_features_in_: int
     loss: str
+    missing: str
     _scaling: Scaling
     _score_name: str
+    _takes_missing: bool
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the codes of ``X``.
@@ -45,7 +53,8 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             float32 for float32 rows, else float64; the posterior means for a VAE.
         """
         X = self._check_new_rows(X)
-        return self._infer(self.network_.encode, X).astype(X.dtype, copy=False)
+        codes = self._infer(self.network_.encode, X)
+        return check_finite(codes, "code").astype(X.dtype, copy=False)
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
         """Return the rows that codes stand for.
@@ -61,14 +70,14 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             Rows in the units of the training data, of the dtype of ``Z``.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        Z = check_array(unpack(Z), dtype=[np.float64, np.float32], input_name="Z")
         if Z.shape[1] != self.latent_dim_:
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have"
                 f" {self.latent_dim_}. Pass what transform returned."
             )
         decoded = infer(self.network_.decode, Z.astype(np.float32, copy=False), self._device)
-        return self._to_units(decoded).astype(Z.dtype, copy=False)
+        return as_finite(self._to_units(decoded), Z.dtype)
 
     def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the network's version of every row.
@@ -86,7 +95,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             In the units and the dtype of ``X``.
         """
         X = self._check_new_rows(X)
-        return self._to_units(self._infer(self.network_, X)).astype(X.dtype, copy=False)
+        return as_finite(self._to_units(self._infer(self.network_, X)), X.dtype)
 
     def summary(self) -> pd.DataFrame:
         """Return a table of the fitted network, or of one of several, which are alike.
@@ -113,6 +122,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         layers = (type(layer) for stack in stacks for layer in stack.modules())
         # Other losses and scores round as the functions that the inference loop looks after do.
         plain = self.loss != "bce" and self._score_name == "reconstruction"
+        plain = plain and not self._takes_missing
         row_stable = plain and ROW_STABLE.issuperset(layers)
         parts = [
             infer(function, self._scaling.apply(X[block]), self._device, row_stable=row_stable)
@@ -135,9 +145,21 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
                 f" one row with X.reshape({shape[0]}, -1)."
             )
-        return validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_rows
-        )
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused, not summed
+                X = validate_data(
+                    self,
+                    unpack(X),
+                    reset=reset,
+                    dtype=[np.float64, np.float32],
+                    ensure_min_samples=min_rows,
+                    ensure_all_finite="allow-nan",  # NaN is ours to refuse, with a remedy
+                )
+        except OverflowError as error:
+            raise ValueError("X holds a whole number beyond float64. Clip it.") from error
+        X = X.astype(X.dtype.newbyteorder("="), copy=False)  # columns of a frame keep theirs
+        check_missing(X, allowed=self._takes_missing, fitting=min_rows > 1)
+        return X
 
     def _is_checked(self, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
         """Return whether the checks would return ``X`` as it is: most of a single row's time."""
@@ -172,6 +194,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = self.missing == "mask"
         return tags
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from aedetect.networks.dense import ROW_STABLE, dense_autoencoder, residual_auto
 from aedetect.networks.dropout import Dropout, draw_chosen
 from aedetect.networks.ensemble import Ensemble, members_of
 from aedetect.networks.linear import Linear, row_stable_linear
+from aedetect.networks.mask import MaskInput
 
 __all__ = [
     "ACTIVATIONS",
@@ -21,6 +22,7 @@ __all__ = [
     "Dropout",
     "Ensemble",
     "Linear",
+    "MaskInput",
     "VariationalAutoencoder",
     "conv_autoencoder",
     "dense_autoencoder",

@@ -186,9 +186,10 @@ def summarize(network: Autoencoder, n_features: int) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def probe(network: Autoencoder, n_features: int) -> tuple[Tensor, Tensor]:
-    """Return the code and the reconstruction of one zero row, to learn their shapes."""
+def probe(network: Autoencoder, n_features: int, value: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Return the code and the reconstruction of one row of a value, to learn their shapes."""
     network.eval()
     parameter = next(network.parameters(), torch.empty(0))
-    z = network.encode(torch.zeros(1, n_features, dtype=parameter.dtype, device=parameter.device))
+    row = torch.full((1, n_features), value, dtype=parameter.dtype, device=parameter.device)
+    z = network.encode(row)
     return z, network.decode(z)

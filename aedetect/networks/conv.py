@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aedetect.networks.autoencoder import ACTIVATIONS, Autoencoder, hidden_block
 from aedetect.networks.linear import Linear
+from aedetect.networks.mask import MaskInput
 
 Size = tuple[int, int]  # height, width
 
@@ -28,6 +29,7 @@ def conv_autoencoder(
     upsample: str,
     latent: str,
     codes_per_dim: int = 1,
+    mask_input: bool = False,
 ) -> Autoencoder:
     """Return 3x3 convolutions that halve the image again and again, and their mirror image.
 
@@ -39,7 +41,7 @@ def conv_autoencoder(
         Width of the code; not used for ``latent="map"``.
     hidden_layer_sizes : sequence of int
         The encoder's channels; the decoder has them in reverse.
-    activation, latent_activation, batch_norm, dropout, codes_per_dim
+    activation, latent_activation, batch_norm, dropout, codes_per_dim, mask_input
         As in :func:`~aedetect.networks.dense_autoencoder`; layers that keep the image's size are
         not normalised.
     downsample : {"stride", "maxpool"}
@@ -62,7 +64,10 @@ def conv_autoencoder(
     sizes = _sizes((size[0], size[1]), n_halvings)
     map_shape = (hidden_layer_sizes[-1], *sizes[-1])
     encoder: list[nn.Module] = [nn.Unflatten(1, image_shape)]
-    for level, (n_in, n_out) in enumerate(itertools.pairwise([channels, *hidden_layer_sizes])):
+    if mask_input:
+        encoder.append(MaskInput())
+    inputs = (1 + mask_input) * channels
+    for level, (n_in, n_out) in enumerate(itertools.pairwise([inputs, *hidden_layer_sizes])):
         halved = level < n_halvings
         stride = 2 if halved and downsample == "stride" else 1
         norm = nn.BatchNorm2d(n_out) if batch_norm and halved else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from aedetect.networks.autoencoder import ACTIVATIONS, Autoencoder, hidden_block
 from aedetect.networks.dropout import Dropout
 from aedetect.networks.linear import Linear, TiedLinear
+from aedetect.networks.mask import MaskInput
 
 
 def dense_autoencoder(
@@ -23,6 +24,7 @@ def dense_autoencoder(
     dropout: float,
     tied_weights: bool = False,
     codes_per_dim: int = 1,
+    mask_input: bool = False,
 ) -> Autoencoder:
     """Return a fully connected encoder and its mirror image.
 
@@ -42,20 +44,25 @@ def dense_autoencoder(
         Whether the decoder's weights are the encoder's, transposed.
     codes_per_dim : int, default=1
         Encoder outputs a latent dimension: 2 for a VAE (mean and log-variance).
+    mask_input : bool, default=False
+        Whether rows may have missing cells: the encoder begins with :class:`MaskInput`.
 
     Returns
     -------
     network : Autoencoder
     """
-    widths = [n_features, *hidden_layer_sizes]
+    widths = [(1 + mask_input) * n_features, *hidden_layer_sizes]
     downs = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
     code = Linear(widths[-1], codes_per_dim * latent_dim)
     if tied_weights:
         ups: Sequence[Linear | TiedLinear] = [
-            TiedLinear(layer) for layer in (code, *reversed(downs))
+            TiedLinear(layer, n_out)
+            for layer, n_out in zip(
+                (code, *reversed(downs)), (*reversed(hidden_layer_sizes), n_features), strict=True
+            )
         ]
     else:
-        up_widths = [latent_dim, *reversed(widths)]
+        up_widths = [latent_dim, *reversed(hidden_layer_sizes), n_features]
         ups = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(up_widths)]
 
     def hidden(layers: Sequence[Linear | TiedLinear]) -> list[nn.Module]:
@@ -70,7 +77,8 @@ def dense_autoencoder(
         )
         return list(itertools.chain.from_iterable(blocks))
 
-    encoder = nn.Sequential(*hidden(downs), code, ACTIVATIONS[latent_activation]())
+    entry = [MaskInput()] if mask_input else []
+    encoder = nn.Sequential(*entry, *hidden(downs), code, ACTIVATIONS[latent_activation]())
     return Autoencoder(encoder, nn.Sequential(*hidden(ups[:-1]), ups[-1]))
 
 
@@ -115,6 +123,7 @@ def residual_autoencoder(
     batch_norm: bool,
     dropout: float,
     codes_per_dim: int = 1,
+    mask_input: bool = False,
 ) -> Autoencoder:
     """Return an encoder of one residual block a hidden size, and its mirror image.
 
@@ -135,7 +144,10 @@ def residual_autoencoder(
             layers += [norm, ACTIVATIONS[activation]()]
         return nn.Sequential(*layers, Linear(last, n_out))
 
-    encoder = stack(n_features, hidden_layer_sizes, codes_per_dim * latent_dim)
+    n_inputs = (1 + mask_input) * n_features
+    encoder = stack(n_inputs, hidden_layer_sizes, codes_per_dim * latent_dim)
+    if mask_input:
+        encoder.insert(0, MaskInput())
     encoder.append(ACTIVATIONS[latent_activation]())
     return Autoencoder(encoder, stack(latent_dim, list(reversed(hidden_layer_sizes)), n_features))
 
@@ -143,5 +155,5 @@ def residual_autoencoder(
 # Layers whose output for a row, in eval mode, is the same bits whatever rows come with it.
 ROW_STABLE = {
     *(Linear, TiedLinear, nn.BatchNorm1d, nn.LayerNorm, nn.Identity, nn.ReLU, nn.LeakyReLU),
-    *(Dropout, ResidualBlock, nn.Sequential),
+    *(Dropout, MaskInput, ResidualBlock, nn.Sequential),
 }

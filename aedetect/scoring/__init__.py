@@ -1,7 +1,8 @@
 """From networks to scores, and from scores to decisions."""
 
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
-from aedetect.scoring.measures import SCORES, Measure, contribute, fit_measure
+from aedetect.scoring.measures import SCORES, Measure, fit_measure
+from aedetect.scoring.missing import ObservedCells, contribute
 from aedetect.scoring.thresholds import (
     FloatArray,
     alarm_rank,
@@ -18,6 +19,7 @@ __all__ = [
     "Evidence",
     "FloatArray",
     "Measure",
+    "ObservedCells",
     "alarm_rank",
     "alarm_threshold",
     "chi_squared_limit",

@@ -257,7 +257,13 @@ def _whitening(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     """Return the map ``W @ row + b`` after which the rows have mean 0 and covariance 1."""
     mean = rows.mean(axis=0, dtype=np.float64)
     centred = rows - mean.astype(np.float32)
-    covariance = (centred.T @ centred).astype(np.float64) / len(rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        covariance = (centred.T @ centred).astype(np.float64) / len(rows)
+    if not np.isfinite(covariance).all():
+        raise ValueError(
+            "The activations of the training rows are too large for a covariance in float32: X"
+            " holds extreme values. Clip them, or leave scaling='auto' on."
+        )
     ridge = RIDGE * covariance.diagonal().mean() or 1.0  # 1 where all rows are equal
     np.fill_diagonal(covariance, covariance.diagonal() + ridge)
     factor = cholesky(covariance, lower=True, overwrite_a=True)

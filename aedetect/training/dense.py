@@ -20,6 +20,7 @@ from aedetect.networks import (
     Autoencoder,
     Dropout,
     Linear,
+    MaskInput,
     VariationalAutoencoder,
 )
 from aedetect.training.layers import (
@@ -70,9 +71,10 @@ class DenseStep:
         ):
             return False
         layers = [*encoder, *decoder]
+        first = encoder[1 if isinstance(encoder[0], MaskInput) else 0]
         n_parameters = sum(len(list(layer.parameters())) for layer in layers)
         return (
-            isinstance(encoder[0], nn.Linear)
+            isinstance(first, nn.Linear)
             and isinstance(decoder[-1], nn.Linear)
             and all(_is_known(layer) for layer in layers)
             and len(list(network.parameters())) == n_parameters  # none is shared
@@ -107,7 +109,7 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) in (Linear, nn.Linear):
         return layer.bias is not None
     # The text tells the slope of a leaky ReLU and the like.
-    return type(layer) is Dropout or repr(layer) in KNOWN_ACTIVATIONS
+    return type(layer) in (Dropout, MaskInput) or repr(layer) in KNOWN_ACTIVATIONS
 
 
 KNOWN_ACTIVATIONS = {repr(make()) for make in ACTIVATIONS.values()}
@@ -153,6 +155,7 @@ class _Pass:
             self._penalties.append(GaussianCode(objective.beta, self._share, place.generator))
         elif objective.l1_activity:
             self._penalties.append(SparseCode(objective.l1_activity, self._share))
+        self._masked = isinstance(encoder[0], MaskInput)
         self._first, *between = _make_layers("encoder", encoder, place)
         self._layers: list[Layer] = [
             *between,
@@ -169,11 +172,15 @@ class _Pass:
     def backpropagate(self, x: Tensor) -> Tensor:
         corrupt, loss = self._objective.corrupt, self._objective.loss
         given = x if corrupt is None else corrupt(x, self._place.generator)
-        x = x.view(*self._place.lead, -1)
-        h = self._first.forward(given.view(x.shape).mT)  # feature-major from here
+        if self._masked:
+            given = MaskInput()(given)
+        lead = self._place.lead
+        x = x.view(*lead, -1)
+        h = self._first.forward(given.view(*lead, -1).mT)  # feature-major from here
         for layer in self._layers:
             h = layer.forward(h)
-        losses, slope, factor = _differentiate(self._output.forward(h), x, loss)
+        differentiate = _differentiate_observed if self._objective.missing else _differentiate
+        losses, slope, factor = differentiate(self._output.forward(h), x, loss)
         if self._variational and loss != "bce":
             losses, factor = losses / 2, factor / 2  # see losses.negative_log_likelihood
         for penalty in self._penalties:
@@ -189,7 +196,7 @@ def _make_layers(side: str, modules: Iterable[nn.Module], place: Place) -> list[
     return [
         LAYERS[type(module)](module, place._replace(name=f"{side}.{index}"))
         for index, module in enumerate(modules)
-        if not isinstance(module, nn.Identity)
+        if not isinstance(module, nn.Identity | MaskInput)
     ]
 
 
@@ -205,3 +212,13 @@ def _differentiate(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor,
     if loss == "bce":
         return losses, x_hat.sigmoid_().sub_(x), 1.0
     return losses, x_hat.sub_(x).clamp_(-1, 1), 2.0
+
+
+def _differentiate_observed(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor, float]:
+    """Return the same for rows with missing cells, as ``losses.observed_loss`` has it."""
+    missing = x.isnan()
+    # Restored without error: a logit of -1e4 is the probability 0 in float32.
+    x_hat.masked_fill_(missing, -1e4 if loss == "bce" else 0.0)
+    losses, slope, factor = _differentiate(x_hat, x.masked_fill(missing, 0.0), loss)
+    weight = x.shape[-1] / (x.shape[-1] - missing.sum(dim=-1)).clamp_min(1)
+    return losses * weight, slope.mul_(weight[..., None]), factor

@@ -14,6 +14,7 @@ from aedetect.losses import (
     kl_divergence,
     l1_activity,
     negative_log_likelihood,
+    observed_loss,
     reconstruction_loss,
 )
 from aedetect.networks import Autoencoder, VariationalAutoencoder
@@ -36,6 +37,8 @@ class Objective:
         follows from the code; None has the Jacobian estimated.
     beta : float, default=1
         Weight of the divergence from the prior, for a variational network.
+    missing : bool, default=False
+        Whether NaN in rows stands for missing cells, which then cost nothing.
     """
 
     loss: str
@@ -44,18 +47,19 @@ class Objective:
     contractive: float = 0.0
     sole_layer: str | None = None
     beta: float = 1.0
+    missing: bool = False
 
     def __call__(self, network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
         """Return the losses of rows ``(batch, n_features)``, shape ``(batch,)``."""
-        if isinstance(network, VariationalAutoencoder):
-            return self._negative_elbo(network, x, generator)
         given = x if self.corrupt is None else self.corrupt(x, generator)
+        if isinstance(network, VariationalAutoencoder):
+            return self._negative_elbo(network, given, x, generator)
         estimated = self.contractive > 0 and self.sole_layer is None
         # The held-out loss is taken without gradients, but the estimate needs that of the code.
         with torch.set_grad_enabled(torch.is_grad_enabled() or estimated):
             given = given.detach().requires_grad_(estimated)
             z, x_hat = network.encode_decode(given)
-            losses = reconstruction_loss(x_hat, x, self.loss)
+            losses = self._row_loss(x_hat, x, self.loss)
             if self.l1_activity:
                 losses = losses + self.l1_activity * l1_activity(z)
             if estimated:
@@ -67,10 +71,14 @@ class Objective:
         return losses
 
     def _negative_elbo(
-        self, network: VariationalAutoencoder, x: Tensor, generator: Generator
+        self, network: VariationalAutoencoder, given: Tensor, x: Tensor, generator: Generator
     ) -> Tensor:
-        mean, log_var = network.posterior(x)
+        mean, log_var = network.posterior(given)
         noise = torch.empty_like(mean).normal_(generator=generator)
         z = mean + noise * (0.5 * log_var).exp()  # Kingma & Welling 2014, eq. 10
-        error = negative_log_likelihood(network.decode(z), x, self.loss)
+        error = negative_log_likelihood(network.decode(z), x, self.loss, self._row_loss)
         return error + self.beta * kl_divergence(mean, log_var)
+
+    @property
+    def _row_loss(self) -> Callable[[Tensor, Tensor, str], Tensor]:
+        return observed_loss if self.missing else reconstruction_loss
