@@ -326,7 +326,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         else:
             scores = self._score(X)
         self.offset_ = threshold(scores, self.contamination, held_out)
-        self._usual_surprises = self._fit_usual_surprises(reference, len(held_out))
+        self._usual_surprise = self._fit_usual_surprise(reference, len(held_out))
         network.cpu()
 
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
@@ -353,7 +353,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             "network_": fitted.network_,
             "offset_": fitted.offset_,
             "_measure": fitted._measure,
-            "_usual_surprises": fitted._usual_surprises,
+            "_usual_surprise": fitted._usual_surprise,
             "history_": history,
             "n_iter_": len(history["loss"]),
         }

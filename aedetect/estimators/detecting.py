@@ -15,14 +15,14 @@ from aedetect.estimators.checks import check_finite
 from aedetect.estimators.transforming import NetworkTransformer
 from aedetect.networks import members_of
 from aedetect.scoring import (
-    N_USUAL,
     FloatArray,
     Measure,
     Reconstruction,
     Standardized,
+    count_usual,
+    local_errors,
     repair,
     surprises,
-    usual_surprises,
     without_rows,
 )
 
@@ -34,7 +34,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
     offset_: float
     _measure: Measure
-    _usual_surprises: FloatArray | None
+    image_shape: tuple[int, int, int] | None
+    _usual_surprise: float
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """Return how normal each row is: minus its ``anomaly_score``.
@@ -102,20 +103,23 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             - ``"standardized"``: each feature's error in units of what is usual for it, divided by
               the number of features. A row adds up to ``-score_samples``.
             - All other scores: the feature's surprise. The logarithm of the score is taken before
-              and after the feature is replaced by its reconstruction, and the fall is
-              divided by the mean fall of that feature in held-out rows: 1 is usual, 10 is ten times
-              as much. Surprises do not add up to the score.
+              and after the feature is replaced by its reconstruction, and the fall is divided
+              by the mean fall over the features of held-out rows: 1 is usual, 10 is ten times as
+              much. Surprises do not add up to the score.
+            - The same scores of images (``image_shape``): the squared residual, mean of 3x3 pixels,
+              divided by its mean over held-out rows. This explains that part of the score alone.
 
         Notes
         -----
-        A surprise takes twice as many scorings as there are features.
+        A surprise takes twice as many scorings as there are features; those of images take one
+        reconstruction.
         """
         rows = self._check_new_rows(X)
         measure, members = self._measure, members_of(self.network_)
         if isinstance(measure, Reconstruction | Standardized):
             parts = check_finite(self._infer(lambda x: measure.parts(members, x), rows))
         else:
-            parts = self._surprises(measure, self._scaling.apply(rows)) / self._usual_surprises
+            parts = self._surprises(measure, self._scaling.apply(rows)) / self._usual_surprise
         return self._named_like(X, parts)
 
     def repair(self, X: ArrayLike) -> NDArray[np.floating] | pd.DataFrame:
@@ -177,7 +181,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         return -check_finite(self._infer(lambda x: measure(members, x, left_out=left_out), X))
 
     def _surprises(self, measure: Measure, x: NDArray[np.float32]) -> FloatArray:
-        """Return how far the logarithm of the measure of scaled rows falls, feature by feature."""
+        """Return the surprises in scaled rows, before they are divided by what is usual."""
+        if self.image_shape is not None:
+            return check_finite(self._infer_scaled(self._local_errors, x))
         members = members_of(self.network_)
         return surprises(
             lambda x: check_finite(self._infer_scaled(lambda x: measure(members, x), x)),
@@ -186,13 +192,17 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             floor=1e-6 * -self.offset_ or 1.0,
         )
 
-    def _fit_usual_surprises(self, reference: NDArray, n_held_out: int) -> FloatArray | None:
-        """Return the mean surprise of each feature in normal rows, if the score has any."""
+    def _local_errors(self, x: Tensor) -> Tensor:
+        return local_errors((self._restore(x) - x).double().square(), self.image_shape)
+
+    def _fit_usual_surprise(self, reference: NDArray, n_held_out: int) -> float:
+        """Return the mean surprise of a feature in normal rows: the first of the reference."""
         if isinstance(self._measure, Reconstruction | Standardized):
-            return None
-        n_rows = min(n_held_out or len(reference) // 10, N_USUAL)
+            return 1.0
+        n_rows = count_usual(reference.shape[1], n_held_out or len(reference))
         measure = without_rows(self._measure, n_rows)
-        return usual_surprises(self._surprises(measure, self._scaling.apply(reference[:n_rows])))
+        usual = self._surprises(measure, self._scaling.apply(reference[:n_rows])).mean()
+        return float(usual) or 1.0
 
     def _restore(self, x: Tensor) -> Tensor:
         """Return the network's version of scaled rows."""

@@ -1,14 +1,13 @@
 """From networks to scores, and from scores to decisions."""
 
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
-from aedetect.scoring.explanations import N_USUAL, surprises, usual_surprises, without_rows
+from aedetect.scoring.explanations import count_usual, local_errors, surprises, without_rows
 from aedetect.scoring.measures import SCORES, Measure, Reconstruction, Standardized, fit_measure
 from aedetect.scoring.repair import repair
 from aedetect.scoring.thresholds import FloatArray, chi_squared_limit, threshold
 
 __all__ = [
     "EVIDENCE_SCORES",
-    "N_USUAL",
     "SCORES",
     "Evidence",
     "FloatArray",
@@ -16,10 +15,11 @@ __all__ = [
     "Reconstruction",
     "Standardized",
     "chi_squared_limit",
+    "count_usual",
     "fit_measure",
+    "local_errors",
     "repair",
     "surprises",
     "threshold",
-    "usual_surprises",
     "without_rows",
 ]

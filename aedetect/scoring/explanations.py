@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
+
+from torch import Tensor
 
 from aedetect.scoring.measures import CodeNeighbors, Measure, Product, RowNeighbors
 from aedetect.scoring.thresholds import FloatArray
@@ -15,8 +18,7 @@ Restore = Callable[[Rows], Rows]
 Score = Callable[[Rows], FloatArray]  # a measure of rows: higher is odder
 
 COPIES = 2**18  # values of the copies of rows that are scored at a time
-N_USUAL = 64  # held-out rows at most that tell which falls are usual
-COMMON = 16  # rows that the features' common level counts as
+N_USUAL = 1024  # surprises of held-out rows, about, that tell which is usual
 
 
 def surprises(score: Score, restore: Restore, x: Rows, floor: float) -> FloatArray:
@@ -51,11 +53,19 @@ def surprises(score: Score, restore: Restore, x: Rows, floor: float) -> FloatArr
     return (first + again) / 2
 
 
-def usual_surprises(falls: FloatArray) -> FloatArray:
-    """Return the mean of each feature's falls over normal rows; few rows tell their level alone."""
-    level = falls.mean() if falls.size else 0.0
-    usual = (falls.sum(axis=0) + COMMON * level) / (len(falls) + COMMON)
-    return np.where(usual > 0, usual, 1.0)
+def local_errors(errors: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
+    """Return the mean error around each pixel, in 3x3 of them, ``(rows, n_features)``.
+
+    One pixel is seldom odd alone, and a line that is a little off is odd on both of its sides.
+    """
+    images = errors.view(len(errors), *image_shape)
+    means = F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+    return means.flatten(1)
+
+
+def count_usual(n_features: int, n_held_out: int) -> int:
+    """Return how many held-out rows tell the usual surprise: fewer where each takes long."""
+    return min(n_held_out, max(4, N_USUAL // n_features))
 
 
 def without_rows(measure: Measure, n_rows: int) -> Measure:
