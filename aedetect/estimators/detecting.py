@@ -182,18 +182,19 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
     def _surprises(self, measure: Measure, x: NDArray[np.float32]) -> FloatArray:
         """Return the surprises in scaled rows, before they are divided by what is usual."""
-        if self.image_shape is not None:
-            return check_finite(self._infer_scaled(self._local_errors, x))
+        shape = self.image_shape
+        if shape is not None:
+            return check_finite(self._infer_scaled(lambda x: self._local_errors(x, shape), x))
         members = members_of(self.network_)
         return surprises(
-            lambda x: check_finite(self._infer_scaled(lambda x: measure(members, x), x)),
+            lambda x: self._infer_scaled(lambda x: measure(members, x), x),
             lambda x: self._infer_scaled(self._restore, x),
             x,
             floor=1e-6 * -self.offset_ or 1.0,
         )
 
-    def _local_errors(self, x: Tensor) -> Tensor:
-        return local_errors((self._restore(x) - x).double().square(), self.image_shape)
+    def _local_errors(self, x: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
+        return local_errors((self._restore(x) - x).double().square(), image_shape)
 
     def _fit_usual_surprise(self, reference: NDArray, n_held_out: int) -> float:
         """Return the mean surprise of a feature in normal rows: the first of the reference."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
-
 from torch import Tensor
 
 from aedetect.scoring.measures import CodeNeighbors, Measure, Product, RowNeighbors

@@ -52,20 +52,20 @@ def repair(
     """
     search = _Search(log_score, limit, bounds)
     bias = search.minimise(x, torch.zeros_like(x), torch.ones_like(x), SPARSE_STEPS, SPARSITY)
-    order = bias.abs().argsort(dim=1, descending=True, stable=True)
-    place = order.argsort(dim=1)  # of each feature in the order
+    guesses = ((bias, bias.abs()), (x_hat - x, _falls(log_score, x, x_hat)))
+    starts = [(guess, _ranks(importance)) for guess, importance in guesses]
     best, best_score = x.clone(), log_score(x).detach()
     for size in _sizes(x.shape[1]):
-        open_ = (best_score > limit).nonzero()[:, 0]
-        if not len(open_):
-            break
-        chosen = (place[open_] < size).to(x)
-        start = bias[open_] if size < x.shape[1] else x_hat[open_] - x[open_]
-        moved = search.minimise(x[open_], start * chosen, chosen, STEPS, 0.0)
-        rows = search.apply(x[open_], moved)
-        scores = log_score(rows).detach()
-        closer = scores < best_score[open_]
-        best[open_[closer]], best_score[open_[closer]] = rows[closer], scores[closer]
+        for guess, ranks in starts:
+            rows = (best_score > limit).nonzero()[:, 0]  # that are not normal yet
+            if not len(rows):
+                continue
+            free = (ranks[rows] < size).to(x)
+            moved = search.minimise(x[rows], guess[rows] * free, free, STEPS, 0.0)
+            found = search.apply(x[rows], moved)
+            scores = log_score(found).detach()
+            closer = scores < best_score[rows]
+            best[rows[closer]], best_score[rows[closer]] = found[closer], scores[closer]
     return search.approach(x, search.drop(x, best))
 
 
@@ -78,11 +78,8 @@ class _Search:
         self._log_score, self._limit, self._bounds = log_score, limit, bounds
 
     def apply(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Return rows with their bias; where it is zero, the same bits."""
-        moved = x + bias
-        if self._bounds is not None:
-            moved = moved.clamp(*self._bounds)
-        return torch.where(bias == 0, x, moved)
+        """Return rows with their bias, inside the bounds; where it is zero, the same bits."""
+        return x + bias if self._bounds is None else (x + bias).clamp(*self._bounds)
 
     def minimise(
         self, x: Tensor, bias: Tensor, free: Tensor, steps: int, sparsity: float
@@ -91,7 +88,7 @@ class _Search:
         mean, square = torch.zeros_like(x), torch.zeros_like(x)
         for step in range(1, steps + 1):
             bias = bias.detach().requires_grad_()
-            excess = (self._log_score(self.apply_to_all(x, bias)) - self._limit).clamp_min(-0.05)
+            excess = (self._log_score(self.apply(x, bias)) - self._limit).clamp_min(-0.05)
             (gradient,) = torch.autograd.grad(excess.sum(), bias)
             gradient = gradient.nan_to_num(0.0, 0.0, 0.0) * free
             mean = 0.9 * mean + 0.1 * gradient
@@ -101,9 +98,6 @@ class _Search:
                 bias = bias - RATE * mean / (1 - 0.9**step) / pace
                 bias = bias.sign() * (bias.abs() - RATE * sparsity).clamp_min(0)
         return bias.detach()
-
-    def apply_to_all(self, x: Tensor, bias: Tensor) -> Tensor:
-        return x + bias if self._bounds is None else (x + bias).clamp(*self._bounds)
 
     @torch.no_grad()
     def drop(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -129,6 +123,22 @@ class _Search:
             near, far = torch.where(fits, near, middle), torch.where(fits, middle, far)
         moved = torch.where(rows == x, x, torch.lerp(x, rows, far))
         return torch.where(normal, moved, rows)
+
+
+@torch.no_grad()
+def _falls(log_score: LogScore, x: Tensor, x_hat: Tensor) -> Tensor:
+    """Return how far the score falls when each feature is restored."""
+    left = torch.empty_like(x)
+    for feature in range(x.shape[1]):
+        restored = x.clone()
+        restored[:, feature] = x_hat[:, feature]
+        left[:, feature] = log_score(restored).float()
+    return log_score(x).float()[:, None] - left
+
+
+def _ranks(importance: Tensor) -> Tensor:
+    """Return the place of each feature in the order of importance, the first is 0."""
+    return importance.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
 
 
 def _sizes(n_features: int) -> list[int]:
