@@ -524,6 +524,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             left_out = self._score(reference[:N_LEFT_OUT], left_out=True)
         self._left_out_scores = np.sort(left_out)
         self.offset_ = threshold(scores, self.contamination, held_out)
+        self._usual_surprise = self._fit_usual_surprise(reference, len(held_out))
         network.cpu()
 
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
@@ -570,6 +571,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             "offset_": fitted.offset_,
             "_measure": fitted._measure,
             "_left_out_scores": fitted._left_out_scores,
+            "_usual_surprise": fitted._usual_surprise,
             "history_": history,
             "n_iter_": len(history["loss"]),
         }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from aedetect.estimators.checks import check_finite, check_fpr, check_labels, check_one_rule
 from aedetect.estimators.transforming import NetworkTransformer
@@ -17,11 +21,22 @@ from aedetect.networks import members_of
 from aedetect.scoring import (
     FloatArray,
     Measure,
+    ObservedCells,
+    Reconstruction,
+    Standardized,
     alarm_threshold,
-    contribute,
+    count_usual,
+    fill,
     labelled_threshold,
+    local_errors,
+    of_complete_rows,
+    repair,
+    surprises,
     threshold,
+    without_rows,
 )
+
+MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 
 
 class NetworkDetector(OutlierMixin, NetworkTransformer):
@@ -29,7 +44,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
     offset_: float
     _measure: Measure
+    image_shape: tuple[int, int, int] | None
     _left_out_scores: FloatArray  # of training rows as if they were new, in ascending order
+    _usual_surprise: float
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """Return how normal each row is: minus its ``anomaly_score``.
@@ -144,7 +161,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             self.offset_ = threshold(scores, share, held_out=np.arange(0))
         return self
 
-    def explain(self, X: ArrayLike) -> FloatArray:
+    def explain(self, X: ArrayLike) -> FloatArray | pd.DataFrame:
         """Return how much each feature adds to the anomaly of each row.
 
         Parameters
@@ -153,15 +170,73 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
         Returns
         -------
-        contributions : ndarray of shape (n_samples, n_features), float64
-            Never negative; a row's sum is ``-score_samples``. With
-            ``anomaly_score="reconstruction"`` each feature's error, with ``"standardized"`` its
-            ratio. The other scores are not sums over features: theirs are shared out as the
-            reconstruction error is.
+        contributions : ndarray or DataFrame of shape (n_samples, n_features), float64
+            Never negative; larger is odder. With X's index and columns, where X is a DataFrame and
+            the estimator was fitted with names.
+
+            - ``anomaly_score="reconstruction"``: each feature's error. A row adds up to
+              ``-score_samples``.
+            - ``"standardized"``: each feature's error in units of what is usual for it, divided by
+              the number of features. A row adds up to ``-score_samples``.
+            - All other scores: the feature's surprise. The logarithm of the score is taken before
+              and after the feature is replaced by its reconstruction, and the fall is divided
+              by the mean fall over the features of held-out rows: 1 is usual, 10 is ten times as
+              much. Surprises do not add up to the score.
+            - The same scores of images (``image_shape``): the squared residual, mean of 3x3 pixels,
+              divided by its mean over held-out rows. This explains that part of the score alone.
+
+        Notes
+        -----
+        A surprise takes twice as many scorings as there are features; those of images take one
+        reconstruction.
         """
-        X = self._check_new_rows(X)
-        measure, members = self._measure, members_of(self.network_)
-        return check_finite(self._infer(lambda x: contribute(measure, members, x, self.loss), X))
+        rows = self._check_new_rows(X)
+        if self._is_sum:
+            measure = cast(Reconstruction | Standardized | ObservedCells, self._measure)
+            members = members_of(self.network_)
+            parts = check_finite(self._infer(lambda x: measure.parts(members, x), rows))
+        else:
+            parts = self._surprises(self._measure, self._scaling.apply(rows))
+            parts /= self._usual_surprise
+            parts[np.isnan(rows)] = 0
+        return self._named_like(X, parts)
+
+    def repair(self, X: ArrayLike) -> NDArray[np.floating] | pd.DataFrame:
+        """Return the nearest normal version of every row, with few features changed.
+
+        A sparse bias is added to an anomaly until it counts as normal (ARCANA; Roelofs et al.,
+        "Autoencoder-based anomaly root cause analysis for wind turbines", Energy and AI, 2021).
+        The features that differ from X afterwards are those that made the row odd.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_repaired : ndarray or DataFrame of shape (n_samples, n_features)
+            In the units and the dtype of X; a DataFrame with its index, where X is one. Normal rows
+            and features that are not changed are equal to those of X bit for bit. The others are
+            real numbers, where a column holds integers too.
+
+        Warns
+        -----
+        UserWarning
+            If rows could not be made normal; they come back as close to it as was found.
+        """
+        rows = self._check_new_rows(X)
+        odd = self._score(rows) < self.offset_
+        repaired = rows.copy()
+        if odd.any():
+            repaired[odd] = self._repair(rows[odd])
+            n_left = int((self._score(repaired[odd]) < self.offset_).sum())
+            if n_left:
+                warnings.warn(
+                    f"{n_left} of {odd.sum()} anomalies could not be made normal: they come back as"
+                    " close to it as was found.",
+                    stacklevel=2,
+                )
+        return self._named_like(X, repaired)
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -183,3 +258,63 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     def _score(self, X: NDArray, *, left_out: bool = False) -> FloatArray:
         measure, members = self._measure, members_of(self.network_)
         return -check_finite(self._infer(lambda x: measure(members, x, left_out=left_out), X))
+
+    @property
+    def _is_sum(self) -> bool:
+        """Whether the score is a sum over features."""
+        return isinstance(of_complete_rows(self._measure), Reconstruction | Standardized)
+
+    def _surprises(self, measure: Measure, x: NDArray[np.float32]) -> FloatArray:
+        """Return the surprises in scaled rows, before they are divided by what is usual."""
+        if self._takes_missing:
+            x = self._infer_scaled(lambda x: fill(members_of(self.network_), x, self.loss), x)
+            measure = of_complete_rows(measure)
+        shape = self.image_shape
+        if shape is not None:
+            return check_finite(self._infer_scaled(lambda x: self._local_errors(x, shape), x))
+        members = members_of(self.network_)
+        return surprises(
+            lambda x: self._infer_scaled(lambda x: measure(members, x), x),
+            lambda x: self._infer_scaled(self._restore, x),
+            x,
+            floor=1e-6 * -self.offset_ or 1.0,
+        )
+
+    def _local_errors(self, x: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
+        return local_errors((self._restore(x) - x).double().square(), image_shape)
+
+    def _fit_usual_surprise(self, reference: NDArray, n_held_out: int) -> float:
+        """Return the mean surprise of a feature in normal rows: the first of the reference."""
+        if self._is_sum:
+            return 1.0
+        n_rows = count_usual(reference.shape[1], n_held_out or len(reference))
+        measure = without_rows(of_complete_rows(self._measure), n_rows)
+        usual = self._surprises(measure, self._scaling.apply(reference[:n_rows])).mean()
+        return float(usual) or 1.0
+
+    def _restore(self, x: Tensor) -> Tensor:
+        """Return the network's version of scaled rows."""
+        x_hat = self.network_(x)
+        return torch.sigmoid(x_hat) if self.loss == "bce" else x_hat
+
+    def _repair(self, rows: NDArray) -> NDArray:
+        measure, members = self._measure, members_of(self.network_)
+        scaled = self._scaling.apply(rows)
+        limit = (1 - MARGIN) * -self.offset_
+        x = torch.from_numpy(scaled).to(self._device)
+        moved = repair(
+            lambda x: torch.log(measure(members, x)),
+            x,
+            self._restore(x).detach(),
+            float(np.log(limit)),
+            bounds=(0.0, 1.0) if self.loss == "bce" else None,
+        )
+        moved = moved.cpu().numpy()
+        changed = moved != scaled
+        return np.where(changed, self._scaling.invert(moved), rows).astype(rows.dtype)
+
+    def _named_like(self, X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:
+        """Return a DataFrame with the index of ``X``, if that is one with the fitted names."""
+        if isinstance(X, pd.DataFrame) and hasattr(self, "feature_names_in_"):
+            return pd.DataFrame(values, index=X.index, columns=X.columns)
+        return values

@@ -117,6 +117,15 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def _infer(self, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
         """Return ``function`` of the scaled rows, a block at a time to bound the memory."""
+        parts = [
+            self._infer_scaled(function, self._scaling.apply(X[block]))
+            for block in row_blocks(*X.shape)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _infer_scaled(
+        self, function: Callable[[Tensor], Tensor], x: NDArray[np.float32]
+    ) -> NDArray:
         members = members_of(self.network_)
         stacks = (stack for member in members for stack in (member.encoder, member.decoder))
         layers = (type(layer) for stack in stacks for layer in stack.modules())
@@ -124,11 +133,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         plain = self.loss != "bce" and self._score_name == "reconstruction"
         plain = plain and not self._takes_missing
         row_stable = plain and ROW_STABLE.issuperset(layers)
-        parts = [
-            infer(function, self._scaling.apply(X[block]), self._device, row_stable=row_stable)
-            for block in row_blocks(*X.shape)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return infer(function, x, self._device, row_stable=row_stable)
 
     def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""

@@ -1,8 +1,10 @@
 """From networks to scores, and from scores to decisions."""
 
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
-from aedetect.scoring.measures import SCORES, Measure, fit_measure
-from aedetect.scoring.missing import ObservedCells, contribute
+from aedetect.scoring.explanations import count_usual, local_errors, surprises, without_rows
+from aedetect.scoring.measures import SCORES, Measure, Reconstruction, Standardized, fit_measure
+from aedetect.scoring.missing import ObservedCells, fill, of_complete_rows
+from aedetect.scoring.repair import repair
 from aedetect.scoring.thresholds import (
     FloatArray,
     alarm_rank,
@@ -20,12 +22,20 @@ __all__ = [
     "FloatArray",
     "Measure",
     "ObservedCells",
+    "Reconstruction",
+    "Standardized",
     "alarm_rank",
     "alarm_threshold",
     "chi_squared_limit",
-    "contribute",
+    "count_usual",
+    "fill",
     "fit_measure",
     "labelled_threshold",
+    "local_errors",
+    "of_complete_rows",
+    "repair",
     "rows_needed",
+    "surprises",
     "threshold",
+    "without_rows",
 ]

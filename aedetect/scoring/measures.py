@@ -81,21 +81,6 @@ def feature_errors(members: Members, x: Tensor, loss: str) -> Tensor:
     return errors[0] if len(errors) == 1 else torch.stack(errors).mean(dim=0)
 
 
-def contribute(measure: Measure, members: Members, x: Tensor, loss: str) -> Tensor:
-    """Return what each feature adds to the measure, ``(rows, n_features)``.
-
-    A measure that is no sum over features is shared out as the reconstruction error is.
-    """
-    errors = feature_errors(members, x, loss)
-    if isinstance(measure, Reconstruction):
-        return errors
-    if isinstance(measure, Standardized):
-        return measure.ratios(errors) / errors.shape[1]
-    total = errors.sum(dim=1, keepdim=True)
-    shares = torch.where(total > 0, errors / total, 1 / errors.shape[1])
-    return shares * measure(members, x)[:, None]
-
-
 class Reconstruction(NamedTuple):
     """The reconstruction error, summed over features."""
 
@@ -103,7 +88,11 @@ class Reconstruction(NamedTuple):
 
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the error of rows."""
-        return feature_errors(members, x, self.loss).sum(dim=1)
+        return self.parts(members, x).sum(dim=1)
+
+    def parts(self, members: Members, x: Tensor) -> Tensor:
+        """Return what each feature adds, ``(rows, n_features)``."""
+        return feature_errors(members, x, self.loss)
 
 
 class Standardized(NamedTuple):
@@ -114,11 +103,12 @@ class Standardized(NamedTuple):
 
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the mean of the features' ratios."""
-        return self.ratios(feature_errors(members, x, self.loss)).mean(dim=1)
+        return self.parts(members, x).sum(dim=1)
 
-    def ratios(self, errors: Tensor) -> Tensor:
-        """Return the errors in units of what is usual."""
-        return errors / torch.from_numpy(self.usual).to(errors.device)
+    def parts(self, members: Members, x: Tensor) -> Tensor:
+        """Return what each feature adds, ``(rows, n_features)``."""
+        errors = feature_errors(members, x, self.loss)
+        return errors / torch.from_numpy(self.usual).to(x.device) / x.shape[1]
 
 
 def _fit_standardized(

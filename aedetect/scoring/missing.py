@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.scoring import measures
-from aedetect.scoring.measures import Measure, Members
+from aedetect.scoring.measures import Measure, Members, Reconstruction, Standardized
 from aedetect.scoring.thresholds import FloatArray
 
 HIDDEN = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the observed cells that calibration hides
@@ -38,7 +37,7 @@ class ObservedCells(NamedTuple):
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the oddity of rows; that of complete ones is the measure's own."""
         missing = x.isnan()
-        oddity = self.measure(members, self._fill(members, x), left_out=left_out)
+        oddity = self.measure(members, fill(members, x, self.loss), left_out=left_out)
         if self.slope is None or self.shift is None:
             return oddity
         number = missing.sum(dim=1).cpu()
@@ -66,28 +65,28 @@ class ObservedCells(NamedTuple):
         slope, shift = _levels(numbers, logs, X.shape[1])
         return self._replace(slope=slope, shift=shift)
 
-    def contribute(self, members: Members, x: Tensor) -> Tensor:
-        """Return what each feature adds to the measure; missing cells add nothing."""
-        parts = measures.contribute(self.measure, members, self._fill(members, x), self.loss)
-        parts = parts.masked_fill(x.isnan(), 0.0)
+    def parts(self, members: Members, x: Tensor) -> Tensor:
+        """Return what each feature adds, where the measure is a sum; missing cells add nothing."""
+        whole = cast(Reconstruction | Standardized, self.measure)
+        parts = whole.parts(members, fill(members, x, self.loss)).masked_fill(x.isnan(), 0.0)
         total = parts.sum(dim=1, keepdim=True)
         even = (~x.isnan()).double() / (~x.isnan()).sum(dim=1, keepdim=True)
         shares = torch.where(total > 0, parts / total, even)
         scored = shares * self(members, x)[:, None]
         return torch.where(x.isnan().any(dim=1, keepdim=True), scored, parts)
 
-    def _fill(self, members: Members, x: Tensor) -> Tensor:
-        restored = torch.stack([member(x) for member in members]).mean(dim=0)
-        if self.loss == "bce":
-            restored = torch.sigmoid(restored)  # the decoder gives logits
-        return torch.where(x.isnan(), restored, x)
+
+def fill(members: Members, x: Tensor, loss: str) -> Tensor:
+    """Return rows with their missing cells as the networks restore them."""
+    restored = torch.stack([member(x) for member in members]).mean(dim=0)
+    if loss == "bce":
+        restored = torch.sigmoid(restored)  # the decoder gives logits
+    return torch.where(x.isnan(), restored, x)
 
 
-def contribute(measure: Measure, members: Members, x: Tensor, loss: str) -> Tensor:
-    """Return what each feature adds to the measure, ``(rows, n_features)``."""
-    if isinstance(measure, ObservedCells):
-        return measure.contribute(members, x)
-    return measures.contribute(measure, members, x, loss)
+def of_complete_rows(measure: Measure) -> Measure:
+    """Return what measures a row once its missing cells are filled."""
+    return measure.measure if isinstance(measure, ObservedCells) else measure
 
 
 def _levels(
