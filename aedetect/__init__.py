@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aedetect import datasets, plotting
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+    from aedetect.reporting import report
 
 __version__ = "0.1.0"
 
@@ -17,6 +18,7 @@ __all__ = [
     "VAEDetector",
     "datasets",
     "plotting",
+    "report",
 ]
 
 _MODULES = {"datasets", "plotting"}
@@ -26,6 +28,8 @@ def __getattr__(name: str) -> object:
     """Import on first use: torch takes seconds, and ``aedetect --help`` needs none of it."""
     if name in _MODULES:
         return importlib.import_module(f"aedetect.{name}")
+    if name == "report":
+        return importlib.import_module("aedetect.reporting").report
     if name in __all__:
         return getattr(importlib.import_module("aedetect.estimators"), name)
     raise AttributeError(f"module 'aedetect' has no attribute {name!r}")

@@ -19,6 +19,7 @@ ROOMS = [
     "datasets",
     "tracking",
     "plotting",
+    "reporting",
     "cli",
     "__main__",
 ]
@@ -46,6 +47,7 @@ def imported_rooms(path):
     ]
     public = {"AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector"}
     rooms = {module.split(".")[1] for module in modules}
+    rooms = {"reporting" if room == "report" else room for room in rooms}
     return {"estimators" if room in public else room for room in rooms}
 
 

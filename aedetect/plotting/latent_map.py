@@ -16,6 +16,7 @@ from aedetect.plotting.style import (
     ANOMALY_SCORE,
     COLORS,
     MARKERS,
+    ink,
     labels_of,
     linear_below,
     named_classes,
@@ -103,8 +104,8 @@ class LatentMapDisplay:
         projection : {"auto", "pca", "tsne"}, default="auto"
             How codes come into the plane: by their two principal components, or by t-SNE, which
             keeps neighbours together and says nothing about distances (it starts from the
-            principal components and takes minutes for more than 10,000 rows). ``"auto"`` draws a code of two dimensions as it is and is ``"pca"``
-            for others.
+            principal components, and takes minutes for more than 10,000 rows). ``"auto"`` draws a
+            code of two dimensions as it is and is ``"pca"`` for others.
         beside_pca : bool, default=False
             Whether to draw the principal components of the rows themselves beside the codes: what
             a linear method sees.
@@ -120,12 +121,12 @@ class LatentMapDisplay:
         ValueError
             If ``projection`` is none of the three.
         """
-        points, names = _project(np.asarray(estimator.transform(X)), projection)
+        points, names = project(np.asarray(estimator.transform(X)), projection)
         scores, offset = None, None
         if y is None and is_outlier_detector(estimator):
             last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
             scores, offset = estimator.score_samples(X), getattr(last, "offset_", None)
-        beside = _principal_components(np.asarray(X)) if beside_pca else None
+        beside = principal_components(np.asarray(X)) if beside_pca else None
         return cls(points, labels_of(y), names, scores, offset, beside).plot(ax=ax)
 
     def plot(self, *, ax: Axes | NDArray | None = None) -> Self:
@@ -176,7 +177,7 @@ class LatentMapDisplay:
             len(odd) if self.offset is None else int((scores >= self.offset).sum()), None
         )
         if len(odd[flagged]):
-            style |= {"marker": "^", "s": 36, "linewidths": 0.6, "edgecolors": "black"}
+            style |= {"marker": "^", "s": 36, "linewidths": 0.6, "edgecolors": ink()}
             ax.scatter(x[flagged], y[flagged], c=odd[flagged], label="flagged", **style)
 
     def _add_colour_bar(self, axes: NDArray) -> None:
@@ -210,7 +211,7 @@ def _draw_classes(ax: Axes, positions: NDArray, labels: NDArray) -> None:
         ax.scatter(x, y, s=12, alpha=0.6, marker=marker, label=name)
 
 
-def _project(codes: NDArray, projection: str) -> Points:
+def project(codes: NDArray, projection: str) -> Points:
     """Return codes as points of a plane."""
     if projection not in ("auto", "pca", "tsne"):
         raise ValueError(f"projection must be 'auto', 'pca' or 'tsne', but it is {projection!r}.")
@@ -226,7 +227,7 @@ def _project(codes: NDArray, projection: str) -> Points:
     return Points(PCA(2, random_state=0).fit_transform(codes), names)
 
 
-def _principal_components(X: NDArray) -> Points:
+def principal_components(X: NDArray) -> Points:
     """Return the rows themselves as points, scaled as the estimators scale them."""
     scaled = fit_scaling(X, "auto", "mse").apply(X)
     points = PCA(min(2, *X.shape), random_state=0).fit_transform(scaled)

@@ -13,6 +13,7 @@ from aedetect.plotting.style import (
     COLORS,
     HATCHES,
     LINE_STYLES,
+    ink,
     labels_of,
     linear_below,
     named_classes,
@@ -153,8 +154,8 @@ class ScoreDistributionDisplay:
             _draw_classes(ax, odd, self.y, edges)
         if self.offset is not None:
             n_flagged = int((self.scores < self.offset).sum())
-            text = f"threshold {-self.offset:.3g}: {n_flagged:,} of {len(odd):,} rows above"
-            ax.axvline(-self.offset, color="black", linestyle="--", linewidth=1.5, label=text)
+            text = f"threshold {-self.offset:.3g}, {n_flagged:,} rows above"
+            ax.axvline(-self.offset, color=ink(), linestyle="--", linewidth=1.5, label=text)
         ax.set(
             xlabel=ANOMALY_SCORE + (", log scale" if ax.get_xscale() != "linear" else ""),
             ylabel="rows" if self.y is None else "share of the rows of each class",

@@ -29,6 +29,13 @@ def new_axes() -> Axes:
     return plt.subplots(layout="constrained")[1]
 
 
+def ink() -> str:
+    """Return the colour of text: black, or white in matplotlib's dark styles."""
+    import matplotlib
+
+    return str(matplotlib.rcParams["text.color"])
+
+
 def oddity_colors() -> Colormap:
     """Return colours that darken evenly, and can be seen on white and on black."""
     from matplotlib.colors import LinearSegmentedColormap
