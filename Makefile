@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help demo test lint docs bench-speed bench-quality bench-one-class bench-tutorials clean
 
 help:
-	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
+	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
 	@echo "make docs                       build the documentation into docs/_build/html"

@@ -54,17 +54,20 @@ def _parser() -> argparse.ArgumentParser:
         " in $AEDETECT_DATA, else from OpenML (default: digits)",
     )
     demo.add_argument(
-        "--out", type=Path, default=Path("demo"), help="folder for the picture (default: demo)"
+        "--out",
+        type=Path,
+        default=Path("demo"),
+        help="folder for picture and report (default: demo)",
     )
     demo.set_defaults(run=_demo)
     return parser
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    """Train on one digit, compare with two peers, and draw the most anomalous test digits."""
+    """Train on one digit, compare with two peers, and show the most anomalous test digits."""
     from matplotlib.figure import Figure
 
-    from aedetect import DenoisingAutoencoder
+    from aedetect import DenoisingAutoencoder, report
     from aedetect.plotting import ReconstructionDisplay
 
     arguments.out.mkdir(parents=True, exist_ok=True)  # fails now rather than after training
@@ -93,6 +96,15 @@ def _demo(arguments: argparse.Namespace) -> None:
     path = arguments.out / "reconstructions.png"
     figure.savefig(path, dpi=120)
     print(f"Picture: {path}")
+    path = report(
+        detector,
+        X_test,
+        y_test,
+        arguments.out / "report.html",
+        X_train=X_train,
+        title=f"Which handwritten digits are not a {NORMAL_DIGIT}?",
+    )
+    print(f"Report: {path}")
 
 
 def _demo_problem(data: str) -> tuple[NDArray, NDArray, NDArray]:

@@ -19,6 +19,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 INK = "#010203"  # stands for the page's own colour of text, light or dark
+DPI = 150  # of the parts that are pixels
 LARGEST_IMAGE = 96  # pixels along a side
 STYLE: Any = {
     "svg.fonttype": "none",  # text, which the page's font draws
@@ -30,12 +31,11 @@ STYLE: Any = {
     "axes.facecolor": "none",
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
-    "figure.dpi": 150,  # of the parts that are pixels
     **dict.fromkeys(
         ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"], INK
     ),
 }
-NO_METADATA: Any = {"Date": None, "Creator": None, "Format": None, "Type": None}
+NO_METADATA: Any = dict.fromkeys(["Date", "Creator", "Format", "Type", "Software"])
 
 
 class Picture(NamedTuple):
@@ -46,7 +46,7 @@ class Picture(NamedTuple):
 
 
 def draw(
-    plot: Callable[[Axes], object], alt: str, size: tuple[float, float] = (4.6, 3.2)
+    plot: Callable[[Axes], object], alt: str, size: tuple[float, float] = (4.2, 3.0)
 ) -> Picture:
     """Return what ``plot`` draws on the axes it is given."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
@@ -58,7 +58,7 @@ def draw(
             for collection in axes.collections:  # thousands of points would make a large page
                 collection.set_rasterized(True)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata=NO_METADATA, dpi=150)
+        figure.savefig(buffer, format="svg", metadata=NO_METADATA, dpi=DPI)
     return Picture(_inline(buffer.getvalue()), alt)
 
 
@@ -69,7 +69,7 @@ def data_address(image: NDArray, low: float, high: float, colors: str) -> str:
     if scaled.ndim == 2:
         scaled = matplotlib.colormaps[colors](scaled)[..., :3]
     buffer = io.BytesIO()
-    imsave(buffer, scaled, format="png", metadata={"Software": None})
+    imsave(buffer, scaled, format="png", metadata=NO_METADATA)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -109,7 +109,7 @@ def _images(subject: Subject, chosen: NDArray, image_shape: tuple[int, ...]) -> 
     return [
         [
             Image("row", data_address(original, low, high, "gray_r")),
-            Image("reconstruction", data_address(copy, low, high, "gray_r")),
+            Image("restored", data_address(copy, low, high, "gray_r")),
             Image("heat map", data_address(hot, 0, hot.max(), HEAT_COLORS)),
         ]
         for original, copy, hot in zip(originals, restored, heat, strict=True)

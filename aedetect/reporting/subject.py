@@ -93,9 +93,8 @@ def examine(
     labels = None if y is None else labels_of(column_or_1d(y))
     if labels is not None:
         check_consistent_length(X, labels)
-    scores = _scores(estimator, X)
-    is_flagged = np.asarray(estimator.predict(X)) == -1
     steps, conformal, detector = _take_apart(estimator)
+    scores, is_flagged, offset = _judge(estimator, conformal or detector, X)
     rows = np.asarray(X if steps is None else steps.transform(X))
     train_rows = None
     if X_train is not None:
@@ -114,7 +113,7 @@ def examine(
         y=labels,
         scores=scores,
         is_flagged=is_flagged,
-        offset=_offset(conformal or detector, scores, is_flagged),
+        offset=offset,
         p_values=None
         if conformal is None
         else np.asarray(conformal.p_values(_inner(estimator, X))),
@@ -123,9 +122,19 @@ def examine(
     return subject._replace(names=_names(subject, X))
 
 
-def _scores(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
+def _judge(
+    estimator: Any, last: Any, X: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], float | None]:
+    """Return scores, which rows are flagged, and the threshold if there is one.
+
+    A detector that names its threshold is asked once: many rows take long.
+    """
     score = getattr(estimator, "score_samples", estimator.decision_function)
-    return np.asarray(score(X), dtype=np.float64)
+    scores = np.asarray(score(X), dtype=np.float64)
+    if hasattr(last, "offset_") and hasattr(last, "score_samples"):
+        return scores, scores < last.offset_, float(last.offset_)
+    is_flagged = np.asarray(estimator.predict(X)) == -1
+    return scores, is_flagged, _boundary(scores, is_flagged)
 
 
 def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
@@ -159,10 +168,8 @@ def _check_train(X_train: ArrayLike, X: ArrayLike) -> None:
         )
 
 
-def _offset(detector: Any, scores: NDArray, is_flagged: NDArray) -> float | None:
-    """Return the detector's threshold, or where the flagged rows end if it does not name one."""
-    if hasattr(detector, "offset_") and hasattr(detector, "score_samples"):
-        return float(detector.offset_)
+def _boundary(scores: NDArray, is_flagged: NDArray) -> float | None:
+    """Return the score below which rows are flagged, if there is one such score."""
     if not is_flagged.any() or is_flagged.all():
         return None
     lowest_kept = scores[~is_flagged].min()
