@@ -35,7 +35,8 @@ STYLE: Any = {
         ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"], INK
     ),
 }
-NO_METADATA: Any = dict.fromkeys(["Date", "Creator", "Format", "Type", "Software"])
+NO_METADATA: Any = dict.fromkeys(["Date", "Creator", "Format", "Type"])
+NO_SOFTWARE: Any = {"Software": None}
 
 
 class Picture(NamedTuple):
@@ -69,7 +70,7 @@ def data_address(image: NDArray, low: float, high: float, colors: str) -> str:
     if scaled.ndim == 2:
         scaled = matplotlib.colormaps[colors](scaled)[..., :3]
     buffer = io.BytesIO()
-    imsave(buffer, scaled, format="png", metadata=NO_METADATA)
+    imsave(buffer, scaled, format="png", metadata=NO_SOFTWARE)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
