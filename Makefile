@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
   bench-missing bench-calibration clean
 
 help:
-	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/reconstructions.png"
+	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
 	@echo "make fuzz [CASES=10000] [SEED=0] tables of every kind through every method"

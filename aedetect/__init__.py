@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from aedetect import datasets, plotting
     from aedetect.conformal import ConformalDetector
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+    from aedetect.onnx import to_onnx
     from aedetect.persistence import load, save
+    from aedetect.reporting import report
 
 __version__ = "0.1.0"
 
@@ -21,11 +23,19 @@ __all__ = [
     "datasets",
     "load",
     "plotting",
+    "report",
     "save",
+    "to_onnx",
 ]
 
 _MODULES = {"datasets", "plotting"}
-_ROOMS = {"ConformalDetector": "conformal", "load": "persistence", "save": "persistence"}
+_ROOMS = {  # of the names that are not in the room "estimators"
+    "ConformalDetector": "conformal",
+    "load": "persistence",
+    "report": "reporting",
+    "save": "persistence",
+    "to_onnx": "onnx",
+}
 
 
 def __getattr__(name: str) -> object:

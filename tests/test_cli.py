@@ -31,6 +31,10 @@ def test_demo_prints_the_comparison_and_writes_the_picture(tmp_path, capsys):
     picture = matplotlib.image.imread(tmp_path / "new" / "folder" / "reconstructions.png")
     assert picture.shape[1] > 1000
     assert picture[..., :3].std() > 0.1
+    assert "Report: " in output.out
+    page = (tmp_path / "new" / "folder" / "report.html").read_text()
+    assert "Which handwritten digits are not a 3?" in page
+    assert f"{flagged} of {anomalies} anomalies" in page
     assert output.err == ""  # no progress bar without a terminal
 
 

@@ -3,16 +3,15 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
+from scipy.stats import norm
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.plotting import (
     ArchitectureDisplay,
-    LatentMapDisplay,
-    LearningCurveDisplay,
     ReconstructionDisplay,
     SamplesDisplay,
 )
+from aedetect.plotting.reconstruction import HEAT_COLORS
 
 matplotlib.use("Agg")
 
@@ -90,38 +89,50 @@ def test_samples_fill_a_grid(digits):
     assert not display.axes_[1, 3].axison
 
 
-def test_learning_curve_shows_both_losses(fitted):
-    display = LearningCurveDisplay.from_estimator(fitted)
-    for line, name in zip(display.ax_.lines, ["loss", "val_loss"], strict=True):
-        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
-        np.testing.assert_array_equal(line.get_ydata(), fitted.history_[name])
-    assert display.ax_.get_xlabel() == "epoch"
+def test_a_heat_map_shows_what_each_pixel_adds_on_a_scale_of_its_own(fitted, digits):
+    X = digits[0][:3]
+    assert ReconstructionDisplay.from_estimator(fitted, X).axes_.shape == (2, 3)
+    display = ReconstructionDisplay.from_estimator(fitted, X, heat_map=True)
+    contributions = fitted.explain(X)
+    assert display.axes_.shape == (3, 3)
+    for ax, heat in zip(display.axes_[2], contributions, strict=True):
+        np.testing.assert_array_equal(picture_of(ax), heat.reshape(8, 8))
+        assert ax.images[0].get_clim() == (0, contributions.max())
+    assert display.axes_[2, 0].get_ylabel() == "heat map"
+    assert "anomaly score" in display.figure_.axes[-1].get_xlabel()
 
 
-def test_learning_curve_without_held_out_rows_is_one_line(digits):
-    detector = AutoencoderTransformer(4, max_epochs=2, validation_fraction=0).fit(digits[0])
-    assert len(LearningCurveDisplay.from_estimator(detector).ax_.lines) == 1
+def test_the_heat_map_darkens_evenly_so_that_grey_printers_keep_its_order():
+    red, green, blue, _ = matplotlib.colormaps[HEAT_COLORS](np.linspace(0, 1, 64)).T
+    assert (np.diff(0.299 * red + 0.587 * green + 0.114 * blue) < 0).all()
 
 
-def test_latent_map_shows_every_class_with_its_own_marker(digits):
-    X, y = digits
-    detector = AutoencoderTransformer(2, max_epochs=1, random_state=0).fit(X)
-    ax = LatentMapDisplay.from_estimator(detector, X, y).ax_
-    codes = detector.transform(X)
-    for digit, points in enumerate(ax.collections):
-        np.testing.assert_array_equal(points.get_offsets(), codes[y == digit])
-        assert points.get_label() == str(digit)
-    assert len({points.get_paths()[0].vertices.tobytes() for points in ax.collections}) == 10
+def test_heat_maps_of_colour_images_add_their_channels():
+    X = np.random.RandomState(0).rand(20, 3 * 4 * 5)
+    detector = AutoencoderTransformer(image_shape=(3, 4, 5), max_epochs=1, random_state=0).fit(X)
+    display = ReconstructionDisplay.from_estimator(detector, X[:2], heat_map=True)
+    heat = detector.explain(X[:2]).reshape(2, 3, 4, 5).sum(axis=1)
+    np.testing.assert_allclose(picture_of(display.axes_[2, 1]), heat[1])
 
 
-def test_wide_codes_are_projected_and_pca_can_stand_beside(fitted, digits):
-    X = digits[0]
-    ax = LatentMapDisplay.from_estimator(fitted, X).ax_
-    assert ax.collections[0].get_offsets().shape == (1797, 2)
-    assert ax.get_xlabel() == "principal component 1 of the code"
-    pca = PCA(2).fit(X)
-    ax = LatentMapDisplay.from_estimator(pca, X).ax_
-    np.testing.assert_array_equal(ax.collections[0].get_offsets(), pca.transform(X))
+def test_a_grid_of_samples_spans_the_prior_along_two_dimensions(digits):
+    detector = VAEDetector(3, max_epochs=2, random_state=0).fit(digits[0])
+    display = SamplesDisplay.from_estimator(detector, 11, grid=True, dimensions=(2, 0))
+    assert display.axes_.shape == (3, 3)
+    quantile = norm.ppf(0.95)
+    corner = detector.inverse_transform([[quantile, 0, -quantile]]).reshape(8, 8)
+    np.testing.assert_allclose(picture_of(display.axes_[0, 0]), corner)
+    assert display.axes_[0, 0].get_ylabel() == f"{quantile:.2g}"
+    assert display.axes_[2, 0].get_xlabel() == f"{-quantile:.2g}"
+    assert display.figure_.get_supxlabel().startswith("code 3")
+    assert display.figure_.get_supylabel() == "code 1"
+
+
+@pytest.mark.parametrize("dimensions", [(0, 0), (0, 3), (-1, 0)])
+def test_a_grid_needs_two_dimensions_of_the_code(digits, dimensions):
+    detector = VAEDetector(3, max_epochs=1, random_state=0).fit(digits[0])
+    with pytest.raises(ValueError, match="two different numbers from 0 to 2"):
+        SamplesDisplay.from_estimator(detector, grid=True, dimensions=dimensions)
 
 
 def test_architecture_shows_every_layer_that_counts_with_the_code_at_the_waist(digits):

@@ -22,6 +22,7 @@ ROOMS = [
     "datasets",
     "tracking",
     "plotting",
+    "reporting",
     "cli",
     "__main__",
 ]
@@ -49,6 +50,7 @@ def imported_rooms(path):
     ]
     public = {"AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector"}
     rooms = {module.split(".")[1] for module in modules}
+    rooms = {"reporting" if room == "report" else room for room in rooms}
     return {"estimators" if room in public else room for room in rooms}
 
 

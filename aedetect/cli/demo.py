@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # --help must not wait for torch and scikit-learn
-    import pandas as pd
-    from numpy.typing import NDArray
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from aedetect import DenoisingAutoencoder
+from aedetect import DenoisingAutoencoder, datasets, report
 
 NORMAL_DIGIT = 3
 N_PICTURES = 10
@@ -19,13 +22,13 @@ IMAGE_SHAPES = {"digits": (8, 8), "mnist": (28, 28)}
 
 
 def run(arguments: Namespace) -> None:
-    """Train on one digit, compare with two peers, and draw the most anomalous test digits."""
+    """Train on one digit, compare with two peers, and show the most anomalous test digits."""
+    # Without matplotlib this fails now rather than after training.
     from matplotlib.figure import Figure
 
-    from aedetect import DenoisingAutoencoder
     from aedetect.plotting import ReconstructionDisplay
 
-    arguments.out.mkdir(parents=True, exist_ok=True)  # fails now rather than after training
+    arguments.out.mkdir(parents=True, exist_ok=True)
     X_train, X_test, y_test = _demo_problem(arguments.data)
     print(
         f"Digit {NORMAL_DIGIT} is normal. {len(X_train)} of them train;"
@@ -51,14 +54,19 @@ def run(arguments: Namespace) -> None:
     path = arguments.out / "reconstructions.png"
     figure.savefig(path, dpi=120)
     print(f"Picture: {path}")
+    path = report(
+        detector,
+        X_test,
+        y_test,
+        arguments.out / "report.html",
+        X_train=X_train,
+        title=f"Which handwritten digits are not a {NORMAL_DIGIT}?",
+    )
+    print(f"Report: {path}")
 
 
 def _demo_problem(data: str) -> tuple[NDArray, NDArray, NDArray]:
     """Return training rows of the normal digit, and test rows of all digits with their labels."""
-    import numpy as np
-
-    from aedetect import datasets
-
     if data == "digits":
         digits = datasets.load_digits()
         return datasets.make_anomaly_split(*digits, normal=NORMAL_DIGIT, random_state=0)
@@ -71,10 +79,6 @@ def _compare(
     detector: DenoisingAutoencoder, X_train: NDArray, X_test: NDArray, y_test: NDArray
 ) -> pd.DataFrame:
     """Fit ``detector`` and its peers; return one row each: AUROC, average precision, seconds."""
-    import pandas as pd
-    from sklearn.decomposition import PCA
-    from sklearn.ensemble import IsolationForest
-    from sklearn.metrics import average_precision_score, roc_auc_score
 
     def pca_scores() -> NDArray:
         pca = PCA(min(16, len(X_train)), random_state=0).fit(X_train)

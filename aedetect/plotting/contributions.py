@@ -1,0 +1,169 @@
+"""Why one row is odd: what each feature adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aedetect.plotting.style import COLORS, feature_names, new_axes, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class ContributionsDisplay:
+    """The features that add most to the anomaly of one row, as bars.
+
+    Each label gives the feature's name, its value, and the value that the network restores, which
+    is what it would have expected there.
+
+    Make one with :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    contributions : ndarray of shape (n_features,)
+        As ``explain`` returns them for a row; never negative, larger is odder.
+    names : list of str
+        Of the features.
+    values : ndarray of shape (n_features,) or None, default=None
+        The row itself.
+    expected : ndarray of shape (n_features,) or None, default=None
+        Its reconstruction.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    """
+
+    def __init__(
+        self,
+        contributions: NDArray,
+        names: Sequence[str],
+        values: NDArray | None = None,
+        expected: NDArray | None = None,
+    ) -> None:
+        self.contributions = contributions
+        self.names = names
+        self.values = values
+        self.expected = expected
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: ArrayLike, *, max_features: int = 10, ax: Axes | None = None
+    ) -> Self:
+        """Draw the contributions of the one row in ``X``.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+            With ``explain`` and ``reconstruct``.
+        X : array-like of shape (1, n_features)
+            The row, with column names if it is a DataFrame.
+        max_features, ax
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        display : ContributionsDisplay
+
+        Raises
+        ------
+        ValueError
+            If ``X`` does not hold exactly one row.
+        """
+        values = np.asarray(X)
+        if values.ndim != 2 or len(values) != 1:
+            raise ValueError(
+                "ContributionsDisplay draws one row, a table of shape (1, n_features), but the"
+                f" shape of X is {values.shape}. Pass X[[i]] or frame.iloc[[i]]."
+            )
+        return cls.from_predictions(
+            np.asarray(estimator.explain(X))[0],
+            names=feature_names(X, estimator, values.shape[1]),
+            values=values[0],
+            expected=np.asarray(estimator.reconstruct(X))[0],
+            max_features=max_features,
+            ax=ax,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        contributions: ArrayLike,
+        *,
+        names: Sequence[str] | None = None,
+        values: ArrayLike | None = None,
+        expected: ArrayLike | None = None,
+        max_features: int = 10,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw contributions.
+
+        Parameters
+        ----------
+        contributions : array-like of shape (n_features,)
+            As ``explain`` returns them for a row; never negative, larger is odder.
+        names : sequence of str or None, default=None
+            Of the features; None calls them x0, x1 and so on.
+        values : array-like of shape (n_features,) or None, default=None
+            The row itself; None leaves it out of the labels.
+        expected : array-like of shape (n_features,) or None, default=None
+            Its reconstruction; None leaves it out of the labels.
+        max_features, ax
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        display : ContributionsDisplay
+        """
+        contributions = np.asarray(contributions, dtype=np.float64)
+        names = feature_names(None, None, len(contributions)) if names is None else list(names)
+        values, expected = (None if a is None else np.asarray(a) for a in (values, expected))
+        display = cls(contributions, names, values, expected)
+        return display.plot(max_features=max_features, ax=ax)
+
+    def plot(self, *, max_features: int = 10, ax: Axes | None = None) -> Self:
+        """Draw the bars, the longest on top.
+
+        Parameters
+        ----------
+        max_features : int, default=10
+            Bars at most; what is left makes one more, which is hatched.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes one.
+
+        Returns
+        -------
+        display : ContributionsDisplay
+            Itself, with ``ax_``.
+        """
+        order = np.argsort(-self.contributions, kind="stable")
+        shown, rest = order[:max_features], order[max_features:]
+        ax = ax or new_axes()
+        ax.barh(range(len(shown)), self.contributions[shown], color=COLORS[0])
+        ticks = [self._label(feature) for feature in shown]
+        if len(rest):
+            color = COLORS[5]
+            total = self.contributions[rest].sum()
+            ax.barh(len(shown), total, color="none", edgecolor=color, hatch="///")
+            ticks.append(f"the other {len(rest):,} together")
+        ax.set_yticks(range(len(ticks)), ticks, fontsize="small")
+        ax.invert_yaxis()
+        ax.set_xlabel("contribution to the anomaly score")
+        self.ax_ = ax
+        return self
+
+    def _label(self, feature: int) -> str:
+        parts = [plain(self.names[feature])]
+        if self.values is not None:
+            parts.append(f"= {_number(self.values[feature])}")
+        if self.expected is not None:
+            parts.append(f"(expected {_number(self.expected[feature])})")
+        return " ".join(parts)
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else plain(value)

@@ -1,0 +1,84 @@
+"""How training went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aedetect.plotting.style import COLORS, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from aedetect.estimators.base import BaseAutoencoder
+
+FAR_APART = 10  # the highest loss over the lowest, from which a logarithm shows more
+
+
+class LearningCurveDisplay:
+    """The loss of each epoch, on the training rows and on the held-out ones.
+
+    Make one with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    history : dict of str to ndarray of shape (n_epochs,)
+        ``loss`` and ``val_loss``, as in ``history_``.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    """
+
+    def __init__(self, history: dict[str, NDArray]) -> None:
+        self.history = history
+
+    @classmethod
+    def from_estimator(cls, estimator: BaseAutoencoder, *, ax: Axes | None = None) -> Self:
+        """Draw the learning curve of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes one.
+
+        Returns
+        -------
+        display : LearningCurveDisplay
+        """
+        return cls(estimator.history_).plot(ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> Self:
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes one.
+
+        Returns
+        -------
+        display : LearningCurveDisplay
+            Itself, with ``ax_``.
+        """
+        from matplotlib.ticker import MaxNLocator
+
+        ax = ax or new_axes()
+        loss, held_out = self.history["loss"], self.history["val_loss"]
+        epochs = np.arange(1, len(loss) + 1)
+        ax.plot(epochs, loss, color=COLORS[0], label="training rows")
+        drawn = [loss]
+        if np.isfinite(held_out).all():
+            ax.plot(epochs, held_out, color=COLORS[1], linestyle="--", label="held-out rows")
+            drawn.append(held_out)
+        low, high = np.min(drawn), np.max(drawn)
+        if low > 0 and high > FAR_APART * low:  # else the last epochs are one flat line
+            ax.set_yscale("log")
+        ax.set(xlabel="epoch", ylabel="loss (mean over rows, sum over features)")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend()
+        self.ax_ = ax
+        return self

@@ -1,0 +1,201 @@
+"""What a report is about: a detector, and rows as it sees them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_consistent_length, column_or_1d
+
+from aedetect.plotting.style import feature_names, labels_of
+
+SEED = 0  # of every sample that the page takes
+
+
+class Subject(NamedTuple):
+    """A detector, and what it says about rows.
+
+    A Pipeline and a calibrated detector are taken apart: ``detector`` is what is inside, and
+    ``rows`` are what reaches it.
+    """
+
+    name: str
+    detector: Any
+    conformal: Any  # the calibrated detector around it, or None
+    steps: Pipeline | None  # the transformers before it
+    given: NDArray  # (n_samples, n_given_features), as passed
+    rows: NDArray  # (n_samples, n_features), as the detector sees them
+    train_rows: NDArray | None  # (n_train, n_features), the same way
+    names: Sequence[str]  # of the features in ``in_units``
+    row_names: Sequence[Any]
+    y: NDArray | None  # classes, (n_samples,)
+    scores: NDArray[np.float64]  # higher is more normal
+    is_flagged: NDArray[np.bool_]
+    offset: float | None  # scores below it are flagged; None where no one number decides
+    p_values: NDArray[np.float64] | None
+    image_shape: tuple[int, ...] | None
+
+    @property
+    def is_anomaly(self) -> NDArray[np.bool_] | None:
+        """Which rows are labelled anomalies, if ``y`` holds normal rows and anomalies."""
+        if self.y is None or np.unique(self.y).tolist() != [-1, 1]:
+            return None
+        return self.y == -1
+
+    @property
+    def explains(self) -> bool:
+        """Whether the detector tells what each feature adds."""
+        return hasattr(self.detector, "explain") and hasattr(self.detector, "reconstruct")
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether what the detector restores can be brought back to the units of ``given``."""
+        return self.steps is None or hasattr(self.steps, "inverse_transform")
+
+    def ask(self, method: str, rows: NDArray) -> NDArray:
+        """Return what a method of the detector makes of some of the rows."""
+        names = getattr(self.detector, "feature_names_in_", None)
+        named = rows if names is None else pd.DataFrame(rows, columns=names)
+        return np.asarray(getattr(self.detector, method)(named))
+
+    def oddest(self, n_rows: int) -> NDArray[np.intp]:
+        """Return the numbers of the rows that score lowest, the oddest first."""
+        return np.argsort(self.scores, kind="stable")[:n_rows]
+
+    def sample(self, n_rows: int) -> NDArray[np.intp]:
+        """Return the numbers of all rows, or of a sample where there are more than ``n_rows``."""
+        if len(self.rows) <= n_rows:
+            return np.arange(len(self.rows))
+        drawn = np.random.RandomState(SEED).choice(len(self.rows), n_rows, replace=False)
+        return np.sort(drawn)
+
+
+def examine(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    X_train: ArrayLike | None = None,
+    image_shape: tuple[int, ...] | None = None,
+) -> Subject:
+    """Take the estimator apart, and score the rows."""
+    if not hasattr(estimator, "decision_function") or not hasattr(estimator, "predict"):
+        raise TypeError(
+            f"A report needs a detector that scores new rows, but {type(estimator).__name__} has no"
+            " decision_function. LocalOutlierFactor has one with novelty=True."
+        )
+    labels = None if y is None else labels_of(column_or_1d(y))
+    if labels is not None:
+        check_consistent_length(X, labels)
+    steps, conformal, detector = _take_apart(estimator)
+    scores, is_flagged, offset = _judge(estimator, conformal or detector, X)
+    rows = np.asarray(X if steps is None else steps.transform(X))
+    train_rows = None
+    if X_train is not None:
+        _check_train(X_train, X)
+        train_rows = np.asarray(X_train if steps is None else steps.transform(X_train))
+    subject = Subject(
+        name=type(detector).__name__,
+        detector=detector,
+        conformal=conformal,
+        steps=steps,
+        given=np.asarray(X),
+        rows=rows,
+        train_rows=train_rows,
+        names=[],
+        row_names=getattr(X, "index", range(len(rows))),
+        y=labels,
+        scores=scores,
+        is_flagged=is_flagged,
+        offset=offset,
+        p_values=None
+        if conformal is None
+        else np.asarray(conformal.p_values(_inner(estimator, X))),
+        image_shape=_image_shape(detector, rows.shape[1], image_shape),
+    )
+    return subject._replace(names=_names(subject, X))
+
+
+def _judge(
+    estimator: Any, last: Any, X: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], float | None]:
+    """Return scores, which rows are flagged, and the threshold if there is one.
+
+    A detector that names its threshold is asked once: many rows take long.
+    """
+    score = getattr(estimator, "score_samples", estimator.decision_function)
+    scores = np.asarray(score(X), dtype=np.float64)
+    if hasattr(last, "offset_") and hasattr(last, "score_samples"):
+        return scores, scores < last.offset_, float(last.offset_)
+    is_flagged = np.asarray(estimator.predict(X)) == -1
+    return scores, is_flagged, _boundary(scores, is_flagged)
+
+
+def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
+    """Return the transformers before a detector, the calibration around it, and itself."""
+    steps: list[tuple[str, Any]] = []
+    conformal = None
+    while True:
+        if isinstance(estimator, Pipeline):
+            steps.extend(estimator.steps[:-1])
+            estimator = estimator[-1]
+        elif hasattr(estimator, "calibration_scores_"):
+            conformal, estimator = estimator, estimator.estimator_
+        else:
+            kept = [(f"{i}-{name}", step) for i, (name, step) in enumerate(steps)]
+            return (Pipeline(kept) if kept else None), conformal, estimator
+
+
+def _inner(estimator: Any, X: ArrayLike) -> ArrayLike:
+    """Return the rows that reach a calibrated detector at the end of a Pipeline."""
+    while isinstance(estimator, Pipeline):
+        X, estimator = estimator[:-1].transform(X), estimator[-1]
+    return X
+
+
+def _check_train(X_train: ArrayLike, X: ArrayLike) -> None:
+    widths = np.shape(X_train)[1:], np.shape(X)[1:]
+    if widths[0] != widths[1]:
+        raise ValueError(
+            f"X_train must have the columns of X, but their shapes are {np.shape(X_train)} and"
+            f" {np.shape(X)}."
+        )
+
+
+def _boundary(scores: NDArray, is_flagged: NDArray) -> float | None:
+    """Return the score below which rows are flagged, if there is one such score."""
+    if not is_flagged.any() or is_flagged.all():
+        return None
+    lowest_kept = scores[~is_flagged].min()
+    return float(lowest_kept) if scores[is_flagged].max() < lowest_kept else None
+
+
+def _image_shape(
+    detector: Any, n_features: int, asked: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    shape = asked or getattr(detector, "image_shape", None)
+    if shape is None:
+        return None
+    if math.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape={tuple(shape)} has {math.prod(shape)} values, but X has {n_features}"
+            " features. Pass (height, width) or (channels, height, width)."
+        )
+    drawable = len(shape) == 2 or shape[0] in (1, 3)
+    return tuple(shape) if drawable else None
+
+
+def _names(subject: Subject, X: ArrayLike) -> Sequence[str]:
+    """Return names of the features in the units that the page shows."""
+    if subject.goes_back:
+        outer = subject.detector if subject.steps is None else subject.steps
+        return feature_names(X, outer, subject.given.shape[1])
+    with contextlib.suppress(AttributeError, ValueError):  # a step that names no columns
+        return [str(name) for name in subject.steps.get_feature_names_out()]  # type: ignore[union-attr]
+    return feature_names(None, subject.detector, subject.rows.shape[1])

@@ -1,0 +1,34 @@
+"""Numbers and names as a reader wants them."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+MOST_DIGITS = 1e6  # whole numbers below it are written in full
+LONGEST = 60  # characters of a name or a value from the data
+
+
+def short(value: object, longest: int = LONGEST) -> str:
+    """Return a value from the data on one short line."""
+    line = " ".join(str(value).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def number(value: object) -> str:
+    """Return a number with four digits, whole ones in full; anything else as text."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return short(value)
+    size = abs(float(value))
+    if isinstance(value, Integral) or (size.is_integer() and size < MOST_DIGITS):
+        return f"{float(value):,.0f}"
+    return f"{float(value):.4g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as per cent: 0.5%, 12%."""
+    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.3g}%"
+
+
+def join_words(words: list[str]) -> str:
+    """Return a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,56 @@
+"""What was trained, on what, and how it went."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from aedetect.plotting import LearningCurveDisplay
+from aedetect.reporting.drawing import Picture, draw
+from aedetect.reporting.subject import Subject
+from aedetect.reporting.text import number
+
+
+class Training(NamedTuple):
+    """Facts on the fit; what a detector does not keep is None."""
+
+    facts: list[tuple[str, str]]
+    layers: list[dict[Any, Any]] | None
+    picture: Picture | None
+
+
+def describe_training(subject: Subject) -> Training:
+    """Return what the detector tells about its fit."""
+    detector = subject.detector
+    facts = [("Detector", subject.name)]
+    if subject.steps is not None:
+        facts.append(("After", ", ".join(type(step).__name__ for _, step in subject.steps.steps)))
+    if subject.train_rows is not None:
+        facts.append(("Training rows", number(len(subject.train_rows))))
+    if hasattr(detector, "n_features_in_"):
+        facts.append(("Features", number(int(detector.n_features_in_))))
+    if hasattr(detector, "latent_dim_"):
+        facts.append(("Values in the code", number(int(detector.latent_dim_))))
+    layers = pd.DataFrame(detector.summary()) if hasattr(detector, "summary") else None
+    if layers is not None:
+        facts.append(("Weights of the network", number(int(layers["parameters"].sum()))))
+    picture = None
+    if hasattr(detector, "history_"):
+        facts += _describe_history(detector.history_)
+        picture = draw(
+            lambda ax: LearningCurveDisplay.from_estimator(detector, ax=ax),
+            f"Loss over {len(detector.history_['loss'])} epochs.",
+        )
+    return Training(facts, None if layers is None else layers.to_dict("records"), picture)
+
+
+def _describe_history(history: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    facts = [("Epochs", number(len(history["loss"])))]
+    held_out = history["val_loss"]
+    if np.isfinite(held_out).all():
+        best = int(held_out.argmin())
+        facts.append(("Lowest held-out loss", f"{held_out[best]:.4g} in epoch {best + 1}"))
+    facts.append(("Seconds of training", f"{history['seconds'].sum():.3g}"))
+    return facts

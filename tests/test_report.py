@@ -1,0 +1,359 @@
+"""The report: what the page says, for whom, and that nothing on it can do harm."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from importlib.metadata import version
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.covariance import EllipticEnvelope
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+
+import aedetect
+import aedetect.reporting
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, report
+from aedetect.reporting.comparison import compare
+from aedetect.reporting.subject import examine
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Calibrated:
+    """What a report needs of a calibrated detector."""
+
+    alpha = 0.1
+
+    def __init__(self, estimator, rows):
+        self.estimator_ = estimator
+        self.calibration_scores_ = np.sort(estimator.score_samples(rows))
+
+    def score_samples(self, X):
+        return self.estimator_.score_samples(X)
+
+    def p_values(self, X):
+        below = np.searchsorted(self.calibration_scores_, self.score_samples(X), side="right")
+        return (1 + below) / (1 + len(self.calibration_scores_))
+
+    def decision_function(self, X):
+        return self.p_values(X) - self.alpha
+
+    def predict(self, X):
+        return np.where(self.p_values(X) <= self.alpha, -1, 1)
+
+    def fpr_interval(self, confidence):
+        return (0.031, 0.187) if confidence == 0.95 else (0, 1)
+
+
+@pytest.fixture(scope="module")
+def frame(table):
+    odd = table[:6] + 5 * table.std(axis=0) * np.array([0, 0, 1, 0, 0])
+    rows = np.vstack([table, odd])
+    return pd.DataFrame(rows, columns=list("abcde"), index=[f"row-{i}" for i in range(66)])
+
+
+@pytest.fixture(scope="module")
+def y():
+    return np.repeat([1, -1], [60, 6])
+
+
+@pytest.fixture(scope="module")
+def detector(frame):
+    return AutoencoderTransformer(2, max_epochs=100, random_state=0).fit(frame[:60])
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "report.html"
+
+
+def written(*arguments, **settings):
+    return report(*arguments, **settings).read_text()
+
+
+def text_of(page):
+    """Return what a reader sees."""
+    body = re.sub(r"<(svg|style|title).*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def sections_of(page):
+    return re.findall(r'<section id="(\w+)"', page)
+
+
+# The name and the file.
+
+
+def test_the_report_is_a_function_whatever_is_imported_first():
+    assert callable(aedetect.report)
+    assert aedetect.report is aedetect.reporting.report
+    assert "report" in aedetect.__all__
+
+
+def test_the_page_appears_whole_or_not_at_all(detector, frame, path, monkeypatch):
+    path.write_text("old")
+    assert report(detector, frame, path=str(path)) == path
+    assert path.read_text().endswith("</html>")
+    whole = path.read_text()
+
+    def fail(self, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        report(detector, frame, path=path)
+    assert path.read_text() == whole
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_the_page_names_no_address_and_runs_no_script(detector, frame, y, path):
+    page = written(detector, frame, y, path)
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "<script" not in page
+    assert {address.split(",")[0] for address in re.findall(r'(?:src|href)="([^#"]+)"', page)} <= {
+        "data:image/png;base64",
+        "data:",
+    }
+
+
+def test_every_id_on_the_page_is_used_once(detector, frame, y, path):
+    page = written(detector, frame, y, path)
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', page)) <= set(ids)
+
+
+# What it says.
+
+
+def test_the_verdict_counts_what_is_flagged_and_names_what_drives_it(detector, frame, path):
+    text = text_of(written(detector, frame, path=path))
+    n_flagged = (detector.predict(frame) == -1).sum()
+    assert f"{n_flagged} of 66 rows" in text
+    assert f"{-detector.offset_:.4g}" in text
+    oddest = detector.score_samples(frame).argsort()[: min(n_flagged, 20)]
+    contributions = np.asarray(detector.explain(frame.iloc[oddest]))
+    shares = (contributions / contributions.sum(axis=1, keepdims=True)).mean(axis=0)
+    driver = frame.columns[shares.argmax()]
+    assert re.search(rf"odd is mostly {driver} \(", text)
+
+
+def test_with_labels_the_page_judges_the_detector(detector, frame, y, path):
+    text = text_of(written(detector, frame, y, path))
+    scores, flagged = detector.score_samples(frame), detector.predict(frame) == -1
+    assert f"AUROC {roc_auc_score(y, scores):.3f}" in text
+    assert f"average precision {average_precision_score(y == -1, -scores):.3f}" in text
+    assert f"{(flagged & (y == -1)).sum()} of 6 anomalies" in text
+    assert f"{(flagged & (y == 1)).sum()} of 60 normal rows" in text
+    assert "AUROC" not in text_of(written(detector, frame, path=path))
+
+
+def test_the_oddest_rows_come_first_each_with_its_features(detector, frame, path):
+    page = written(detector, frame, path=path, n_rows=4)
+    names = re.findall(r"<h3>(row-\d+)</h3>", page)
+    order = detector.score_samples(frame).argsort()[:4]
+    assert names == list(frame.index[order])
+    worst = frame.iloc[[order[0]]]
+    contributions = np.asarray(detector.explain(worst))[0]
+    top = contributions.argmax()
+    expected = np.asarray(detector.reconstruct(worst))[0, top]
+    card = text_of(page[page.index("<article") : page.index("</article>")])
+    assert f"{frame.columns[top]} {100 * contributions[top] / contributions.sum():.0f}%" in card
+    assert f"{worst.iloc[0, top]:.4g}, expected {expected:.4g}" in card
+
+
+def test_a_pipeline_is_explained_in_the_units_that_were_passed(frame, path):
+    pipeline = make_pipeline(
+        StandardScaler(), AutoencoderTransformer(2, max_epochs=20, random_state=0)
+    ).fit(frame)
+    page = written(pipeline, frame, path=path)
+    order = pipeline.score_samples(frame).argsort()
+    scaled = pipeline[0].transform(frame.iloc[[order[0]]])
+    contributions = np.asarray(pipeline[1].explain(scaled))[0]
+    top = contributions.argmax()
+    restored = pipeline[0].inverse_transform(pipeline[1].reconstruct(scaled))[0, top]
+    card = text_of(page[page.index("<article") : page.index("</article>")])
+    assert f"{frame.iloc[order[0], top]:.4g}, expected {restored:.4g}" in card
+    assert "StandardScaler" in text_of(page)
+
+
+@pytest.mark.parametrize("image_shape", [(1, 8, 8), (8, 8), None])
+def test_images_are_shown_as_images(digits, path, image_shape):
+    X = digits[0][:60]
+    detector = AutoencoderTransformer(4, max_epochs=3, random_state=0).fit(X)
+    page = written(detector, X, path=path, image_shape=image_shape, n_rows=5)
+    n_cards = 5 if image_shape else 0
+    for name in ("row", "restored", "heat map"):
+        assert page.count(f"<figcaption>{name}</figcaption>") == n_cards
+    assert ("pixels" in text_of(page)) == bool(image_shape)
+
+
+def test_colour_images_and_large_ones_are_small_on_the_page(path):
+    X = np.random.RandomState(0).rand(20, 3 * 200 * 200).astype(np.float32)
+    detector = AutoencoderTransformer(
+        2, hidden_layer_sizes=(4,), image_shape=(3, 200, 200), max_epochs=1, random_state=0
+    ).fit(X)
+    page = written(detector, X, path=path, peers=False)
+    assert page.count("<figcaption>heat map</figcaption>") == 20
+    assert len(page) < 3e6
+
+
+def test_peers_agree_or_not_and_the_page_says_what_they_were_fitted_to(detector, frame, y, path):
+    text = text_of(written(detector, frame, path=path))
+    assert "fitted to the rows judged here (66; anomalies may be among them)" in text
+    assert "rank agreement" in text
+    text = text_of(written(detector, frame, y, path, X_train=frame[:60]))
+    assert "fitted to the training rows (60)" in text
+    assert "Isolation forest" in text
+    assert "comparison" not in sections_of(written(detector, frame, path=path, peers=False))
+
+
+def test_peers_scores_are_those_of_scikit_learn(frame, y):
+    forest = IsolationForest(random_state=0).fit(frame.to_numpy())
+    comparison = compare(examine(forest, frame.to_numpy(), y), 20)
+    own, _, same = comparison.peers
+    assert same.correlation == pytest.approx(1)
+    assert same.n_shared == 20
+    assert own.auroc == same.auroc == pytest.approx(roc_auc_score(y, forest.score_samples(frame)))
+    fitted_elsewhere = compare(
+        examine(forest, frame.to_numpy(), y, X_train=frame.to_numpy()[:60]), 20
+    )
+    assert fitted_elsewhere.peers[2].correlation < 1
+
+
+def test_changed_parameters_come_before_defaults_and_versions_are_named(detector, frame, path):
+    page = written(detector, frame, path=path)
+    text = text_of(page)
+    assert text.index("max_epochs 100") < text.index("left at their defaults")
+    assert text.index("left at their defaults") < text.index("learning_rate 0.001")
+    assert f"torch {version('torch')}" in text
+    assert f"aedetect {aedetect.__version__}" in text
+
+
+def test_title_and_number_of_rows_are_the_callers(detector, frame, path):
+    page = written(detector, frame, path=path, title="Pumps", n_rows=3)
+    assert "<title>Pumps</title>" in page
+    assert "The 3 most anomalous rows" in page
+    assert page.count("<article") == 3
+    assert "AutoencoderTransformer" in written(detector, frame, path=path)
+
+
+def test_a_calibrated_detector_has_its_section(detector, frame, path):
+    calibrated = Calibrated(detector, frame[:60])
+    page = written(calibrated, frame, path=path)
+    text = text_of(page)
+    assert "Calibrated on 60 rows to flag 10% of the normal rows" in text
+    assert "With 95% confidence" in text
+    assert "between 3.1% and 18.7%" in text
+    assert f"{(calibrated.predict(frame) == -1).sum()} of 66 rows" in text
+    assert "p-value" in page[page.index("<article") : page.index("</article>")]
+    assert "calibration" not in sections_of(written(detector, frame, path=path))
+
+
+# For whom.
+
+
+@pytest.mark.parametrize("estimator_class", [DenoisingAutoencoder, VAEDetector])
+def test_every_estimator_of_ours_has_all_sections(estimator_class, frame, path):
+    detector = estimator_class(2, max_epochs=2, random_state=0).fit(frame)
+    assert sections_of(written(detector, frame, path=path)) == [
+        *("scores", "oddest", "maps", "comparison", "training", "parameters")
+    ]
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [
+        IsolationForest(random_state=0),
+        EllipticEnvelope(random_state=0),
+        OneClassSVM(),
+        LocalOutlierFactor(novelty=True),
+        make_pipeline(StandardScaler(), IsolationForest(random_state=0)),
+    ],
+    ids=lambda detector: type(detector).__name__,
+)
+def test_other_detectors_are_reported_as_far_as_they_go(detector, frame, path):
+    X = frame.to_numpy()
+    page = written(detector.fit(X), X, path=path)
+    assert f"{(detector.predict(X) == -1).sum()} of 66 rows" in text_of(page)
+    assert "does not tell which features" in page
+    assert "Learning curve" not in page
+
+
+def test_a_detector_that_cannot_score_new_rows_is_refused(frame, path):
+    with pytest.raises(TypeError, match="LocalOutlierFactor has no decision_function"):
+        report(LocalOutlierFactor().fit(frame), frame, path=path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 7])
+def test_few_rows_make_a_page_too(detector, frame, n_rows, path):
+    text = text_of(written(detector, frame[:n_rows], path=path))
+    assert f"of {n_rows} rows" in text
+    assert "nan" not in text.lower().split()
+
+
+def test_one_column_and_equal_rows_make_a_page_too(path):
+    X = np.full((9, 1), 3.0)
+    detector = AutoencoderTransformer(1, max_epochs=1, random_state=0).fit(X)
+    text = text_of(written(detector, X, path=path))
+    assert "0 of 9 rows" in text
+
+
+def test_many_rows_are_sampled_and_the_page_says_so(detector, frame, path):
+    few = written(detector, frame, path=path)
+    many = pd.concat([frame] * 400)
+    page = written(detector, many, path=path)
+    text = text_of(page)
+    assert "of 26,400 rows" in text
+    assert "compared on 20,000 rows, a random sample (seed 0)" in text
+    assert "the most anomalous ones and a random sample (seed 0)" in text
+    assert "a random sample" not in text_of(few)
+    assert len(page) < 5 * len(few)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"y": [1, -1]}, "inconsistent numbers of samples"),
+        ({"X_train": [[1.0, 2.0]]}, "X_train must have the columns of X"),
+        ({"image_shape": (3, 3)}, r"image_shape=\(3, 3\) has 9 values, but X has 5"),
+        ({"n_rows": 0}, "n_rows == 0, must be >= 1"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(detector, frame, settings, message, path):
+    with pytest.raises(ValueError, match=message):
+        report(detector, frame, path=path, **settings)
+    assert not path.exists()
+
+
+# Nothing from the data becomes part of the page's code.
+
+
+def test_whatever_the_data_say_is_text(frame, path):
+    names = [HOSTILE, "\"&'", "$x^2$", "\\$a{", "</style>"]
+    hostile = frame.set_axis(names, axis=1)
+    hostile.index = [f"{HOSTILE}{i}\"&'" for i in range(len(frame))]
+    detector = AutoencoderTransformer(2, max_epochs=2, random_state=0).fit(hostile)
+    classes = np.array([HOSTILE, "\"&'", "$", "_a"], dtype=object)[np.arange(len(frame)) % 4]
+    page = written(detector, hostile, classes, path, title=f"{HOSTILE}\"&'")
+    assert "<script" not in page
+    assert page.count("</style>") == 1
+    assert f"label: {HOSTILE}" in text_of(page)
+    for name in names[:3]:
+        assert name in text_of(page)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page[page.index('id="maps"') :]  # a legend
+
+
+def test_characters_that_the_drawing_font_lacks_reach_the_reader(frame, path):
+    detector = AutoencoderTransformer(2, max_epochs=1, random_state=0).fit(frame)
+    page = written(detector, frame, ["正常"] * 60 + ["異常"] * 6, path)
+    assert "異常" in page[page.index('id="maps"') :]
