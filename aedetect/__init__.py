@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aedetect import datasets, plotting
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+    from aedetect.onnx import to_onnx
 
 __version__ = "0.1.0"
 
@@ -17,9 +18,11 @@ __all__ = [
     "VAEDetector",
     "datasets",
     "plotting",
+    "to_onnx",
 ]
 
 _MODULES = {"datasets", "plotting"}
+_HOMES = {"to_onnx": "aedetect.onnx"}  # of the names that are no estimators
 
 
 def __getattr__(name: str) -> object:
@@ -27,7 +30,7 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(f"aedetect.{name}")
     if name in __all__:
-        return getattr(importlib.import_module("aedetect.estimators"), name)
+        return getattr(importlib.import_module(_HOMES.get(name, "aedetect.estimators")), name)
     raise AttributeError(f"module 'aedetect' has no attribute {name!r}")
 
 

@@ -46,6 +46,8 @@ def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:
 
 
 def _parts(x: Tensor, n_points: int) -> tuple[Tensor, ...]:
+    if torch.compiler.is_exporting():  # a graph for any number of rows has no loop over parts
+        return (x,)
     width = max(n_points, (N_NEIGHBORS + SPARE) * x.shape[1])
     return x.split(max(1, SEARCHED // width // ROWS) * ROWS)
 

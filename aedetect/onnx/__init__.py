@@ -1,0 +1,83 @@
+"""Files that score without PyTorch: fitted estimators and whole Pipelines as ONNX graphs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+
+def to_onnx(
+    estimator: BaseEstimator,
+    path: str | os.PathLike[str],
+    *,
+    dtype: Literal["float64", "float32"] = "float64",
+    opset: int = 18,
+) -> Path:
+    """Write a fitted estimator or Pipeline as an ONNX graph, and return where it is.
+
+    Any ONNX runtime scores with the file, on any number of rows, without PyTorch, scikit-learn or
+    aedetect. The graph agrees with Python up to the rounding of float32 products.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted: one of aedetect's, a :class:`~sklearn.pipeline.Pipeline` with one at its end or
+        before it, a search whose ``best_estimator_`` is one of these, or a ``ConformalDetector``
+        around one that ends with an aedetect estimator. skl2onnx converts the other steps.
+    path : str or path-like
+        The file; one that is there is replaced, once the new one is complete.
+    dtype : {"float64", "float32"}, default="float64"
+        Type of the rows that the graph takes. Either is scaled in float64 and then cast to float32
+        for the network, as in Python.
+    opset : int, default=18
+        Version of the ONNX operators, 18 or above; a higher one needs a newer runtime.
+
+    Returns
+    -------
+    path : pathlib.Path
+
+    Raises
+    ------
+    ImportError
+        If the extra ``onnx`` is not installed.
+    NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If a step or a network cannot be converted, or a parameter is out of its range.
+
+    Notes
+    -----
+    The graph has one input ``X`` of shape (rows, n_features). Where the first step is a
+    :class:`~sklearn.compose.ColumnTransformer` that was fitted to a DataFrame, it has one input a
+    column instead, of the column's name and shape (rows, 1): strings where the column is encoded
+    by its categories, else numbers.
+
+    An aedetect estimator at the end gives the outputs ``label`` (int64), ``score_samples`` and
+    ``decision_function`` (float64), ``transform`` and ``reconstruct`` (of ``dtype``), and a
+    ``ConformalDetector`` around it ``p_value`` (float64) as well. Other estimators at the end give
+    the outputs that skl2onnx names.
+
+    A graph raises no errors: a row that is not finite, which Python refuses, gets the label -1,
+    and values outside [0, 1] are scored with ``loss="bce"`` too.
+
+    Examples
+    --------
+    >>> from aedetect import AutoencoderTransformer, datasets, to_onnx
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(8, max_epochs=5, random_state=0).fit(X)
+    >>> path = to_onnx(detector, "digits.onnx")  # doctest: +SKIP
+    """
+    check_is_fitted(estimator)
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"dtype must be 'float64' or 'float32', but it is {dtype!r}.")
+    try:
+        from aedetect.onnx.pipelines import convert, write
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"to_onnx needs the extra onnx ({error}). Install it with: pip install aedetect[onnx]"
+        ) from error
+    return write(convert(estimator, dtype, opset), Path(path))
