@@ -16,6 +16,7 @@ ROOMS = [
     "training",
     "scoring",
     "estimators",
+    "onnx",
     "datasets",
     "tracking",
     "plotting",

@@ -74,10 +74,15 @@ def to_onnx(
     check_is_fitted(estimator)
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype must be 'float64' or 'float32', but it is {dtype!r}.")
+    if opset < 18:
+        raise ValueError(f"opset must be 18 or above, but it is {opset}: older ones lack operators.")
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"path={str(path)!r} must lie in a folder that exists; make it first.")
     try:
         from aedetect.onnx.pipelines import convert, write
     except ModuleNotFoundError as error:
         raise ImportError(
             f"to_onnx needs the extra onnx ({error}). Install it with: pip install aedetect[onnx]"
         ) from error
-    return write(convert(estimator, dtype, opset), Path(path))
+    return write(convert(estimator, dtype, opset), path)

@@ -28,7 +28,7 @@ class Decision(NamedTuple):
 
 
 class Encoding(nn.Module):
-    """The codes of rows as they come: what ``transform`` returns."""
+    """The codes of rows as they come, for steps that follow."""
 
     outputs: tuple[str, ...] = ("transform",)
     _location: Tensor
@@ -41,8 +41,8 @@ class Encoding(nn.Module):
         self.register_buffer("_scale", torch.from_numpy(estimator._scaling.scale))
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
-        """Return the codes, ``(rows, latent_dim)``, of the dtype of X."""
-        return (self._network.encode(self._scaled(X)).to(X.dtype),)
+        """Return the codes, ``(rows, latent_dim)``, float32 as the network makes them."""
+        return (self._network.encode(self._scaled(X)),)
 
     def _scaled(self, X: Tensor) -> Tensor:
         # In float64: float32 has no digits left for a column whose mean is far above its deviation.

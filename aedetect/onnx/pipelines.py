@@ -25,6 +25,7 @@ from skl2onnx.common.data_types import (
 )
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
@@ -38,11 +39,17 @@ from aedetect.onnx.imputing import convert_imputer, shape_imputer
 ESTIMATORS = (AutoencoderTransformer, DenoisingAutoencoder, VAEDetector)
 NUMBERS = {"float64": DoubleTensorType, "float32": FloatTensorType}
 ML_OPSET = 3  # of the operators of classical models
+REFUSALS = (
+    RuntimeError,
+    NotImplementedError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+)
 DOMAIN = "aedetect"  # of the nodes that keep the places of our estimators
 
 
 def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto:
-    """Return the graph of a fitted estimator."""
+    """Return the graph of a fitted estimator, known to be valid."""
     estimator, decision = _unwrapped(estimator)
     types = _input_types(estimator, dtype)
     graphs = _Graphs(_last_step(estimator), decision, opset)
@@ -62,21 +69,21 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
                 SimpleImputer: convert_imputer,
             },
         )
-    except (RuntimeError, NotImplementedError) as error:
+        graphs.inline(model)
+        _name_inputs(model, [name for name, _ in types])
+        onnx.checker.check_model(model, full_check=True)
+    except REFUSALS as error:
         raise ValueError(
-            "skl2onnx must know a converter for every step that is not aedetect's, but it refuses"
-            f" this {type(estimator).__name__}: {error} Take that step out, and do in front of the"
-            " graph what it does."
+            "skl2onnx must be able to convert every step that is not aedetect's, but it cannot"
+            f" convert this {type(estimator).__name__}: {error} Try dtype='float32', which more"
+            " converters know, or do in front of the graph what that step does."
         ) from error
-    graphs.inline(model)
-    _restore_names(model, [name for name, _ in types])
     model.producer_name, model.producer_version = "aedetect", aedetect.__version__
     return model
 
 
 def write(model: onnx.ModelProto, path: Path) -> Path:
-    """Put a valid model in the place of ``path`` in one step, and return it."""
-    onnx.checker.check_model(model, full_check=True)
+    """Put a model in the place of ``path`` in one step, and return it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -102,16 +109,18 @@ class _Graphs:
         inputs: list[Variable],
         custom_parsers: dict[type, Any] | None = None,
     ) -> list[Variable]:
-        """Declare the outputs: before other steps the codes alone."""
+        """Declare the outputs, and their types."""
         operator = scope.declare_local_operator(type(estimator).__name__, estimator)
         operator.inputs = inputs
-        rows = _float_type(inputs[0])
-        widths = {"transform": estimator.latent_dim_, "reconstruct": estimator.n_features_in_}
+        is_last = estimator is self._last
+        rows = _float_type(inputs[0]) if is_last else FloatTensorType
+        types = {
+            "label": Int64TensorType([None]),
+            "transform": rows([None, estimator.latent_dim_]),
+            "reconstruct": rows([None, estimator.n_features_in_]),
+        }
         for name in self._module(estimator).outputs:
-            if name in widths:
-                kind = rows([None, widths[name]])
-            else:
-                kind = (Int64TensorType if name == "label" else DoubleTensorType)([None])
+            kind = types.get(name, DoubleTensorType([None]))
             operator.outputs.append(scope.declare_local_variable(name, kind))
         return operator.outputs
 
@@ -172,8 +181,15 @@ def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not hasattr(estimator, "calibration_scores_"):
         return estimator, None
+    if not hasattr(estimator, "estimator_"):
+        raise ValueError(
+            f"A graph holds one detector, but this {type(estimator).__name__} has one a fold."
+            " Fit it with cv=None."
+        )
     decision = Decision(float(estimator.offset_), estimator.calibration_scores_)
     inner = estimator.estimator_
+    if isinstance(inner, FrozenEstimator):
+        inner = inner.estimator
     if not isinstance(_last_step(inner), ESTIMATORS):
         raise ValueError(
             f"The scores of a {type(estimator).__name__} must come from an aedetect estimator, but"
@@ -221,11 +237,18 @@ def _string_columns(transformer: ColumnTransformer) -> Iterator[str]:
                 yield name
 
 
-def _restore_names(model: onnx.ModelProto, names: list[str]) -> None:
-    """Give the inputs the names of the columns: skl2onnx replaces what is not a letter or digit."""
+def _name_inputs(model: onnx.ModelProto, names: list[str]) -> None:
+    """Give the inputs the names of the columns, and drop the ones that no step uses.
+
+    skl2onnx replaces what is neither a letter nor a digit.
+    """
     new = {given.name: name for given, name in zip(model.graph.input, names, strict=True)}
-    for given in model.graph.input:
-        given.name = new[given.name]
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = new.get(name, name)
+    used = {name for node in model.graph.node for name in node.input}
+    inputs = [given for given in model.graph.input if new[given.name] in used]
+    for given in inputs:
+        given.name = new[given.name]
+    model.graph.ClearField("input")
+    model.graph.input.extend(inputs)
