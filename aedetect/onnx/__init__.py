@@ -9,6 +9,8 @@ from typing import Literal
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+OPSETS = (18, 22)
+
 
 def to_onnx(
     estimator: BaseEstimator,
@@ -34,7 +36,7 @@ def to_onnx(
         Type of the rows that the graph takes. Either is scaled in float64 and then cast to float32
         for the network, as in Python.
     opset : int, default=18
-        Version of the ONNX operators, 18 or above; a higher one needs a newer runtime.
+        Version of the ONNX operators, 18 to 22; a higher one needs a newer runtime.
 
     Returns
     -------
@@ -74,8 +76,11 @@ def to_onnx(
     check_is_fitted(estimator)
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype must be 'float64' or 'float32', but it is {dtype!r}.")
-    if opset < 18:
-        raise ValueError(f"opset must be 18 or above, but it is {opset}: older ones lack operators.")
+    low, high = OPSETS
+    if not low <= opset <= high:
+        raise ValueError(
+            f"opset must be from {low} to {high}, which all converters know, but it is {opset}."
+        )
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"path={str(path)!r} must lie in a folder that exists; make it first.")

@@ -9,14 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
+import numpy as np
 import onnx
+import onnxruntime
 import torch
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from torch import Tensor, nn
 
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.networks import members_of
 from aedetect.scoring import FloatArray
 
+FAILURES = (
+    ort.Fail,
+    ort.InvalidArgument,
+    ort.InvalidGraph,
+    ort.NotImplemented,
+    ort.RuntimeException,
+)
+STEPWISE = ("label", "p_value")  # where rounding of a score can make a step
 OUTPUTS = ("label", "score_samples", "decision_function", "transform", "reconstruct")
 
 
@@ -56,22 +68,22 @@ class Detection(Encoding):
         super().__init__(estimator)
         self._measure = estimator._measure
         self._gives_logits = estimator.loss == "bce"
-        self._decision = decision
-        conformal = decision.calibration_scores is not None
-        self.outputs = (*OUTPUTS, "p_value") if conformal else OUTPUTS
+        # As a tensor: the exporter rounds a Python number to float32.
+        self._offset = torch.tensor(decision.offset, dtype=torch.float64)
+        self._calibration_scores = decision.calibration_scores
+        self.outputs = OUTPUTS if self._calibration_scores is None else (*OUTPUTS, "p_value")
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the ``outputs``."""
         x = self._scaled(X)
         scores = -self._measure(members_of(self._network), x)
-        decisions = scores - self._decision.offset
+        decisions = scores - self._offset
         labels = torch.where(decisions >= 0, 1, -1)  # a score that is not a number is no normal one
         z = self._network.encode(x).to(X.dtype)
         values = (labels, scores, decisions, z, self._restored(x).to(X.dtype))
-        calibration_scores = self._decision.calibration_scores
-        if calibration_scores is None:
+        if self._calibration_scores is None:
             return values
-        return *values, _p_values(scores, torch.from_numpy(calibration_scores))
+        return *values, _p_values(scores, torch.from_numpy(self._calibration_scores))
 
     def _restored(self, x: Tensor) -> Tensor:
         x_hat = self._network(x)
@@ -85,7 +97,7 @@ def _p_values(scores: Tensor, calibration_scores: Tensor) -> Tensor:
     return (1 + n_odder).double() / (1 + len(calibration_scores))
 
 
-def trace(module: Encoding, n_features: int, dtype: torch.dtype, opset: int) -> onnx.ModelProto:
+def trace(module: Encoding, dtype: torch.dtype, opset: int) -> onnx.ModelProto:
     """Return the graph of ``module``, with an input ``X`` of any number of rows.
 
     Raises
@@ -94,9 +106,9 @@ def trace(module: Encoding, n_features: int, dtype: torch.dtype, opset: int) -> 
         If the network has a layer that PyTorch cannot export.
     """
     module = copy.deepcopy(module).eval()
-    rows = torch.zeros(3, n_features, dtype=dtype)
+    rows = _example(module, 3, dtype)
     with torch.no_grad(), _quiet():
-        module(rows)  # fills caches, and tells a broken network from one that cannot be exported
+        module(rows)  # fills caches, which nothing does while a graph is traced
         try:
             program = torch.onnx.export(
                 module,
@@ -110,12 +122,49 @@ def trace(module: Encoding, n_features: int, dtype: torch.dtype, opset: int) -> 
             )
         except torch.onnx.OnnxExporterError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise ValueError(
-                "The network must be one that torch.export can trace for any number of rows, but"
-                f" {type(module._network).__name__} is not: {reason}. Replace the layer that needs"
-                " a fixed number of rows, or whose operator ONNX lacks."
-            ) from error
-    return _stripped(cast(torch.onnx.ONNXProgram, program).model_proto)
+            raise _untraceable(module, reason) from error
+    model = _stripped(cast(torch.onnx.ONNXProgram, program).model_proto)
+    _verify(model, module, dtype)
+    return model
+
+
+def _verify(model: onnx.ModelProto, module: Encoding, dtype: torch.dtype) -> None:
+    """Compare the graph with the module for other numbers of rows.
+
+    A layer may look at the number of rows or at their values, and tracing sees one case alone.
+    """
+    for n_rows in (1, 37):
+        rows = _example(module, n_rows, dtype)
+        try:
+            session = onnxruntime.InferenceSession(model.SerializeToString())
+            outputs = session.run(None, {"X": rows.numpy()})
+        except FAILURES as error:
+            raise _untraceable(module, f"its graph fails for {n_rows} rows, {error}") from error
+        with torch.inference_mode():
+            expected = module(rows)
+        for name, told, known in zip(module.outputs, outputs, expected, strict=True):
+            if name not in STEPWISE and not _agree(told, known.numpy()):
+                raise _untraceable(module, f"{name} differs for {n_rows} rows")
+
+
+def _agree(told: NDArray, known: NDArray) -> bool:
+    """Return whether the difference is far below the values, as rounding is."""
+    return np.allclose(told, known, rtol=1e-2, atol=1e-3 * np.abs(known).max(), equal_nan=True)
+
+
+def _example(module: Encoding, n_rows: int, dtype: torch.dtype) -> Tensor:
+    """Return rows like those that the network was trained on."""
+    shape = (n_rows, len(module._location))
+    normal = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (module._location + module._scale * normal).to(dtype)
+
+
+def _untraceable(module: Encoding, reason: str) -> ValueError:
+    return ValueError(
+        "The network must be one that torch.export can trace for any number of rows, but this"
+        f" {type(module._network).__name__} is not: {reason}. Replace the layer that decides by the"
+        " values or the number of the rows, or whose operator ONNX lacks."
+    )
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class _Graphs:
         estimator, (rows,) = operator.raw_operator, operator.inputs
         kind = _float_type(rows)
         dtype = torch.float32 if kind is FloatTensorType else torch.float64
-        model = trace(self._module(estimator), estimator.n_features_in_, dtype, self._opset)
+        model = trace(self._module(estimator), dtype, self._opset)
         name = scope.get_unique_operator_name(type(estimator).__name__)
         self._traced[name] = add_prefix(model, f"{name}.", inplace=True).graph
         cast = scope.get_unique_variable_name("rows")
