@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,14 +83,12 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
 
 def write(model: onnx.ModelProto, path: Path) -> Path:
     """Put a model in the place of ``path`` in one step, and return it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(model.SerializeToString(deterministic=True))
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -178,7 +175,7 @@ def _float_type(rows: Variable) -> type[FloatTensorType | DoubleTensorType]:
 
 def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None]:
     """Return what makes the scores, and what a ConformalDetector makes of them."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
+    estimator = _found(estimator)
     if not hasattr(estimator, "calibration_scores_"):
         return estimator, None
     if not hasattr(estimator, "estimator_"):
@@ -186,17 +183,20 @@ def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None
             f"A graph holds one detector, but this {type(estimator).__name__} has one a fold."
             " Fit it with cv=None."
         )
-    decision = Decision(float(estimator.offset_), estimator.calibration_scores_)
-    inner = estimator.estimator_
-    if isinstance(inner, FrozenEstimator):
-        inner = inner.estimator
+    inner = _found(estimator.estimator_)
     if not isinstance(_last_step(inner), ESTIMATORS):
         raise ValueError(
             f"The scores of a {type(estimator).__name__} must come from an aedetect estimator, but"
             f" its estimator ends with {type(_last_step(inner)).__name__}. Export that one alone,"
             " and compute p-values from its scores."
         )
-    return inner, decision
+    return inner, Decision(float(estimator.offset_), estimator.calibration_scores_)
+
+
+def _found(estimator: BaseEstimator) -> BaseEstimator:
+    """Return the best estimator of a search, and the one that is frozen."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
 
 
 def _last_step(estimator: BaseEstimator) -> BaseEstimator:
