@@ -286,15 +286,17 @@ def test_ctrl_c_exits_with_130_and_leaves_no_file(folder, tmp_path):
     os.mkfifo(fifo)  # a table that never ends
     out = tmp_path / "scores.csv"
     program = [sys.executable, "-m", "aedetect", "score"]
-    with subprocess.Popen(
-        [*program, str(folder / "model.aedetect"), str(fifo), "-o", str(out)],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        with fifo.open("w"):  # returns once the process reads
-            time.sleep(0.2)
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate()
+    with (
+        subprocess.Popen(
+            [*program, str(folder / "model.aedetect"), str(fifo), "-o", str(out)],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        fifo.open("w"),
+    ):  # returns once the process reads
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
     assert process.returncode == 130
     assert errors.endswith("aedetect: interrupted\n")
     assert not out.exists()

@@ -19,6 +19,7 @@ ROOMS = [
     "estimators",
     "conformal",
     "persistence",
+    "onnx",
     "datasets",
     "tracking",
     "plotting",

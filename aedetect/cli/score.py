@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from aedetect import ConformalDetector, load
+from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.tables import check_columns, numbers, read_chunks
 from aedetect.files import atomic_write
+
+Model = ConformalDetector | DenoisingAutoencoder  # or another of our estimators
 
 
 def run(arguments: Namespace) -> None:
@@ -32,14 +34,14 @@ def run(arguments: Namespace) -> None:
             table.to_csv(file, header=chunk.index[0] == 0, index_label="row")
 
 
-def _read(model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield parts of the table, and the columns of each that the model knows."""
     names = getattr(model, "feature_names_in_", None)
     for chunk in read_chunks(arguments.table, sep=arguments.sep):
         check_columns(chunk, arguments.keep, arguments.table)
-        columns = chunk.columns if names is None else names
+        columns = list(chunk.columns if names is None else names)
         check_columns(chunk, columns, arguments.table)
-        yield chunk, numbers(chunk[list(columns)], arguments.table)
+        yield chunk, numbers(chunk[columns], arguments.table)
 
 
 def _progress(parts: Iterator) -> Iterator:
@@ -49,7 +51,7 @@ def _progress(parts: Iterator) -> Iterator:
             bar.update(len(X))
 
 
-def _results(model, X: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:
+def _results(model: Model, X: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:
     """Return ``score``, ``p_value`` where it is calibrated, ``anomaly`` and what explains it."""
     decisions = model.decision_function(X)
     table = pd.DataFrame({"score": model.score_samples(X)}, index=X.index)
@@ -62,7 +64,7 @@ def _results(model, X: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:
     return table.join(_reasons(model, X, arguments.explain))
 
 
-def _reasons(model, X: pd.DataFrame, n_features: int) -> pd.DataFrame:
+def _reasons(model: Model, X: pd.DataFrame, n_features: int) -> pd.DataFrame:
     """Return the features that add most to each row's oddity, with what they add."""
     contributions = np.asarray(model.explain(X)) if n_features else np.empty((len(X), 0))
     order = np.argsort(-contributions, axis=1, kind="stable")[:, :n_features]

@@ -17,6 +17,7 @@ from aedetect.networks import row_stable_linear
 N_NEIGHBORS = 20
 SPARE = 4  # candidates beyond those needed: products of float32 may swap a few
 SMOOTHING = 0.01  # of the mean distance, added to each: a copy of a row is not infinitely normal
+SAME = 2e-6  # of a row's length: nearer points differ by rounding, in another runtime say
 SEARCHED = 2**23  # values that a search holds at a time
 ROWS = 32  # searched at least
 
@@ -25,7 +26,7 @@ class Neighbors(NamedTuple):
     """Distances to the nearest points of a bank.
 
     A training row must not be its own neighbour, and no one tells which rows those are. So a point
-    at distance 0 is taken for the row itself, once.
+    at distance 0, but for rounding, is taken for the row itself, once.
     """
 
     bank: NDArray[np.float32]  # (n_points, width)
@@ -34,7 +35,8 @@ class Neighbors(NamedTuple):
     def __call__(self, x: Tensor) -> Tensor:
         """Return the squared geometric mean of each row's distances, ``(rows,)``, float64."""
         bank = torch.from_numpy(self.bank).to(x.device)
-        distances = torch.cat([nearest(bank, part) for part in _parts(x, len(bank))])
+        parts = _parts(x, len(bank))
+        distances = torch.cat([nearest(bank, part, 0.1 * self.smoothing) for part in parts])
         return torch.exp(2 * torch.log(distances + self.smoothing).mean(dim=1))
 
 
@@ -46,17 +48,21 @@ def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:
 
 
 def _parts(x: Tensor, n_points: int) -> tuple[Tensor, ...]:
+    if torch.compiler.is_exporting():  # a graph for any number of rows has no loop over parts
+        return (x,)
     width = max(n_points, (N_NEIGHBORS + SPARE) * x.shape[1])
     return x.split(max(1, SEARCHED // width // ROWS) * ROWS)
 
 
-def nearest(bank: Tensor, x: Tensor) -> Tensor:
+def nearest(bank: Tensor, x: Tensor, tolerance: float = 0.0) -> Tensor:
     """Return the distances to the nearest points other than the row itself.
 
     Parameters
     ----------
     bank : Tensor of shape (n_points, width)
     x : Tensor of shape (rows, width)
+    tolerance : float
+        The largest distance that can be rounding.
 
     Returns
     -------
@@ -71,6 +77,7 @@ def nearest(bank: Tensor, x: Tensor) -> Tensor:
     candidates = closeness.contiguous().topk(n_candidates, dim=1, sorted=False).indices
     gaps = (bank[candidates] - x[:, None]).double()  # (rows, candidates, width)
     distances = gaps.square().sum(dim=2).sqrt().sort(dim=1).values
-    is_itself = distances[:, :1] == 0
+    rounding = (SAME * x.double().square().sum(dim=1, keepdim=True).sqrt()).clamp_max(tolerance)
+    is_itself = distances[:, :1] <= rounding
     others, all_ = distances[:, 1 : n_neighbors + 1], distances[:, :n_neighbors]
     return torch.where(is_itself, others, all_)

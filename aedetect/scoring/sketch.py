@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 WIDEST = 1024  # columns that a covariance is estimated of, from one layer
@@ -26,7 +30,13 @@ def sketch(x: Tensor) -> Tensor:
     width = x.shape[1]
     if width <= WIDEST:
         return x
+    signs = torch.from_numpy(_signs(width)).to(x)
+    signed = F.pad(x * signs, (0, -width % WIDEST))
+    return signed.unflatten(1, (-1, WIDEST)).sum(dim=1)
+
+
+@functools.lru_cache
+def _signs(width: int) -> NDArray[np.int64]:
+    """Return +1 or -1 a column. Kept: while a network is exported, nothing can be drawn."""
     generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(0, 2, (width,), generator=generator).mul_(2).sub_(1)
-    signed = F.pad(x * signs.to(x), (0, -width % WIDEST))
-    return signed.view(len(x), -1, WIDEST).sum(dim=1)
+    return torch.randint(0, 2, (width,), generator=generator).mul_(2).sub_(1).numpy()

@@ -1,0 +1,190 @@
+"""One estimator as an ONNX graph, traced by PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, cast
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
+from torch import Tensor, nn
+
+from aedetect.estimators.base import BaseAutoencoder
+from aedetect.networks import members_of
+from aedetect.scoring import FloatArray
+
+FAILURES = (
+    ort.Fail,
+    ort.InvalidArgument,
+    ort.InvalidGraph,
+    ort.NotImplemented,
+    ort.RuntimeException,
+)
+STEPWISE = ("label", "p_value")  # where rounding of a score can make a step
+OUTPUTS = ("label", "score_samples", "decision_function", "transform", "reconstruct")
+
+
+class Decision(NamedTuple):
+    """What turns scores into decisions."""
+
+    offset: float
+    calibration_scores: FloatArray | None = None  # of a ConformalDetector, (n_rows,)
+
+
+class Encoding(nn.Module):
+    """The codes of rows as they come, for steps that follow."""
+
+    outputs: tuple[str, ...] = ("transform",)
+    _location: Tensor
+    _scale: Tensor
+
+    def __init__(self, estimator: BaseAutoencoder) -> None:
+        super().__init__()
+        self._network = estimator.network_
+        self.register_buffer("_location", torch.from_numpy(estimator._scaling.location))
+        self.register_buffer("_scale", torch.from_numpy(estimator._scaling.scale))
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Return the codes, ``(rows, latent_dim)``, float32 as the network makes them."""
+        return (self._network.encode(self._scaled(X)),)
+
+    def _scaled(self, X: Tensor) -> Tensor:
+        # In float64: float32 has no digits left for a column whose mean is far above its deviation.
+        return ((X.double() - self._location) / self._scale).float()
+
+
+class Detection(Encoding):
+    """Labels, scores, codes and reconstructions of rows as they come."""
+
+    def __init__(self, estimator: BaseAutoencoder, decision: Decision) -> None:
+        super().__init__(estimator)
+        self._measure = estimator._measure
+        self._gives_logits = estimator.loss == "bce"
+        # As a tensor: the exporter rounds a Python number to float32.
+        self._offset = torch.tensor(decision.offset, dtype=torch.float64)
+        self._calibration_scores = decision.calibration_scores
+        self.outputs = OUTPUTS if self._calibration_scores is None else (*OUTPUTS, "p_value")
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Return the ``outputs``."""
+        x = self._scaled(X)
+        scores = -self._measure(members_of(self._network), x)
+        decisions = scores - self._offset
+        labels = torch.where(decisions >= 0, 1, -1)  # a score that is not a number is no normal one
+        z = self._network.encode(x).to(X.dtype)
+        values = (labels, scores, decisions, z, self._restored(x).to(X.dtype))
+        if self._calibration_scores is None:
+            return values
+        return *values, _p_values(scores, torch.from_numpy(self._calibration_scores))
+
+    def _restored(self, x: Tensor) -> Tensor:
+        x_hat = self._network(x)
+        rows = torch.sigmoid(x_hat) if self._gives_logits else x_hat
+        return rows.double() * self._scale + self._location
+
+
+def _p_values(scores: Tensor, calibration_scores: Tensor) -> Tensor:
+    """Return the share of the calibration rows, and the row itself, that are as odd."""
+    n_odder = (calibration_scores <= scores[:, None]).sum(dim=1, dtype=torch.int32)
+    return (1 + n_odder).double() / (1 + len(calibration_scores))
+
+
+def trace(module: Encoding, dtype: torch.dtype, opset: int) -> onnx.ModelProto:
+    """Return the graph of ``module``, with an input ``X`` of any number of rows.
+
+    Raises
+    ------
+    ValueError
+        If the network has a layer that PyTorch cannot export.
+    """
+    module = copy.deepcopy(module).eval()
+    rows = _example(module, 3, dtype)
+    with torch.no_grad(), _quiet():
+        module(rows)  # fills caches, which nothing does while a graph is traced
+        try:
+            program = torch.onnx.export(
+                module,
+                (rows,),
+                input_names=["X"],
+                output_names=list(module.outputs),
+                opset_version=opset,
+                dynamic_shapes=({0: torch.export.Dim("rows")},),
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise _untraceable(module, reason) from error
+    model = _stripped(cast(torch.onnx.ONNXProgram, program).model_proto)
+    _verify(model, module, dtype)
+    return model
+
+
+def _verify(model: onnx.ModelProto, module: Encoding, dtype: torch.dtype) -> None:
+    """Compare the graph with the module for other numbers of rows.
+
+    A layer may look at the number of rows or at their values, and tracing sees one case alone.
+    """
+    for n_rows in (1, 37):
+        rows = _example(module, n_rows, dtype)
+        try:
+            session = onnxruntime.InferenceSession(model.SerializeToString())
+            outputs = session.run(None, {"X": rows.numpy()})
+        except FAILURES as error:
+            raise _untraceable(module, f"its graph fails for {n_rows} rows, {error}") from error
+        with torch.inference_mode():
+            expected = module(rows)
+        for name, told, known in zip(module.outputs, outputs, expected, strict=True):
+            if name not in STEPWISE and not _agree(told, known.numpy()):
+                raise _untraceable(module, f"{name} differs for {n_rows} rows")
+
+
+def _agree(told: NDArray, known: NDArray) -> bool:
+    """Return whether the difference is far below the values, as rounding is."""
+    return np.allclose(told, known, rtol=1e-2, atol=1e-3 * np.abs(known).max(), equal_nan=True)
+
+
+def _example(module: Encoding, n_rows: int, dtype: torch.dtype) -> Tensor:
+    """Return rows like those that the network was trained on."""
+    shape = (n_rows, len(module._location))
+    normal = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (module._location + module._scale * normal).to(dtype)
+
+
+def _untraceable(module: Encoding, reason: str) -> ValueError:
+    return ValueError(
+        "The network must be one that torch.export can trace for any number of rows, but this"
+        f" {type(module._network).__name__} is not: {reason}. Replace the layer that decides by the"
+        " values or the number of the rows, or whose operator ONNX lacks."
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what no caller of ``to_onnx`` can act on."""
+    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registry.level
+    registry.setLevel(logging.ERROR)  # it tells that torchvision is not installed
+    try:
+        with warnings.catch_warnings():
+            # The exporter copies shapes by a way that PyTorch itself means to leave.
+            warnings.filterwarnings("ignore", r".*LeafSpec.*", FutureWarning)
+            yield
+    finally:
+        registry.setLevel(level)
+
+
+def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return ``model`` without what tells where it was made, such as the paths of sources."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    return model

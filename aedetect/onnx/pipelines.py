@@ -1,0 +1,254 @@
+"""Pipelines as ONNX graphs: skl2onnx converts the steps that are not ours."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from onnx.compose import add_prefix
+from skl2onnx import convert_sklearn
+from skl2onnx.common._container import ModelComponentContainer
+from skl2onnx.common._topology import Operator, Scope, Variable
+from skl2onnx.common.data_types import (
+    DoubleTensorType,
+    FloatTensorType,
+    Int64TensorType,
+    StringTensorType,
+    guess_proto_type,
+)
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+
+import aedetect
+from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+from aedetect.estimators.base import BaseAutoencoder
+from aedetect.onnx.graphs import OUTPUTS, Decision, Detection, Encoding, trace
+from aedetect.onnx.imputing import convert_imputer, shape_imputer
+
+ESTIMATORS = (AutoencoderTransformer, DenoisingAutoencoder, VAEDetector)
+NUMBERS = {"float64": DoubleTensorType, "float32": FloatTensorType}
+ML_OPSET = 3  # of the operators of classical models
+REFUSALS = (
+    RuntimeError,
+    NotImplementedError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+)
+DOMAIN = "aedetect"  # of the nodes that keep the places of our estimators
+
+
+def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto:
+    """Return the graph of a fitted estimator, known to be valid."""
+    estimator, decision = _unwrapped(estimator)
+    types = _input_types(estimator, dtype)
+    graphs = _Graphs(_last_step(estimator), decision, opset)
+    try:
+        model = convert_sklearn(
+            estimator,
+            name="aedetect",
+            initial_types=types,
+            target_opset={"": opset, "ai.onnx.ml": ML_OPSET},
+            custom_parsers=dict.fromkeys(ESTIMATORS, graphs.parse),
+            custom_shape_calculators={
+                **dict.fromkeys(ESTIMATORS, lambda operator: None),  # parse has set the types
+                SimpleImputer: shape_imputer,
+            },
+            custom_conversion_functions={
+                **dict.fromkeys(ESTIMATORS, graphs.convert),
+                SimpleImputer: convert_imputer,
+            },
+        )
+        graphs.inline(model)
+        _name_inputs(model, [name for name, _ in types])
+        onnx.checker.check_model(model, full_check=True)
+    except REFUSALS as error:
+        raise ValueError(
+            "skl2onnx must be able to convert every step that is not aedetect's, but it cannot"
+            f" convert this {type(estimator).__name__}: {error} Try dtype='float32', which more"
+            " converters know, or do in front of the graph what that step does."
+        ) from error
+    model.producer_name, model.producer_version = "aedetect", aedetect.__version__
+    return model
+
+
+def write(model: onnx.ModelProto, path: Path) -> Path:
+    """Put a model in the place of ``path`` in one step, and return it."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+class _Graphs:
+    """What skl2onnx has to know of our estimators."""
+
+    def __init__(self, last: BaseEstimator, decision: Decision | None, opset: int) -> None:
+        self._last, self._decision, self._opset = last, decision, opset
+        self._traced: dict[str, onnx.GraphProto] = {}
+
+    def parse(
+        self,
+        scope: Scope,
+        estimator: BaseAutoencoder,
+        inputs: list[Variable],
+        custom_parsers: dict[type, Any] | None = None,
+    ) -> list[Variable]:
+        """Declare the outputs, and their types."""
+        operator = scope.declare_local_operator(type(estimator).__name__, estimator)
+        operator.inputs = inputs
+        is_last = estimator is self._last
+        rows = _float_type(inputs[0]) if is_last else FloatTensorType
+        types = {
+            "label": Int64TensorType([None]),
+            "transform": rows([None, estimator.latent_dim_]),
+            "reconstruct": rows([None, estimator.n_features_in_]),
+        }
+        for name in self._module(estimator).outputs:
+            kind = types.get(name, DoubleTensorType([None]))
+            operator.outputs.append(scope.declare_local_variable(name, kind))
+        return operator.outputs
+
+    def convert(self, scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
+        """Trace the estimator, and keep its place with one node."""
+        estimator, (rows,) = operator.raw_operator, operator.inputs
+        kind = _float_type(rows)
+        dtype = torch.float32 if kind is FloatTensorType else torch.float64
+        model = trace(self._module(estimator), dtype, self._opset)
+        name = scope.get_unique_operator_name(type(estimator).__name__)
+        self._traced[name] = add_prefix(model, f"{name}.", inplace=True).graph
+        cast = scope.get_unique_variable_name("rows")
+        container.add_node("Cast", rows.full_name, cast, to=guess_proto_type(kind()))
+        outputs = [output.full_name for output in operator.outputs]
+        place = {"op_domain": DOMAIN, "op_version": 1, "name": name}
+        container.add_node(type(estimator).__name__, cast, outputs, **place)
+
+    def inline(self, model: onnx.ModelProto) -> None:
+        """Put the traced graphs where their places were kept.
+
+        skl2onnx cannot sort nodes with an input left out, which a traced graph may have.
+        """
+        nodes = list(model.graph.node)
+        model.graph.ClearField("node")
+        for node in nodes:
+            if node.domain != DOMAIN:
+                model.graph.node.append(node)
+                continue
+            graph = self._traced[node.name]
+            model.graph.initializer.extend(graph.initializer)
+            model.graph.node.append(_identity(node.input[0], graph.input[0].name))
+            model.graph.node.extend(graph.node)
+            for inner, outer in zip(graph.output, node.output, strict=True):
+                model.graph.node.append(_identity(inner.name, outer))
+        versions = {entry.domain: entry.version for entry in model.opset_import}
+        del versions[DOMAIN]
+        model.ClearField("opset_import")
+        for domain, version in {**versions, "": self._opset}.items():
+            model.opset_import.append(onnx.helper.make_operatorsetid(domain, version))
+
+    def _module(self, estimator: BaseAutoencoder) -> Encoding:
+        if estimator is not self._last:
+            return Encoding(estimator)
+        return Detection(estimator, self._decision or Decision(estimator.offset_))
+
+
+def _identity(source: str, target: str) -> onnx.NodeProto:
+    return onnx.helper.make_node("Identity", [source], [target])
+
+
+def _float_type(rows: Variable) -> type[FloatTensorType | DoubleTensorType]:
+    """Return the type that rows are worked with in: integers become float64, as in Python."""
+    return FloatTensorType if isinstance(rows.type, FloatTensorType) else DoubleTensorType
+
+
+def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None]:
+    """Return what makes the scores, and what a ConformalDetector makes of them."""
+    estimator = _found(estimator)
+    if not hasattr(estimator, "calibration_scores_"):
+        return estimator, None
+    if not hasattr(estimator, "estimator_"):
+        raise ValueError(
+            f"A graph holds one detector, but this {type(estimator).__name__} has one a fold."
+            " Fit it with cv=None."
+        )
+    inner = _found(estimator.estimator_)
+    if not isinstance(_last_step(inner), ESTIMATORS):
+        raise ValueError(
+            f"The scores of a {type(estimator).__name__} must come from an aedetect estimator, but"
+            f" its estimator ends with {type(_last_step(inner)).__name__}. Export that one alone,"
+            " and compute p-values from its scores."
+        )
+    return inner, Decision(float(estimator.offset_), estimator.calibration_scores_)
+
+
+def _found(estimator: BaseEstimator) -> BaseEstimator:
+    """Return the best estimator of a search, and the one that is frozen."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+def _last_step(estimator: BaseEstimator) -> BaseEstimator:
+    return _last_step(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def _first_step(estimator: BaseEstimator) -> BaseEstimator:
+    return _first_step(estimator[0]) if isinstance(estimator, Pipeline) else estimator
+
+
+def _input_types(estimator: BaseEstimator, dtype: str) -> list[tuple[str, Any]]:
+    """Return names and types of the inputs: one table, or one column each for a DataFrame's."""
+    first, number = _first_step(estimator), NUMBERS[dtype]
+    if not isinstance(first, ColumnTransformer) or not hasattr(first, "feature_names_in_"):
+        return [("X", number([None, getattr(first, "n_features_in_", None)]))]
+    names = first.feature_names_in_
+    taken = sorted({*OUTPUTS, "p_value"}.intersection(names))
+    if taken:
+        raise ValueError(
+            f"Columns and outputs of a graph need different names, but {taken} are names of both."
+            " Rename these columns before fitting."
+        )
+    strings = set(_string_columns(first))
+    return [(name, (StringTensorType if name in strings else number)([None, 1])) for name in names]
+
+
+def _string_columns(transformer: ColumnTransformer) -> Iterator[str]:
+    """Yield the names of the columns that hold strings, going by what encodes them."""
+    names = pd.DataFrame(columns=transformer.feature_names_in_)
+    for _, step, columns in transformer.transformers_:
+        chosen = _safe_indexing(names, [columns] if isinstance(columns, str) else columns, axis=1)
+        steps = [part for _, part in step.steps] if isinstance(step, Pipeline) else [step]
+        categories: list[NDArray] = next(
+            (s.categories_ for s in steps if hasattr(s, "categories_")), []
+        )
+        for name, known in zip(chosen.columns, categories, strict=False):
+            if known.dtype.kind not in "biuf":
+                yield name
+
+
+def _name_inputs(model: onnx.ModelProto, names: list[str]) -> None:
+    """Give the inputs the names of the columns, and drop the ones that no step uses.
+
+    skl2onnx replaces what is neither a letter nor a digit.
+    """
+    new = {given.name: name for given, name in zip(model.graph.input, names, strict=True)}
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = new.get(name, name)
+    used = {name for node in model.graph.node for name in node.input}
+    inputs = [given for given in model.graph.input if new[given.name] in used]
+    for given in inputs:
+        given.name = new[given.name]
+    model.graph.ClearField("input")
+    model.graph.input.extend(inputs)
