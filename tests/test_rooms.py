@@ -49,10 +49,13 @@ def imported_rooms(path):
             [node.module] if "." in node.module else [f"aedetect.{a.name}" for a in node.names]
         )
     ]
-    public = {"AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector"}
-    rooms = {module.split(".")[1] for module in modules}
-    rooms = {"reporting" if room == "report" else room for room in rooms}
-    return {"estimators" if room in public else room for room in rooms}
+    names = {module.split(".")[1] for module in modules}
+    return {name if name in ROOMS else room_of_name(name) for name in names}
+
+
+def room_of_name(name):
+    """Return the room of a public name, which ``from aedetect import name`` looks up."""
+    return getattr(aedetect, name).__module__.split(".")[1]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -29,6 +29,8 @@ def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
     n_rows = 0
     for chunk in readers[kind](path, sep):
+        if chunk.empty:
+            continue
         chunk.index = pd.RangeIndex(n_rows, n_rows + len(chunk))
         n_rows += len(chunk)
         yield chunk
