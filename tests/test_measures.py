@@ -196,6 +196,16 @@ def test_neighbor_scores_are_scikit_learns_distances_without_the_row_itself(scor
         np.testing.assert_allclose(-detector.score_samples(rows), expected, rtol=1e-3)
 
 
+def test_training_rows_that_rounding_has_moved_are_still_themselves(problem):
+    X = problem[0].astype(np.float64)
+    detector = fit("neighbors", X, max_epochs=1)
+    as_they_are, moved, another = (
+        detector.score_samples(X * factor) for factor in (1, 1 + 3e-7, 1 + 3e-3)
+    )
+    np.testing.assert_allclose(moved, as_they_are, rtol=1e-4)
+    assert (another > 0.9 * as_they_are).all()  # nearer: the row that it was made of counts
+
+
 def test_far_rows_find_their_neighbors_in_spite_of_float32(problem):
     X = problem[0]
     detector = fit("neighbors", X, max_epochs=1)

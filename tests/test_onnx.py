@@ -229,6 +229,28 @@ def test_a_category_that_is_new_is_none_of_those_known(conformal, frame):
     assert_agree(answer(session, columns_of(session, X)), detector, X)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping features without any observed values")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"add_indicator": True},
+        {"strategy": "constant", "fill_value": 7},
+        {"strategy": "median", "keep_empty_features": True},
+        {"missing_values": -1},
+    ],
+)
+def test_imputers_fill_in_what_scikit_learn_does(settings, dtype, tmp_path):
+    X = make_table()[:20].astype(dtype)
+    missing = settings.get("missing_values", np.nan)
+    X[::3, 1] = X[1::4, 2] = X[:, 4] = missing
+    imputer = SimpleImputer(**settings).fit(X)
+    (filled,) = load(imputer, tmp_path / "imputer.onnx", dtype=dtype).run(None, {"X": X})
+    expected = imputer.transform(X)
+    assert filled.dtype == expected.dtype
+    np.testing.assert_allclose(filled, expected, rtol=1e-6)
+
+
 def test_codes_go_on_to_the_steps_that_follow(tmp_path):
     X = make_table()
     detector = VAEDetector(3, anomaly_score="reconstruction", **QUICK)

@@ -22,7 +22,9 @@ def to_onnx(
     """Write a fitted estimator or Pipeline as an ONNX graph, and return where it is.
 
     Any ONNX runtime scores with the file, on any number of rows, without PyTorch, scikit-learn or
-    aedetect. The graph agrees with Python up to the rounding of float32 products.
+    aedetect. The graph agrees with Python up to the rounding of float32 products, about 1e-6 of a
+    score: a row that lies this near to the threshold, or to a calibration row, may fall on either
+    side.
 
     Parameters
     ----------

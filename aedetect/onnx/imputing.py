@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import pandas as pd
 from onnx import TensorProto
 from skl2onnx.common._container import ModelComponentContainer
 from skl2onnx.common._topology import Operator, Scope
@@ -26,8 +27,7 @@ def shape_imputer(operator: Operator) -> None:
     imputer, kind = operator.raw_operator, type(operator.inputs[0].type)
     if kind not in (StringTensorType, FloatTensorType):
         kind = DoubleTensorType
-    n_added = 0 if imputer.indicator_ is None else len(imputer.indicator_.features_)
-    operator.outputs[0].type = kind([None, len(_kept(imputer)) + n_added])
+    operator.outputs[0].type = kind([None, _width(imputer)])
 
 
 def convert_imputer(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
@@ -40,6 +40,8 @@ def convert_imputer(scope: Scope, operator: Operator, container: ModelComponentC
 
 def _convert_strings(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
     imputer = copy.copy(operator.raw_operator)
+    if _width(imputer) != len(imputer.statistics_):
+        raise NotImplementedError("SimpleImputer adds or drops columns of strings.")
     # A tensor of strings holds "nan" where a DataFrame's column holds NaN.
     imputer.missing_values = str(imputer.missing_values)
     operator.raw_operator = imputer
@@ -64,7 +66,7 @@ def _convert_numbers(scope: Scope, operator: Operator, container: ModelComponent
     value = imputer.missing_values
     is_missing = (
         add("IsNaN", x)
-        if value != value  # NaN
+        if pd.isna(value)
         else add("Equal", x, constant(number, np.array([value], dtype=float)))
     )
     statistics = constant(number, imputer.statistics_.astype(float))
@@ -78,6 +80,11 @@ def _convert_numbers(scope: Scope, operator: Operator, container: ModelComponent
 
 def _kept(imputer: SimpleImputer) -> np.ndarray:
     """Return the numbers of the columns that had a value to learn from; the others are dropped."""
-    if imputer.statistics_.dtype.kind != "f":
-        return np.arange(len(imputer.statistics_))
-    return np.flatnonzero(~np.isnan(imputer.statistics_))
+    is_empty = pd.isna(imputer.statistics_) & (not imputer.keep_empty_features)
+    return np.flatnonzero(~is_empty)
+
+
+def _width(imputer: SimpleImputer) -> int:
+    """Return the number of columns of what is imputed."""
+    n_added = 0 if imputer.indicator_ is None else len(imputer.indicator_.features_)
+    return len(_kept(imputer)) + n_added

@@ -153,7 +153,7 @@ class _Graphs:
             for inner, outer in zip(graph.output, node.output, strict=True):
                 model.graph.node.append(_identity(inner.name, outer))
         versions = {entry.domain: entry.version for entry in model.opset_import}
-        del versions[DOMAIN]
+        versions.pop(DOMAIN, None)
         model.ClearField("opset_import")
         for domain, version in {**versions, "": self._opset}.items():
             model.opset_import.append(onnx.helper.make_operatorsetid(domain, version))
