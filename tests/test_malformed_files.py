@@ -334,6 +334,7 @@ def test_an_estimator_that_is_none_is_refused(root, valid, refuse):
 HOSTILE = {
     "another class": lambda e: e.update({"class": "VAEDetector"}),
     "unknown parameter": lambda e: e["parameters"].update(evil=1),
+    "place to write to": lambda e: e["parameters"].update(checkpoint="/tmp/evil"),
     "parameter out of range": lambda e: e["parameters"].update(patience=-1),
     "parameter of another type": lambda e: e["parameters"].update(loss=["mse"]),
     "parameter that is a network": lambda e: e["parameters"].update(network={"$": "network"}),

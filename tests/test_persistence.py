@@ -199,6 +199,12 @@ def test_callbacks_are_left_out(X, path):
     assert_same(load(path), detector, X)
 
 
+@pytest.mark.skipif("checkpoint" not in VAEDetector().get_params(), reason="no such parameter")
+def test_where_a_fit_writes_is_left_out(X, path, tmp_path):
+    save(make(checkpoint=tmp_path / "checkpoint").fit(X), path)
+    assert load(path).checkpoint is None
+
+
 # Detectors around detectors.
 
 

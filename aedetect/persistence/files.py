@@ -36,7 +36,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     The file is in the safetensors format: weights and other arrays, a JSON header, and a checksum
     of it all. It holds no code, and :func:`load` runs none. It appears under its name whole or not
-    at all, and a former file of that name stays until then. Callbacks are not kept.
+    at all, and a former file of that name stays until then. Callbacks are not kept, nor where a
+    fit keeps its ``checkpoint``.
 
     Parameters
     ----------
