@@ -19,6 +19,7 @@ import pytest
 import torch
 from forgery import Parts, put_together, sign, take_apart, with_header
 from safetensors.numpy import save as to_safetensors
+from torch import nn
 
 from aedetect import (
     AutoencoderTransformer,
@@ -28,10 +29,10 @@ from aedetect import (
     load,
     save,
 )
+from aedetect.networks import Autoencoder
 from aedetect.persistence import ModelFileError, info
 from aedetect.persistence.container import FORMAT, MAX_HEADER
 from aedetect.persistence.values import MAX_DEPTH
-from aedetect.scoring import EVIDENCE_SCORES, SCORES
 
 X = np.random.RandomState(0).rand(40, 6)
 TINY = {"hidden_layer_sizes": (3,), "max_epochs": 2, "random_state": 0}
@@ -480,8 +481,11 @@ def test_a_missing_attribute_is_refused(name, valid, refuse):
 # Every array of every kind of estimator.
 
 KINDS = {
-    **{score: (AutoencoderTransformer, {"anomaly_score": score}) for score in SCORES},
-    **{score: (VAEDetector, {"anomaly_score": score}) for score in EVIDENCE_SCORES},
+    **{
+        score: (AutoencoderTransformer, {"anomaly_score": score})
+        for score in ("standardized", "sap", "mahalanobis", "latent_neighbors", "combined")
+    },
+    "elbo": (VAEDetector, {"anomaly_score": "elbo"}),
     "ensemble": (
         DenoisingAutoencoder,
         {"n_members": 2, "batch_norm": True, "anomaly_score": "sap"},
@@ -553,6 +557,25 @@ def test_scales_that_are_not_positive_are_refused(valid, refuse):
         first, last = parts.table["_scaling.scale"]["data_offsets"]
         body[first:last] = scale.tobytes()
         refuse(put_together(parts._replace(body=bytes(body))), "_scaling is not above 0")
+
+
+OWN = {
+    "columns without end": lambda fitted: fitted.update(n_features_in_=10**11),
+    "networks without end": lambda fitted: fitted.update(_n_members=10**12),
+    "networks without weights": lambda fitted: fitted.update(_n_members=10**12, network_={}),
+    "a network of this package": lambda fitted: fitted.update(_blueprint={"kind": "dense"}),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_forged_file_is_refused_for_a_network_of_ones_own(name, tmp_path):
+    path = tmp_path / "detector.safetensors"
+    network = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6))
+    save(AutoencoderTransformer(network=network, max_epochs=1, random_state=0).fit(X), path)
+    path.write_bytes(forged(path.read_bytes(), lambda root: OWN[name](root["fitted"])))
+    for given in (network, Autoencoder(nn.Identity(), nn.Identity())):
+        with pytest.raises(ModelFileError, match=str(path)):
+            load(path, network=given)
 
 
 CALIBRATION = {
