@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,16 +14,16 @@ from typing import BinaryIO
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` once all of it is on the disk.
 
     What ``path`` held before stays as it is until then, whatever happens: an error, a full disk,
-    the end of the process or of the machine's power.
+    the end of the process or of the machine's power. Whoever reads finds one of the two, whole.
 
     Parameters
     ----------
     path : path-like
-        Its folder must exist.
+        Its folder must exist. A link is followed.
 
     Yields
     ------
@@ -31,42 +33,52 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If the folder or the disk refuses it; the error names ``path``.
+        If the folder or the disk refuses it, or ``path`` is a folder or a device; the error names
+        ``path``.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    target = Path(os.path.realpath(path))
+    _check_target(target, path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         with partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.replace(target)
+    except OSError as error:  # which names the temporary file, or none
         raise OSError(
             error.errno,
             f"{error.strerror}. The file could not be written; what was there before is still"
             " there. Free space, or choose a folder that exists and can be written to",
-            str(path),
+            os.fspath(path),
         ) from error
     finally:
         with suppress(OSError):  # the error that led here says more
             partial.unlink(missing_ok=True)
+    _sync_folder(target.parent)
 
 
-def remove_partial(path: str | os.PathLike) -> None:
+def remove_partial(path: str | os.PathLike[str]) -> None:
     """Remove what processes that were killed while they wrote ``path`` have left behind."""
-    path = Path(path)
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    target = Path(os.path.realpath(path))
+    for partial in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
         partial.unlink(missing_ok=True)
 
 
+def _check_target(target: Path, path: str | os.PathLike[str]) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+
+
 def _sync_folder(folder: Path) -> None:
-    """Put the folder's entries on the disk, which Windows does by itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Flush the folder's entries, where the system can; else a power cut may undo the renaming."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

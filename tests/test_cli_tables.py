@@ -268,6 +268,7 @@ def test_info_tells_what_is_in_a_file_without_torch(folder):
     assert "class: ConformalDetector" in result.stdout
     assert "hum, heat, load, total, speed" in result.stdout
     assert "DenoisingAutoencoder" in result.stdout
+    assert "epochs: 3" in result.stdout
     assert "intact: True" in result.stdout
 
 

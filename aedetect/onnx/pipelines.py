@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from sklearn.utils import _safe_indexing
 import aedetect
 from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.estimators.base import BaseAutoencoder
+from aedetect.files import atomic_write
 from aedetect.onnx.graphs import OUTPUTS, Decision, Detection, Encoding, trace
 from aedetect.onnx.imputing import convert_imputer, shape_imputer
 
@@ -83,12 +83,8 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
 
 def write(model: onnx.ModelProto, path: Path) -> Path:
     """Put a model in the place of ``path`` in one step, and return it."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        file.write(model.SerializeToString(deterministic=True))
     return path
 
 

@@ -16,8 +16,9 @@ REQUIRED = COUNTS | {
     *("network_", "offset_", "history_"),
     *("_scaling", "_measure", "_score_name", "_blueprint"),
 }
-# The loss of no held-out rows is NaN, and -inf is a threshold that no row falls below.
-NOT_FINITE = {"history_", "offset_"}
+# The loss of no held-out rows is NaN, a threshold that no row falls below is -inf, and so is what
+# training has yet to beat.
+NOT_FINITE = {"history_", "offset_", "_continuation"}
 
 
 def require(holds: bool, rule: str) -> None:
@@ -65,8 +66,13 @@ def check_numbers(attributes: dict[str, Any]) -> None:
     history = attributes["history_"]
     lengths = {shape_of(column) for column in history.values()}
     require(len(lengths) == 1 and len(lengths.pop()) == 1, "history_ is not one number an epoch")
+    # As many columns, and networks, as there are numbers in the file: no more memory is asked for.
+    n_features, n_members = attributes["n_features_in_"], attributes["_n_members"]
+    location = shape_of(attributes["_scaling"]["location"])
+    require(location == (n_features,), f"_scaling is not of {n_features} features")
+    n_weights = len(attributes["network_"])
+    require(n_members <= max(1, n_weights), f"{n_members} networks have {n_weights} weights")
     names = attributes.get("feature_names_in_")
-    n_features = attributes["n_features_in_"]
     require(
         names is None or (shape_of(names) == (n_features,) and names.dtype == object),
         f"feature_names_in_ does not hold {n_features} names",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
 CUSTOM = {TAG: "network"}  # stands for a network of the user's own
 NOT_KEPT = {"_skl_callbacks"}  # they belong to a fit
+PLACES = {"checkpoint"}  # parameters that say where a fit writes, which no file may
 
 
 def class_of(name: Any) -> type[BaseEstimator]:
@@ -56,8 +57,9 @@ def encode_estimator(encoder: Encoder, value: Any, name: str) -> dict[str, Any]:
 
 
 def _encode_parameters(encoder: Encoder, parameters: dict[str, Any], name: str) -> dict[str, Any]:
+    parameters = {key: entry for key, entry in parameters.items() if key not in PLACES}
     if "device" in parameters:
-        parameters = {**parameters, "device": str(parameters["device"])}
+        parameters["device"] = str(parameters["device"])
     if isinstance(parameters.get("network", ""), str):
         return encoder.encode(parameters, name)
     encoder.network = parameters["network"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aedetect.persistence import atomic
+from aedetect.files import atomic_write
 from aedetect.persistence.container import (
     FORMAT,
     ModelFileError,
@@ -36,7 +36,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     The file is in the safetensors format: weights and other arrays, a JSON header, and a checksum
     of it all. It holds no code, and :func:`load` runs none. It appears under its name whole or not
-    at all, and a former file of that name stays until then. Callbacks are not kept.
+    at all, and a former file of that name stays until then. Callbacks are not kept, nor where a
+    fit keeps its ``checkpoint``.
 
     Parameters
     ----------
@@ -84,10 +85,12 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     document = {
         "format": FORMAT,
         "versions": _versions(),
-        "training": _training(getattr(estimator, "history_", {})),
+        "training": _training(getattr(estimator, "estimator_", estimator)),
         "estimator": root,
     }
-    atomic.write(path, pack(document, encoder.arrays))
+    pieces = pack(document, encoder.arrays)
+    with atomic_write(path) as file:
+        file.writelines(pieces)
 
 
 def load(
@@ -149,8 +152,8 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     facts : dict
         ``class``, ``parameters``, ``n_features``, ``feature_names`` (None where there were none),
-        ``training`` (``epochs``, the last ``loss`` and ``val_loss``, ``seconds``; empty for a
-        detector around another), ``versions`` (of the packages that wrote it), ``format``,
+        ``training`` (``epochs``, the last ``loss`` and ``val_loss``, ``seconds``; of the detector
+        inside, if there is one), ``versions`` (of the packages that wrote it), ``format``,
         ``n_bytes``, ``sha256``, and ``intact``: whether that checksum holds.
 
     Raises
@@ -198,7 +201,8 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _training(history: dict[str, Any]) -> dict[str, Any]:
+def _training(estimator: BaseEstimator) -> dict[str, Any]:
+    history = getattr(estimator, "history_", {})
     if not history:
         return {}
     last = {name: float(history[name][-1]) for name in ("loss", "val_loss")}

@@ -17,7 +17,13 @@ from aedetect.estimators.scaling import Scaling
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import Autoencoder
 from aedetect.persistence.checks import exceeds, require, shape_of
-from aedetect.scoring import EVIDENCE_SCORES, Evidence, measures
+from aedetect.scoring import (
+    EVIDENCE_SCORES,
+    Evidence,
+    ObservedCells,
+    measures,
+    of_complete_rows,
+)
 from aedetect.scoring.measures import Measure
 from aedetect.scoring.neighbors import Neighbors
 
@@ -120,8 +126,23 @@ def check_measure(estimator: BaseAutoencoder, member: Autoencoder) -> None:
     members = [member] * estimator._n_members
     parameter = next(member.parameters(), torch.empty(0))
     x = torch.zeros(1, n_features, dtype=parameter.dtype, device=parameter.device)
-    _check_parts(estimator._measure, estimator._score_name, members, x)
+    _check_levels(estimator._measure, n_features, takes_missing=estimator._takes_missing)
+    _check_parts(of_complete_rows(estimator._measure), estimator._score_name, members, x)
     estimator._measure(members, x)  # matrices refuse vectors of another width
+
+
+def _check_levels(measure: Measure, n_features: int, *, takes_missing: bool) -> None:
+    """Refuse a measure of rows with missing cells where none may be, and levels that do not fit."""
+    require(
+        isinstance(measure, ObservedCells) is takes_missing,
+        "_measure is not that of its parameter missing",
+    )
+    if not isinstance(measure, ObservedCells):
+        return
+    require(measure.loss in FEATURE_ERRORS, "the loss of _measure is unknown")
+    if measure.slope is not None or measure.shift is not None:
+        _check_array("_measure", measure.slope, (n_features + 1,))
+        _check_array("_measure", measure.shift, (n_features + 1,))
 
 
 def _check_parts(measure: Measure, score: str, members: Sequence[Autoencoder], x: Tensor) -> None:

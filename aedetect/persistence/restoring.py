@@ -12,7 +12,7 @@ from aedetect.estimators.base import BaseAutoencoder
 from aedetect.networks import Autoencoder
 from aedetect.persistence.checks import check_attributes, check_calibration, check_numbers
 from aedetect.persistence.container import Arrays, ModelFileError
-from aedetect.persistence.estimators import CUSTOM, class_of
+from aedetect.persistence.estimators import CUSTOM, PLACES, class_of
 from aedetect.persistence.network_checks import check_measure, check_weights
 from aedetect.persistence.values import TAG, Decoder
 
@@ -80,7 +80,8 @@ class _Restorer:
 
     def _make(self, decoder: Decoder, kind: type, parameters: dict[str, Any]) -> BaseEstimator:
         """Return the unfitted estimator, its parameters validated."""
-        unknown = set(parameters) - set(kind._get_param_names())  # type: ignore[attr-defined]
+        known = set(kind._get_param_names()) - PLACES  # type: ignore[attr-defined]
+        unknown = set(parameters) - known
         if unknown:
             raise ModelFileError(
                 f"{kind.__name__} has no parameters {sorted(unknown)!r:.200}",

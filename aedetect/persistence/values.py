@@ -13,6 +13,7 @@ from aedetect.persistence.container import DTYPES, Arrays, ModelFileError
 
 TAG = "$"  # the key that tells what an object of JSON stands for, if not a dictionary
 MAX_DEPTH = 32  # of values inside values
+MAX_VALUES = 200_000  # beside the names of features and the values inside arrays
 
 
 class Encoder:
@@ -109,12 +110,16 @@ class Decoder:
         self.estimators: list[Any] = []
         self._fallback = fallback
         self._depth = 0
+        self._n_values = 0
 
     def decode(self, node: Any) -> Any:
         """Return what a ``node`` of JSON stands for."""
         self._depth += 1
+        self._n_values += 1
         if self._depth > MAX_DEPTH:
             raise ModelFileError(f"its values are nested over {MAX_DEPTH} deep")
+        if self._n_values > MAX_VALUES:
+            raise ModelFileError(f"its header holds over {MAX_VALUES:,} values")
         value = self._value(node)
         self._depth -= 1
         return value
