@@ -100,6 +100,14 @@ def test_every_score_comes_back(score, n_members, X, path):
     assert_same(load(path), detector, X)
 
 
+@pytest.mark.parametrize("score", ["combined", "reconstruction"])
+def test_levels_of_rows_with_missing_cells_come_back(score, X, path):
+    rows = np.where(np.random.RandomState(0).rand(*X.shape) < 0.1, np.nan, X)
+    detector = make(missing="mask", anomaly_score=score).fit(rows)
+    save(detector, path)
+    assert_same(load(path), detector, rows)
+
+
 @pytest.mark.parametrize("settings", [{"tied_weights": True}, {**IMAGE, "latent": "map"}], ids=str)
 def test_networks_that_a_vae_has_not_come_back(settings, X, path):
     detector = AutoencoderTransformer(max_epochs=2, random_state=0, **settings).fit(X)
@@ -366,7 +374,8 @@ def test_other_estimators_are_refused_with_a_hint_at_skops(X, path):
 
 def test_every_record_has_its_measure_or_is_part_of_one():
     assert set(MEASURES) == {*SCORES, *EVIDENCE_SCORES}
-    assert {*(kind.__name__ for kind in MEASURES.values()), "Scaling", "Neighbors"} == set(RECORDS)
+    others = {"Scaling", "Neighbors", "ObservedCells"}
+    assert {kind.__name__ for kind in MEASURES.values()} | others == set(RECORDS)
 
 
 # The file itself.
