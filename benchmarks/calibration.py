@@ -6,7 +6,7 @@
 Needs the extra ``bench``, and the ADBench tables as ``adbench/*.npz`` in the folder in
 AEDETECT_DATA.
 
-A detector is fitted to 500 normal rows of a table, anew for every ten splits. Each split draws from
+A detector is fitted to 500 normal rows of a table, anew for every 20 splits. Each split draws from
 the other rows 999 normal ones to calibrate with and 500 to test, 40 of which are anomalies. 50 of
 the ``unclean`` calibration rows are anomalies. With folds, 20 trees a fold are fitted to the
 calibration rows of each split.
@@ -45,7 +45,7 @@ METHODS = ["forest", "forest, 5 folds", "denoising", "pyod knn"]
 ALPHAS = [0.01, 0.05, 0.1]
 FDRS = [0.05, 0.1, 0.2]
 N_FITTED, N_CALIBRATION, N_UNCLEAN, N_NORMAL, N_ODD = 500, 999, 50, 460, 40
-N_SPLITS = 10  # of one fit
+N_SPLITS = 20  # of one fit
 N_POOL = 3000  # rows at most that the splits of one fit are drawn from
 
 
@@ -238,7 +238,7 @@ def report_selected(means: pd.DataFrame, errors: pd.Series) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("methods", nargs="*", help=f"{', '.join(METHODS)}; default: all")
-    parser.add_argument("--fits", type=int, default=20, help="a table, of ten splits each")
+    parser.add_argument("--fits", type=int, default=10, help="a table, of 20 splits each")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--tables", action="store_true", help="also print every table")
     options = parser.parse_args()
