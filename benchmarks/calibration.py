@@ -197,15 +197,17 @@ def report(results: pd.DataFrame, n_splits: int, *, tables: bool) -> None:
     by_table = results.groupby(["rule", "calibration", "method", "level", "table"])
     means = by_table.mean(numeric_only=True)
     errors = by_table["normal_among_flagged"].sem()
-    for calibration in ("clean", "unclean"):
+    for calibration in filter(None, results["calibration"].unique()):
         print(f"\npredict, {calibration} calibration rows: share of normal rows that are flagged")
         print(report_alarms(means.loc["predict", calibration], n_splits).to_string())
         print(f"\nselect, {calibration} calibration rows: share of normal rows among the selected")
         part = means.loc["select", calibration]
         print(report_selected(part, errors.loc["select", calibration]).to_string())
-    print("\nbeside it: share of normal rows flagged by other thresholds (level 0: its own)")
-    others = means.loc[["own threshold", "set_threshold"], "of_normal"]
-    print(others.groupby(["rule", "method", "level"]).agg(["mean", "min", "max"]).round(4))
+    others = means.loc[means.index.get_level_values("calibration") == "", "of_normal"]
+    if len(others):
+        print("\nshare of normal rows that other thresholds flag (level 0: the detector's own)")
+        others = others.groupby(["rule", "method", "level"])
+        print(others.agg(["mean", "min", "max"]).round(4).to_string())
     if tables:
         print(means.round(4).to_string())
 
