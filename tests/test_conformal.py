@@ -445,6 +445,13 @@ def test_rows_that_cannot_be_scored_leave_the_calibration_as_it_is(rows, new_row
     np.testing.assert_array_equal(detector.p_values(new_rows), before)
 
 
+def test_the_threshold_is_the_one_that_set_threshold_gives(digits):
+    X = digits[0][:400]
+    inner = DenoisingAutoencoder(hidden_layer_sizes=(8,), max_epochs=2, random_state=0).fit(X[:100])
+    detector = conformal(inner, alpha=0.1, prefit=True).calibrate(X[100:])
+    assert inner.set_threshold(fpr=0.1, X=X[100:]).offset_ == detector.offset_
+
+
 def test_another_alpha_is_taken_up_by_calibrating(rows):
     detector = conformal().fit(rows)
     before = detector.offset_

@@ -24,12 +24,13 @@ def select_by_weights(
     weights: FloatArray,
     fdr: float,
 ) -> NDArray[np.bool_]:
-    """Return the selection of Jin & Candès, "Model-free selective inference under covariate shift".
+    """Return the selection by weighted p-values.
 
-    Weighted p-values are not positively dependent, which Benjamini & Hochberg need. So row j faces
-    the number of rows that are selected where it stands among the calibration rows for all others
-    (2023). Differs from Jin & Candès: no ties are broken and no rows are dropped at
-    random, which keeps the guarantee and loses a little power.
+    They are not positively dependent, which Benjamini & Hochberg need. So row j faces the number of
+    rows that would be selected with it, were it a calibration row in the eyes of the others (Jin &
+    Candès, "Model-free selective inference under covariate shift via weighted conformal p-values",
+    2023). Differs from Jin & Candès: ties are not broken at random and no selected rows are dropped
+    at random, which keeps the guarantee and loses a little power.
     """
     p_values = weighted_p_values(calibration, scores, calibration_weights, weights)
     at_most, total = weights_at_most(calibration, scores, calibration_weights)
