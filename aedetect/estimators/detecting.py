@@ -26,6 +26,7 @@ from aedetect.scoring import (
     without_rows,
 )
 
+REPAIRED = 256  # rows at a time
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 
 
@@ -117,10 +118,10 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         rows = self._check_new_rows(X)
         measure, members = self._measure, members_of(self.network_)
         if isinstance(measure, Reconstruction | Standardized):
-            parts = check_finite(self._infer(lambda x: measure.parts(members, x), rows))
+            parts = self._infer(lambda x: measure.parts(members, x), rows)
         else:
             parts = self._surprises(measure, self._scaling.apply(rows)) / self._usual_surprise
-        return self._named_like(X, parts)
+        return self._named_like(X, check_finite(parts))
 
     def repair(self, X: ArrayLike) -> NDArray[np.floating] | pd.DataFrame:
         """Return the nearest normal version of every row, with few features changed.
@@ -184,7 +185,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         """Return the surprises in scaled rows, before they are divided by what is usual."""
         shape = self.image_shape
         if shape is not None:
-            return check_finite(self._infer_scaled(lambda x: self._local_errors(x, shape), x))
+            return self._infer_scaled(lambda x: self._local_errors(x, shape), x)
         members = members_of(self.network_)
         return surprises(
             lambda x: self._infer_scaled(lambda x: measure(members, x), x),
@@ -211,20 +212,20 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         return torch.sigmoid(x_hat) if self.loss == "bce" else x_hat
 
     def _repair(self, rows: NDArray) -> NDArray:
-        measure, members = self._measure, members_of(self.network_)
+        """Return anomalies made normal, a block at a time to bound the memory."""
         scaled = self._scaling.apply(rows)
-        limit = (1 - MARGIN) * -self.offset_
-        x = torch.from_numpy(scaled).to(self._device)
-        moved = repair(
-            lambda x: torch.log(measure(members, x)),
-            x,
-            self._restore(x).detach(),
-            float(np.log(limit)),
-            bounds=(0.0, 1.0) if self.loss == "bce" else None,
+        blocks = torch.from_numpy(scaled).split(REPAIRED)
+        moved = torch.cat([self._repair_scaled(x.to(self._device)).cpu() for x in blocks]).numpy()
+        return np.where(moved != scaled, self._scaling.invert(moved), rows).astype(rows.dtype)
+
+    def _repair_scaled(self, x: Tensor) -> Tensor:
+        measure, members = self._measure, members_of(self.network_)
+        limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
+        bounds = (0.0, 1.0) if self.loss == "bce" else None
+        x_hat = self._restore(x).detach()
+        return repair(
+            lambda x: torch.log(measure(members, x)), x, x_hat, float(np.log(limit)), bounds
         )
-        moved = moved.cpu().numpy()
-        changed = moved != scaled
-        return np.where(changed, self._scaling.invert(moved), rows).astype(rows.dtype)
 
     def _named_like(self, X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:
         """Return a DataFrame with the index of ``X``, if that is one with the fitted names."""
