@@ -121,7 +121,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             parts = self._infer(lambda x: measure.parts(members, x), rows)
         else:
             parts = self._surprises(measure, self._scaling.apply(rows)) / self._usual_surprise
-        return self._named_like(X, check_finite(parts))
+        parts = check_finite(parts)
+        return _framed_like(X, parts) if hasattr(self, "feature_names_in_") else parts
 
     def repair(self, X: ArrayLike) -> NDArray[np.floating] | pd.DataFrame:
         """Return the nearest normal version of every row, with few features changed.
@@ -158,7 +159,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
                     " close to it as was found.",
                     stacklevel=2,
                 )
-        return self._named_like(X, repaired)
+        return _framed_like(X, repaired)
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -227,8 +228,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             lambda x: torch.log(measure(members, x)), x, x_hat, float(np.log(limit)), bounds
         )
 
-    def _named_like(self, X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:
-        """Return a DataFrame with the index of ``X``, if that is one with the fitted names."""
-        if isinstance(X, pd.DataFrame) and hasattr(self, "feature_names_in_"):
-            return pd.DataFrame(values, index=X.index, columns=X.columns)
-        return values
+
+def _framed_like(X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:
+    """Return a DataFrame with the index and the columns of ``X``, if that is one."""
+    if isinstance(X, pd.DataFrame):
+        return pd.DataFrame(values, index=X.index, columns=X.columns)
+    return values
