@@ -2,8 +2,9 @@
 Which column is odd? DataFrames in and out
 ==========================================
 
-A detector that says "anomaly" raises the next question: where? ``explain`` splits the error of a
-row among its columns. Here one measurement of a wine is falsified, and ``explain`` is asked which.
+A detector that says "anomaly" raises the next question: where? ``explain`` says how surprising each
+value of a row is, ``repair`` what would make the row normal. Here one measurement of a wine is
+falsified, and both are asked which.
 """
 
 # %%
@@ -20,9 +21,7 @@ from aedetect import AutoencoderTransformer
 
 X, _ = load_wine(return_X_y=True, as_frame=True)
 X_train, X_test = train_test_split(X, test_size=0.2, random_state=0)
-detector = AutoencoderTransformer(
-    4, hidden_layer_sizes=(32,), anomaly_score="reconstruction", random_state=0
-).fit(X_train)
+detector = AutoencoderTransformer(4, hidden_layer_sizes=(32,), random_state=0).fit(X_train)
 print("Columns:", *detector.feature_names_in_)
 
 # %%
@@ -49,28 +48,38 @@ for name, row in rows.items():
 # %%
 # Ask which column it was
 # -----------------------
-# The parts are never negative and add up to minus the score of the row. A false value spoils the
-# code as well, so that other columns get a share of the error.
+# A surprise says how far the score falls once a value is as the network would have it: 1 is usual
+# in normal rows. It comes as a DataFrame with the columns and the index of the rows.
 
-parts = {name: detector.explain(row)[0] for name, row in rows.items()}
-parts = pd.DataFrame(parts, index=X.columns).sort_values("falsified")
-print("Most of the error:", parts["falsified"].idxmax())
+surprises = pd.DataFrame({name: detector.explain(row).iloc[0] for name, row in rows.items()})
+surprises = surprises.sort_values("falsified")
+print("The most surprising column:", surprises["falsified"].idxmax())
 
 fig, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
-parts.plot.barh(ax=ax, width=0.8)
-ax.set(xlabel="part of the reconstruction error", ylabel="column")
-ax.legend(loc="center right")
+surprises.plot.barh(ax=ax, width=0.8)
+ax.set(xlabel="surprise (1 is usual)", ylabel="column")
+ax.legend(loc="lower right")
 plt.show()
 
 # %%
-# The largest part is a hint and no proof. How often does it name the right column, when every cell
-# of the test rows is falsified in turn? A small falsification hides in what is normal anyway.
+# Ask what would make it normal
+# -----------------------------
+# ``repair`` changes few values, no more than it takes for the row to count as normal.
+
+repaired = detector.repair(false)
+changed = (repaired != false).iloc[0]
+values = {"falsified": false.iloc[0], "repaired": repaired.iloc[0], "genuine": genuine.iloc[0]}
+print(pd.DataFrame(values)[changed].round(2).to_string())
+
+# %%
+# The largest surprise is a hint and no proof. How often does it name the right column, when every
+# cell of the test rows is falsified in turn? A small falsification hides in what is normal anyway.
 
 
 def share_named(column, factor):
-    """Return the share of test rows where ``column`` gets the largest part."""
+    """Return the share of test rows where ``column`` is the most surprising."""
     falsified = X_test.assign(**{column: factor * X_test[column]})
-    return (detector.explain(falsified).argmax(axis=1) == X.columns.get_loc(column)).mean()
+    return (detector.explain(falsified).idxmax(axis="columns") == column).mean()
 
 
 factors = [1.5, 3, 10]

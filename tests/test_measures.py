@@ -77,8 +77,8 @@ def test_a_score_is_the_same_bits_in_any_company(score, problem, settings):
         np.testing.assert_array_equal(twin.score_samples(X_test), scores)
 
 
-@pytest.mark.parametrize("score", SCORES)
-def test_explanations_add_up_to_the_score(score, problem, settings):
+@pytest.mark.parametrize("score", ["reconstruction", "standardized"])
+def test_explanations_of_sums_add_up_to_the_score(score, problem, settings):
     X, X_test, _ = problem
     detector = fit(score, X, **settings)
     contributions = detector.explain(X_test)
@@ -266,7 +266,6 @@ def test_elbo_falls_with_the_error_and_the_divergence(problem):
         parts = [detector.score_samples(part) for part in np.array_split(X_test, 17)]
         np.testing.assert_array_equal(np.concatenate(parts), scores[score])
         assert roc_auc_score(y_test, scores[score]) > 0.95
-        np.testing.assert_allclose(detector.explain(X_test).sum(axis=1), -scores[score])
     assert (scores["elbo"] < scores["reconstruction_probability"]).all()
     with pytest.raises(ValueError, match="anomaly_score"):
         AutoencoderTransformer(anomaly_score="elbo").fit(X)

@@ -363,7 +363,7 @@ def with_value(table, value):
 def test_bad_rows_are_refused(small, table, make, message):
     bad = make(table)
     fitted = clone(small).fit(table)
-    for method in ("score_samples", "transform", "reconstruct", "explain", "predict"):
+    for method in ("score_samples", "transform", "reconstruct", "explain", "repair", "predict"):
         with pytest.raises(ValueError, match=message):
             getattr(fitted, method)(bad)
     if "expecting" not in message:
@@ -393,6 +393,7 @@ def test_columns_are_checked_by_name(small, table, columns):
         "decision_function",
         "predict",
         "explain",
+        "repair",
         "score",
     ],
 )

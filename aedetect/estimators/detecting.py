@@ -36,6 +36,7 @@ from aedetect.scoring import (
     without_rows,
 )
 
+REPAIRED = 256  # rows at a time
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 
 
@@ -194,12 +195,13 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         if self._is_sum:
             measure = cast(Reconstruction | Standardized | ObservedCells, self._measure)
             members = members_of(self.network_)
-            parts = check_finite(self._infer(lambda x: measure.parts(members, x), rows))
+            parts = self._infer(lambda x: measure.parts(members, x), rows)
         else:
             parts = self._surprises(self._measure, self._scaling.apply(rows))
             parts /= self._usual_surprise
             parts[np.isnan(rows)] = 0
-        return self._named_like(X, parts)
+        parts = check_finite(parts)
+        return _framed_like(X, parts) if hasattr(self, "feature_names_in_") else parts
 
     def repair(self, X: ArrayLike) -> NDArray[np.floating] | pd.DataFrame:
         """Return the nearest normal version of every row, with few features changed.
@@ -236,7 +238,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
                     " close to it as was found.",
                     stacklevel=2,
                 )
-        return self._named_like(X, repaired)
+        return _framed_like(X, repaired)
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -271,7 +273,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             measure = of_complete_rows(measure)
         shape = self.image_shape
         if shape is not None:
-            return check_finite(self._infer_scaled(lambda x: self._local_errors(x, shape), x))
+            return self._infer_scaled(lambda x: self._local_errors(x, shape), x)
         members = members_of(self.network_)
         return surprises(
             lambda x: self._infer_scaled(lambda x: measure(members, x), x),
@@ -298,23 +300,24 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         return torch.sigmoid(x_hat) if self.loss == "bce" else x_hat
 
     def _repair(self, rows: NDArray) -> NDArray:
-        measure, members = self._measure, members_of(self.network_)
+        """Return anomalies made normal, a block at a time to bound the memory."""
         scaled = self._scaling.apply(rows)
-        limit = (1 - MARGIN) * -self.offset_
-        x = torch.from_numpy(scaled).to(self._device)
-        moved = repair(
-            lambda x: torch.log(measure(members, x)),
-            x,
-            self._restore(x).detach(),
-            float(np.log(limit)),
-            bounds=(0.0, 1.0) if self.loss == "bce" else None,
-        )
-        moved = moved.cpu().numpy()
-        changed = moved != scaled
-        return np.where(changed, self._scaling.invert(moved), rows).astype(rows.dtype)
+        blocks = torch.from_numpy(scaled).split(REPAIRED)
+        moved = torch.cat([self._repair_scaled(x.to(self._device)).cpu() for x in blocks]).numpy()
+        return np.where(moved != scaled, self._scaling.invert(moved), rows).astype(rows.dtype)
 
-    def _named_like(self, X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:
-        """Return a DataFrame with the index of ``X``, if that is one with the fitted names."""
-        if isinstance(X, pd.DataFrame) and hasattr(self, "feature_names_in_"):
-            return pd.DataFrame(values, index=X.index, columns=X.columns)
-        return values
+    def _repair_scaled(self, x: Tensor) -> Tensor:
+        measure, members = self._measure, members_of(self.network_)
+        limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
+        bounds = (0.0, 1.0) if self.loss == "bce" else None
+        x_hat = self._restore(x).detach()
+        return repair(
+            lambda x: torch.log(measure(members, x)), x, x_hat, float(np.log(limit)), bounds
+        )
+
+
+def _framed_like(X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:
+    """Return a DataFrame with the index and the columns of ``X``, if that is one."""
+    if isinstance(X, pd.DataFrame):
+        return pd.DataFrame(values, index=X.index, columns=X.columns)
+    return values

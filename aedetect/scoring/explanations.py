@@ -64,7 +64,7 @@ def local_errors(errors: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
 
 def count_usual(n_features: int, n_held_out: int) -> int:
     """Return how many held-out rows tell the usual surprise: fewer where each takes long."""
-    return min(n_held_out, max(4, N_USUAL // n_features))
+    return min(n_held_out, max(2, N_USUAL // n_features))
 
 
 def without_rows(measure: Measure, n_rows: int) -> Measure:

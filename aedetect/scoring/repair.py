@@ -19,6 +19,7 @@ SPARSITY = 0.1  # of the bias, in scaled units, against the logarithm of the sco
 SPARSE_STEPS = 100
 STEPS = 40  # for each number of features that is tried
 RATE = 0.1  # of a step, in scaled units
+SLACK = 0.05  # below the limit, where a row is left alone
 HALVINGS = 6  # of the way back to the row
 
 
@@ -81,6 +82,7 @@ class _Search:
         """Return rows with their bias, inside the bounds; where it is zero, the same bits."""
         return x + bias if self._bounds is None else (x + bias).clamp(*self._bounds)
 
+    @torch.enable_grad()
     def minimise(
         self, x: Tensor, bias: Tensor, free: Tensor, steps: int, sparsity: float
     ) -> Tensor:
@@ -88,7 +90,9 @@ class _Search:
         mean, square = torch.zeros_like(x), torch.zeros_like(x)
         for step in range(1, steps + 1):
             bias = bias.detach().requires_grad_()
-            excess = (self._log_score(self.apply(x, bias)) - self._limit).clamp_min(-0.05)
+            excess = (self._log_score(self.apply(x, bias)) - self._limit).clamp_min(-SLACK)
+            if not sparsity and bool((excess == -SLACK).all()):
+                break
             (gradient,) = torch.autograd.grad(excess.sum(), bias)
             gradient = gradient.nan_to_num(0.0, 0.0, 0.0) * free
             mean = 0.9 * mean + 0.1 * gradient
@@ -107,6 +111,8 @@ class _Search:
             feature = column[:, None]
             trial = rows.scatter(1, feature, x.gather(1, feature))
             changed = (trial != rows).any(dim=1)
+            if not changed.any():
+                continue
             fits = changed.clone()
             fits[changed] = self._log_score(trial[changed]) <= self._limit
             rows = torch.where(fits[:, None], trial, rows)
@@ -116,7 +122,7 @@ class _Search:
     def approach(self, x: Tensor, rows: Tensor) -> Tensor:
         """Return rows on the way back to ``x``, as far as they stay within the limit."""
         normal = (self._log_score(rows) <= self._limit)[:, None]
-        near, far = torch.zeros(len(x), 1), torch.ones(len(x), 1)
+        near, far = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
         for _ in range(HALVINGS):
             middle = (near + far) / 2
             fits = (self._log_score(torch.lerp(x, rows, middle)) <= self._limit)[:, None]

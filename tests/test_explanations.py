@@ -1,0 +1,193 @@
+"""Which features make a row odd."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+from aedetect.networks import Autoencoder
+from aedetect.scoring import EVIDENCE_SCORES, SCORES
+
+IMAGES = {"image_shape": (1, 8, 8), "max_epochs": 10}
+
+
+@pytest.fixture(scope="module")
+def normal():
+    """Return 240 rows of 6 columns in unlike units that depend on two causes."""
+    rng = np.random.RandomState(0)
+    rows = rng.randn(240, 2) @ rng.randn(2, 6) + 0.2 * rng.randn(240, 6)
+    return rows * [1, 10, 0.1, 5, 1e3, 1] + [0, 5, 0, 100, 0, 1]
+
+
+def fit(X, score="combined", estimator_class=AutoencoderTransformer, **settings):
+    settings = {"hidden_layer_sizes": (16,), "max_epochs": 60, **settings}
+    return estimator_class(2, anomaly_score=score, random_state=0, **settings).fit(X)
+
+
+@pytest.fixture(scope="module")
+def detector(normal):
+    return fit(normal[:200])
+
+
+def falsify(X, deviations=3.0):
+    """Return rows of which one cell each is moved, and its columns."""
+    rng, rows = np.random.RandomState(1), X.copy()
+    columns = rng.randint(X.shape[1], size=len(X))
+    rows[np.arange(len(X)), columns] += deviations * X.std(axis=0)[columns]
+    return rows, columns
+
+
+def share_found(detector, X):
+    rows, columns = falsify(X)
+    return (np.asarray(detector.explain(rows)).argmax(axis=1) == columns).mean()
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_false_cell_comes_first(score, normal):
+    # A code may hold what is false as well as what is true.
+    expected = 0.5 if score in ("mahalanobis", "latent_neighbors") else 0.7
+    assert share_found(fit(normal[:200], score), normal[200:]) > expected
+
+
+@pytest.mark.parametrize("score", EVIDENCE_SCORES)
+def test_a_false_cell_comes_first_for_a_variational_autoencoder(score, normal):
+    assert share_found(fit(normal[:200], score, VAEDetector, beta=0.1), normal[200:]) > 0.7
+
+
+@pytest.mark.parametrize("settings", [{"n_members": 3}, {"loss": "huber"}], ids=str)
+def test_ensembles_and_other_losses_find_the_cell(settings, normal):
+    assert share_found(fit(normal[:200], **settings), normal[200:]) > 0.7
+
+
+def test_a_network_of_ones_own_finds_the_cell(normal):
+    network = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6))
+    detector = fit(normal[:200], network=network, learning_rate=0.01)
+    assert share_found(detector, normal[200:]) > 0.7
+
+
+def test_surprises_find_more_than_residuals_do(normal):
+    rows, columns = falsify(normal[200:])
+    detector = fit(normal[:200], estimator_class=DenoisingAutoencoder)
+    residuals = np.abs(detector.reconstruct(rows) - rows) / normal.std(axis=0)
+    assert share_found(detector, normal[200:]) > (residuals.argmax(axis=1) == columns).mean()
+
+
+def falls_of(detector, rows):
+    """Return how far the logarithm of the score falls when a cell is restored."""
+    restored, falls = detector.reconstruct(rows), np.empty(rows.shape)
+    for column in range(rows.shape[1]):
+        copies = rows.copy()
+        copies[:, column] = restored[:, column]
+        falls[:, column] = np.log(detector.score_samples(rows) / detector.score_samples(copies))
+    return falls.clip(0)
+
+
+def test_a_surprise_is_how_far_the_score_falls_in_two_orders(detector, normal):
+    rows, _ = falsify(normal[200:])
+    first, number = falls_of(detector, rows), np.arange(len(rows))
+    oddest = first.argmax(axis=1)
+    corrected = rows.copy()
+    corrected[number, oddest] = detector.reconstruct(rows)[number, oddest]
+    again = falls_of(detector, corrected)
+    again[number, oddest] = first[number, oddest]
+    expected = (first + again) / 2
+    surprises = detector.explain(rows)
+    unit = expected.sum() / surprises.sum()
+    np.testing.assert_allclose(surprises * unit, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"validation_fraction": 0.0}], ids=["held out", "none"])
+def test_one_is_usual_in_new_normal_rows_and_false_cells_are_far_above(settings, normal):
+    detector = fit(normal[:200], **settings)
+    assert 0.4 < detector.explain(normal[200:]).mean() < 2.5
+    rows, columns = falsify(normal[200:], 6)
+    assert np.median(detector.explain(rows)[np.arange(len(rows)), columns]) > 4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"n_members": 2}, {"score": "sap"}, {"score": "elbo", "estimator_class": VAEDetector}],
+    ids=str,
+)
+def test_an_explanation_is_the_same_bits_in_any_company(settings, normal):
+    detector = fit(normal[:200], **{**settings, "max_epochs": 5})
+    X = normal[200:]
+    whole = detector.explain(X)
+    parts = [detector.explain(part) for part in np.array_split(X, 9)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal(detector.explain(X[::-1])[::-1], whole)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(detector)).explain(X), whole)
+
+
+def test_images_are_explained_the_same_in_any_company(digits):
+    X = digits[0][:60]
+    detector = fit(X, "auto", network="conv", hidden_layer_sizes=(4,), **IMAGES)
+    parts = [detector.explain(part) for part in np.array_split(X, 7)]
+    np.testing.assert_array_equal(np.concatenate(parts), detector.explain(X))
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_images_are_explained_by_the_errors_around_a_pixel(loss, digits):
+    X = digits[0][:60]
+    detector = fit(X, "auto", loss=loss, scaling=None, **IMAGES)
+    errors = np.pad(
+        np.square(detector.reconstruct(X) - X).reshape(-1, 8, 8),
+        ((0, 0), (1, 1), (1, 1)),
+        constant_values=np.nan,
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(errors, (3, 3), axis=(1, 2))
+    expected = np.nanmean(windows, axis=(3, 4)).reshape(60, 64)
+    heat = detector.explain(X)
+    np.testing.assert_allclose(heat / heat.mean(), expected / expected.mean(), rtol=1e-3)
+    assert 0.3 < heat.mean() < 3
+
+
+def test_a_false_patch_is_hot(digits):
+    X = digits[0][digits[1] == 0]
+    detector = fit(X[:120], "auto", image_shape=(1, 8, 8), max_epochs=60)
+    images = X[120:].reshape(-1, 8, 8).copy()
+    images[:, 3:5, 3:5] = 1  # the middle of a nought is empty
+    heat = detector.explain(images.reshape(-1, 64)).reshape(-1, 8, 8)
+    assert heat[:, 3:5, 3:5].mean() > 4 * heat.mean()
+
+
+def test_a_dataframe_gives_a_dataframe_with_its_names_and_index(normal):
+    frame = pd.DataFrame(normal, columns=list("abcdef"), index=range(1000, 1240))
+    detector = fit(frame[:200], max_epochs=5)
+    parts = detector.explain(frame[200:])
+    assert isinstance(parts, pd.DataFrame)
+    pd.testing.assert_index_equal(parts.index, frame.index[200:])
+    assert parts.columns.tolist() == list("abcdef")
+    twin = fit(normal[:200], max_epochs=5)
+    values = twin.explain(normal[200:])
+    assert isinstance(values, np.ndarray)
+    assert values.dtype == np.float64
+    np.testing.assert_array_equal(parts.to_numpy(), values)
+
+
+def test_a_dataframe_without_names_gives_an_array(normal):
+    frame = pd.DataFrame(normal)  # its columns are numbers
+    assert isinstance(fit(frame[:200], max_epochs=2).explain(frame[200:]), np.ndarray)
+
+
+@pytest.mark.parametrize("score", ["combined", "sap"])
+@pytest.mark.parametrize("n_rows", [2, 3, 30])
+def test_few_equal_and_constant_values_have_finite_surprises(score, n_rows):
+    X = np.random.RandomState(0).randn(n_rows, 4) * [1, 0, 1, 0]
+    for rows in (X, np.full((n_rows, 4), 3.0), X[:, :1]):
+        detector = fit(rows, score, max_epochs=2)
+        surprises = detector.explain(rows + np.eye(n_rows, rows.shape[1]))
+        assert np.isfinite(surprises).all()
+        assert (surprises >= 0).all()
+
+
+def test_a_row_beyond_float32_is_an_error(detector, normal):
+    rows = normal[200:].copy()
+    rows[3, 2] = 1e300
+    with pytest.raises(ValueError, match="score of row 3 is not finite"):
+        detector.explain(rows)
