@@ -10,6 +10,7 @@ import jinja2
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 
+from aedetect.files import atomic_write
 from aedetect.reporting.calibration import describe_calibration
 from aedetect.reporting.comparison import compare
 from aedetect.reporting.maps import draw_maps
@@ -86,7 +87,9 @@ def report(
     check_scalar(n_rows, "n_rows", int, min_val=1)
     subject = examine(estimator, X, y, X_train=X_train, image_shape=image_shape)
     page = _render(subject, peers=peers, n_rows=n_rows, title=title)
-    return _write(Path(path), page)
+    with atomic_write(path) as file:
+        file.write(page.encode())
+    return Path(path)
 
 
 def _render(subject: Subject, *, peers: bool, n_rows: int, title: str | None) -> str:
@@ -113,12 +116,3 @@ def _render(subject: Subject, *, peers: bool, n_rows: int, title: str | None) ->
     )
 
 
-def _write(path: Path, page: str) -> Path:
-    """Write beside the path and rename, so that no reader ever meets half a page."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
