@@ -49,7 +49,7 @@ def compare(subject: Subject, n_rows: int) -> Comparison | None:
     chosen = subject.sample(N_COMPARED)
     rows = subject.rows[chosen]
     fitted = _draw_rows(reference)
-    if not _is_finite(fitted) or not _is_finite(rows):
+    if not _is_finite(fitted) or not _is_finite(rows) or not np.ptp(fitted, axis=0).any():
         return None
     scores = {subject.name: subject.scores[chosen], **_peer_scores(subject.detector, fitted, rows)}
     is_anomaly = None if subject.is_anomaly is None else subject.is_anomaly[chosen]

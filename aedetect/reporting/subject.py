@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from aedetect.plotting.style import feature_names, labels_of
+from aedetect.plotting.style import feature_names, labels_of, threshold_of
 
 SEED = 0  # of every sample that the page takes
 
@@ -131,8 +131,9 @@ def _judge(
     """
     score = getattr(estimator, "score_samples", estimator.decision_function)
     scores = np.asarray(score(X), dtype=np.float64)
-    if hasattr(last, "offset_") and hasattr(last, "score_samples"):
-        return scores, scores < last.offset_, float(last.offset_)
+    offset = threshold_of(last)
+    if offset is not None and hasattr(last, "score_samples"):
+        return scores, scores < offset, offset
     is_flagged = np.asarray(estimator.predict(X)) == -1
     return scores, is_flagged, _boundary(scores, is_flagged)
 
