@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.covariance import EllipticEnvelope
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.impute import SimpleImputer
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 import aedetect
@@ -183,6 +185,23 @@ def test_a_pipeline_is_explained_in_the_units_that_were_passed(frame, path):
     card = text_of(page[page.index("<article") : page.index("</article>")])
     assert f"{frame.iloc[order[0], top]:.4g}, expected {restored:.4g}" in card
     assert "StandardScaler" in text_of(page)
+
+
+def test_steps_that_mix_columns_or_cannot_be_undone_leave_the_detectors_own_units(frame, path):
+    missing = frame.copy()
+    missing.iloc[0, 0] = np.nan
+    for step, X in ((PCA(), frame), (SimpleImputer(), missing), (FunctionTransformer(), frame)):
+        pipeline = make_pipeline(step, AutoencoderTransformer(2, max_epochs=2, random_state=0)).fit(
+            X
+        )
+        page = written(pipeline, X, path=path, peers=False)
+        assert "as they reach the detector" in text_of(page)
+        card = text_of(page[page.index("<article") : page.index("</article>")])
+        assert ("pca0" in card) == isinstance(step, PCA)
+        worst = pipeline.score_samples(X).argsort()[0]
+        row = pipeline[0].transform(X.iloc[[worst]])
+        top = np.asarray(pipeline[1].explain(row)).argmax()
+        assert f"{np.asarray(row)[0, top]:.4g}, expected" in card
 
 
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (8, 8), None])

@@ -32,7 +32,8 @@ class Subject(NamedTuple):
     given: NDArray  # (n_samples, n_given_features), as passed
     rows: NDArray  # (n_samples, n_features), as the detector sees them
     train_rows: NDArray | None  # (n_train, n_features), the same way
-    names: Sequence[str]  # of the features in ``in_units``
+    goes_back: bool  # whether the detector's features are those given, and their units known
+    names: Sequence[str]  # of the detector's features
     row_names: Sequence[Any]
     y: NDArray | None  # classes, (n_samples,)
     scores: NDArray[np.float64]  # higher is more normal
@@ -52,11 +53,6 @@ class Subject(NamedTuple):
     def explains(self) -> bool:
         """Whether the detector tells what each feature adds."""
         return hasattr(self.detector, "explain") and hasattr(self.detector, "reconstruct")
-
-    @property
-    def goes_back(self) -> bool:
-        """Whether what the detector restores can be brought back to the units of ``given``."""
-        return self.steps is None or hasattr(self.steps, "inverse_transform")
 
     def ask(self, method: str, rows: NDArray) -> NDArray:
         """Return what a method of the detector makes of some of the rows."""
@@ -100,7 +96,7 @@ def examine(
     if X_train is not None:
         _check_train(X_train, X)
         train_rows = np.asarray(X_train if steps is None else steps.transform(X_train))
-    subject = Subject(
+    return Subject(
         name=type(detector).__name__,
         detector=detector,
         conformal=conformal,
@@ -108,18 +104,16 @@ def examine(
         given=np.asarray(X),
         rows=rows,
         train_rows=train_rows,
-        names=[],
+        goes_back=_goes_back(steps, np.asarray(X), rows),
+        names=_names(detector, steps, X, rows.shape[1]),
         row_names=getattr(X, "index", range(len(rows))),
         y=labels,
         scores=scores,
         is_flagged=is_flagged,
         offset=offset,
-        p_values=None
-        if conformal is None
-        else np.asarray(conformal.p_values(_inner(estimator, X))),
+        p_values=None if conformal is None else _p_values(estimator, X),
         image_shape=_image_shape(detector, rows.shape[1], image_shape),
     )
-    return subject._replace(names=_names(subject, X))
 
 
 def _judge(
@@ -153,11 +147,11 @@ def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
             return (Pipeline(kept) if kept else None), conformal, estimator
 
 
-def _inner(estimator: Any, X: ArrayLike) -> ArrayLike:
-    """Return the rows that reach a calibrated detector at the end of a Pipeline."""
+def _p_values(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
+    """Return the p-values of a calibrated detector, perhaps at the end of a Pipeline."""
     while isinstance(estimator, Pipeline):
         X, estimator = estimator[:-1].transform(X), estimator[-1]
-    return X
+    return np.asarray(estimator.p_values(X), dtype=np.float64)
 
 
 def _check_train(X_train: ArrayLike, X: ArrayLike) -> None:
@@ -192,11 +186,22 @@ def _image_shape(
     return tuple(shape) if drawable else None
 
 
-def _names(subject: Subject, X: ArrayLike) -> Sequence[str]:
-    """Return names of the features in the units that the page shows."""
-    if subject.goes_back:
-        outer = subject.detector if subject.steps is None else subject.steps
-        return feature_names(X, outer, subject.given.shape[1])
+def _goes_back(steps: Pipeline | None, given: NDArray, rows: NDArray) -> bool:
+    """Return whether the transformers keep the columns, and can be undone."""
+    if steps is None:
+        return True
+    columns = [f"x{i}" for i in range(given.shape[1])]
+    with contextlib.suppress(AttributeError, ValueError):  # no names, no way back
+        names = getattr(steps[0], "feature_names_in_", columns)
+        steps.inverse_transform(rows[:1])
+        return list(steps.get_feature_names_out(names)) == list(names)
+    return False
+
+
+def _names(detector: Any, steps: Pipeline | None, X: ArrayLike, n_features: int) -> Sequence[str]:
+    """Return the names of the detector's features."""
+    if steps is None:
+        return feature_names(X, detector, n_features)
     with contextlib.suppress(AttributeError, ValueError):  # a step that names no columns
-        return [str(name) for name in subject.steps.get_feature_names_out()]  # type: ignore[union-attr]
-    return feature_names(None, subject.detector, subject.rows.shape[1])
+        return [str(name) for name in steps.get_feature_names_out()]
+    return feature_names(None, detector, n_features)
