@@ -147,7 +147,7 @@ class ScoreDistributionDisplay:
         _set_scale(ax, odd, scale)
         edges = _bin_edges(ax, odd if self.offset is None else np.append(odd, -self.offset), bins)
         if self.y is None:
-            ax.hist(odd, edges, color=COLORS[0], alpha=0.55, edgecolor=COLORS[0])
+            ax.hist(odd, edges, color=COLORS[0], alpha=0.7, edgecolor=COLORS[0])
         else:
             _draw_classes(ax, odd, self.y, edges)
         if self.offset is not None:

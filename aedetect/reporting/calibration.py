@@ -39,7 +39,9 @@ def describe_calibration(subject: Subject) -> Calibration | None:
         low=float(low),
         high=float(high),
         confidence=CONFIDENCE,
-        picture=draw(lambda ax: _draw(ax, p_values), "Histogram of the p-values."),
+        picture=draw(
+            lambda ax: _draw(ax, p_values), "Histogram of the p-values.", legend_above=True
+        ),
     )
 
 
