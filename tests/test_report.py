@@ -306,6 +306,14 @@ def test_other_detectors_are_reported_as_far_as_they_go(detector, frame, path):
     assert "Learning curve" not in page
 
 
+def test_plain_lists_and_float32_rows_make_the_same_cards(table, path):
+    X = table.astype(np.float32)
+    detector = AutoencoderTransformer(2, max_epochs=2, random_state=0).fit(X)
+    from_lists = re.findall(r"<h3>.*</h3>", written(detector, X.tolist(), path=path, peers=False))
+    assert from_lists == re.findall(r"<h3>.*</h3>", written(detector, X, path=path, peers=False))
+    assert from_lists[0] == f"<h3>row {detector.score_samples(X).argmin()}</h3>"
+
+
 def test_a_detector_that_cannot_score_new_rows_is_refused(frame, path):
     with pytest.raises(TypeError, match="LocalOutlierFactor has no decision_function"):
         report(LocalOutlierFactor().fit(frame), frame, path=path)

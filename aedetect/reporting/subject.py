@@ -106,7 +106,7 @@ def examine(
         train_rows=train_rows,
         goes_back=_goes_back(steps, np.asarray(X), rows),
         names=_names(detector, steps, X, rows.shape[1]),
-        row_names=getattr(X, "index", range(len(rows))),
+        row_names=X.index if isinstance(X, pd.DataFrame) else range(len(rows)),
         y=labels,
         scores=scores,
         is_flagged=is_flagged,
