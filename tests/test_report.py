@@ -12,6 +12,7 @@ import pytest
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
@@ -274,6 +275,23 @@ def test_a_calibrated_detector_has_its_section(detector, frame, path):
     assert f"{(calibrated.predict(frame) == -1).sum()} of 66 rows" in text
     assert "p-value" in page[page.index("<article") : page.index("</article>")]
     assert "calibration" not in sections_of(written(detector, frame, path=path))
+
+
+def test_a_detector_of_folds_has_no_interval_and_one_without_alarms_no_threshold(
+    detector, frame, path
+):
+    folds = Calibrated(detector, frame[:60])
+    folds.estimators_ = [folds.__dict__.pop("estimator_"), detector]
+    folds.score_samples = detector.score_samples
+    text = text_of(written(folds, frame, path=path, peers=False))
+    assert "2, one a fold" in text
+    assert "With 95% confidence" not in text
+    silent = Calibrated(FrozenEstimator(detector), frame[:60])
+    silent.alpha, silent.offset_ = 0.001, -np.inf
+    text = text_of(written(silent, frame, path=path, peers=False))
+    assert "0 of 66 rows" in text
+    assert "threshold" not in text.split("Scores and threshold")[0]
+    assert "Detector AutoencoderTransformer" in text
 
 
 # For whom.

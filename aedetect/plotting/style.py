@@ -54,10 +54,13 @@ def plain(text: object, longest: int = LONGEST_NAME) -> str:
 
 
 def threshold_of(estimator: Any) -> float | None:
-    """Return the score below which a detector, or the last of a Pipeline, flags rows."""
+    """Return the score below which a detector, or the last of a Pipeline, flags rows.
+
+    It is None where none is named, or none can be reached.
+    """
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    offset = getattr(last, "offset_", None)
-    return None if offset is None else float(np.asarray(offset).item())  # OneClassSVM's is an array
+    offset = float(np.asarray(getattr(last, "offset_", np.nan)).item())  # OneClassSVM has an array
+    return offset if np.isfinite(offset) else None
 
 
 def labels_of(y: ArrayLike | None) -> NDArray | None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, column_or_1d
 
@@ -34,7 +35,7 @@ class Subject(NamedTuple):
     train_rows: NDArray | None  # (n_train, n_features), the same way
     goes_back: bool  # whether the detector's features are those given, and their units known
     names: Sequence[str]  # of the detector's features
-    row_names: Sequence[Any]
+    row_names: Any  # a sequence, of n_samples
     y: NDArray | None  # classes, (n_samples,)
     scores: NDArray[np.float64]  # higher is more normal
     is_flagged: NDArray[np.bool_]
@@ -141,7 +142,10 @@ def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
             steps.extend(estimator.steps[:-1])
             estimator = estimator[-1]
         elif hasattr(estimator, "calibration_scores_"):
-            conformal, estimator = estimator, estimator.estimator_
+            conformal = estimator  # with folds it holds several detectors, which are alike
+            estimator = getattr(estimator, "estimator_", None) or estimator.estimators_[0]
+        elif isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
         else:
             kept = [(f"{i}-{name}", step) for i, (name, step) in enumerate(steps)]
             return (Pipeline(kept) if kept else None), conformal, estimator
