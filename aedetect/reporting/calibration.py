@@ -38,7 +38,7 @@ def describe_calibration(subject: Subject) -> Calibration | None:
         interval=None if has_folds else subject.conformal.fpr_interval(CONFIDENCE),
         confidence=CONFIDENCE,
         picture=draw(
-            lambda ax: _draw(ax, p_values), "Histogram of the p-values.", legend_above=True
+            lambda ax: _draw(ax, p_values), "Histogram of the p-values.", legend_columns=2
         ),
     )
 

@@ -123,7 +123,8 @@ def _curves(scores: dict[str, NDArray], is_anomaly: NDArray) -> list[Picture]:
         draw(
             lambda ax, kind=kind: DetectionCurveDisplay(scores, y, kind).plot(ax=ax),  # type: ignore[misc]
             f"{name} of {', '.join(scores)}.",
-            size=(4.0, 3.8),
+            size=(4.0, 4.6),
+            legend_columns=1,
         )
         for kind, name in names.items()
     ]

@@ -47,7 +47,7 @@ def draw_maps(subject: Subject, n_rows: int) -> Maps | None:
 
 def _draw(points: Points, alt: str, style: dict[str, Any]) -> Picture:
     display = LatentMapDisplay(points.positions, names=points.names, **style)
-    return draw(lambda ax: display.plot(ax=ax), alt, size=(4.2, 3.6), legend_above=True)
+    return draw(lambda ax: display.plot(ax=ax), alt, size=(4.2, 3.6), legend_columns=2)
 
 
 def _classes(subject: Subject, drawn: NDArray) -> NDArray | None:
