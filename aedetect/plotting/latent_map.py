@@ -104,8 +104,8 @@ class LatentMapDisplay:
         projection : {"auto", "pca", "tsne"}, default="auto"
             How codes come into the plane: by their two principal components, or by t-SNE, which
             keeps neighbours together and says nothing about distances (it starts from the
-            principal components, and takes minutes for more than 10,000 rows). ``"auto"`` draws a
-            code of two dimensions as it is and is ``"pca"`` for others.
+            principal components, and is slow for many thousands of rows). ``"auto"`` draws a code
+            of two dimensions as it is and is ``"pca"`` for others.
         beside_pca : bool, default=False
             Whether to draw the principal components of the rows themselves beside the codes: what
             a linear method sees.
