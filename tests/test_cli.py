@@ -34,7 +34,7 @@ def test_demo_prints_the_comparison_and_writes_the_picture(tmp_path, capsys):
     assert "Report: " in output.out
     page = (tmp_path / "new" / "folder" / "report.html").read_text()
     assert "Which handwritten digits are not a 3?" in page
-    assert f"{flagged} of {anomalies} anomalies" in page
+    assert f"{flagged:,} of {anomalies:,} anomalies" in page
     assert output.err == ""  # no progress bar without a terminal
 
 

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.covariance import EllipticEnvelope
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 import aedetect
@@ -185,6 +188,23 @@ def test_a_pipeline_is_explained_in_the_units_that_were_passed(frame, path):
     assert "StandardScaler" in text_of(page)
 
 
+def test_steps_that_mix_columns_or_cannot_be_undone_leave_the_detectors_own_units(frame, path):
+    missing = frame.copy()
+    missing.iloc[0, 0] = np.nan
+    for step, X in ((PCA(), frame), (SimpleImputer(), missing), (FunctionTransformer(), frame)):
+        pipeline = make_pipeline(step, AutoencoderTransformer(2, max_epochs=2, random_state=0)).fit(
+            X
+        )
+        page = written(pipeline, X, path=path, peers=False)
+        assert "as they reach the detector" in text_of(page)
+        card = text_of(page[page.index("<article") : page.index("</article>")])
+        assert ("pca0" in card) == isinstance(step, PCA)
+        worst = pipeline.score_samples(X).argsort()[0]
+        row = pipeline[0].transform(X.iloc[[worst]])
+        top = np.asarray(pipeline[1].explain(row)).argmax()
+        assert f"{np.asarray(row)[0, top]:.4g}, expected" in card
+
+
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (8, 8), None])
 def test_images_are_shown_as_images(digits, path, image_shape):
     X = digits[0][:60]
@@ -197,13 +217,13 @@ def test_images_are_shown_as_images(digits, path, image_shape):
 
 
 def test_colour_images_and_large_ones_are_small_on_the_page(path):
-    X = np.random.RandomState(0).rand(20, 3 * 200 * 200).astype(np.float32)
+    X = np.random.RandomState(0).rand(10, 3 * 120 * 120).astype(np.float32)
     detector = AutoencoderTransformer(
-        2, hidden_layer_sizes=(4,), image_shape=(3, 200, 200), max_epochs=1, random_state=0
+        2, hidden_layer_sizes=(4,), image_shape=(3, 120, 120), max_epochs=1, random_state=0
     ).fit(X)
     page = written(detector, X, path=path, peers=False)
-    assert page.count("<figcaption>heat map</figcaption>") == 20
-    assert len(page) < 3e6
+    assert page.count("<figcaption>heat map</figcaption>") == 10
+    assert len(page) < 2e6
 
 
 def test_peers_agree_or_not_and_the_page_says_what_they_were_fitted_to(detector, frame, y, path):
@@ -217,15 +237,14 @@ def test_peers_agree_or_not_and_the_page_says_what_they_were_fitted_to(detector,
 
 
 def test_peers_scores_are_those_of_scikit_learn(frame, y):
-    forest = IsolationForest(random_state=0).fit(frame.to_numpy())
-    comparison = compare(examine(forest, frame.to_numpy(), y), 20)
+    X = frame.to_numpy()
+    forest = IsolationForest(random_state=0).fit(X)
+    comparison = compare(examine(forest, X, y), 20)
     own, _, same = comparison.peers
     assert same.correlation == pytest.approx(1)
     assert same.n_shared == 20
-    assert own.auroc == same.auroc == pytest.approx(roc_auc_score(y, forest.score_samples(frame)))
-    fitted_elsewhere = compare(
-        examine(forest, frame.to_numpy(), y, X_train=frame.to_numpy()[:60]), 20
-    )
+    assert own.auroc == same.auroc == pytest.approx(roc_auc_score(y, forest.score_samples(X)))
+    fitted_elsewhere = compare(examine(forest, X, y, X_train=X[:60]), 20)
     assert fitted_elsewhere.peers[2].correlation < 1
 
 
@@ -258,6 +277,23 @@ def test_a_calibrated_detector_has_its_section(detector, frame, path):
     assert "calibration" not in sections_of(written(detector, frame, path=path))
 
 
+def test_a_detector_of_folds_has_no_interval_and_one_without_alarms_no_threshold(
+    detector, frame, path
+):
+    folds = Calibrated(detector, frame[:60])
+    folds.estimators_ = [folds.__dict__.pop("estimator_"), detector]
+    folds.score_samples = detector.score_samples
+    text = text_of(written(folds, frame, path=path, peers=False))
+    assert "2, one a fold" in text
+    assert "With 95% confidence" not in text
+    silent = Calibrated(FrozenEstimator(detector), frame[:60])
+    silent.alpha, silent.offset_ = 0.001, -np.inf
+    text = text_of(written(silent, frame, path=path, peers=False))
+    assert "0 of 66 rows" in text
+    assert "threshold" not in text.split("Scores and threshold")[0]
+    assert "Detector AutoencoderTransformer" in text
+
+
 # For whom.
 
 
@@ -286,6 +322,14 @@ def test_other_detectors_are_reported_as_far_as_they_go(detector, frame, path):
     assert f"{(detector.predict(X) == -1).sum()} of 66 rows" in text_of(page)
     assert "does not tell which features" in page
     assert "Learning curve" not in page
+
+
+def test_plain_lists_and_float32_rows_make_the_same_cards(table, path):
+    X = table.astype(np.float32)
+    detector = AutoencoderTransformer(2, max_epochs=2, random_state=0).fit(X)
+    from_lists = re.findall(r"<h3>.*</h3>", written(detector, X.tolist(), path=path, peers=False))
+    assert from_lists == re.findall(r"<h3>.*</h3>", written(detector, X, path=path, peers=False))
+    assert from_lists[0] == f"<h3>row {detector.score_samples(X).argmin()}</h3>"
 
 
 def test_a_detector_that_cannot_score_new_rows_is_refused(frame, path):

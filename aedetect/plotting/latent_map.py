@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_outlier_detector
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from sklearn.pipeline import Pipeline
 
 from aedetect.estimators.scaling import fit_scaling
 from aedetect.plotting.style import (
@@ -22,6 +21,7 @@ from aedetect.plotting.style import (
     named_classes,
     oddity_colors,
     score_scale,
+    threshold_of,
 )
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class LatentMapDisplay:
         projection : {"auto", "pca", "tsne"}, default="auto"
             How codes come into the plane: by their two principal components, or by t-SNE, which
             keeps neighbours together and says nothing about distances (it starts from the
-            principal components, and takes minutes for more than 10,000 rows). ``"auto"`` draws a
-            code of two dimensions as it is and is ``"pca"`` for others.
+            principal components, and is slow for many thousands of rows). ``"auto"`` draws a code
+            of two dimensions as it is and is ``"pca"`` for others.
         beside_pca : bool, default=False
             Whether to draw the principal components of the rows themselves beside the codes: what
             a linear method sees.
@@ -124,8 +124,7 @@ class LatentMapDisplay:
         points, names = project(np.asarray(estimator.transform(X)), projection)
         scores, offset = None, None
         if y is None and is_outlier_detector(estimator):
-            last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-            scores, offset = estimator.score_samples(X), getattr(last, "offset_", None)
+            scores, offset = estimator.score_samples(X), threshold_of(estimator)
         beside = principal_components(np.asarray(X)) if beside_pca else None
         return cls(points, labels_of(y), names, scores, offset, beside).plot(ax=ax)
 
@@ -224,15 +223,19 @@ def project(codes: NDArray, projection: str) -> Points:
     if codes.shape[1] == 2 and projection == "auto":
         return Points(codes, ("code 1", "code 2"))
     names = ("principal component 1 of the code", "principal component 2 of the code")
-    return Points(PCA(2, random_state=0).fit_transform(codes), names)
+    return Points(_plane(codes), names)
 
 
 def principal_components(X: NDArray) -> Points:
     """Return the rows themselves as points, scaled as the estimators scale them."""
-    scaled = fit_scaling(X, "auto", "mse").apply(X)
-    points = PCA(min(2, *X.shape), random_state=0).fit_transform(scaled)
-    if points.shape[1] == 1:
-        points = np.column_stack([points, np.zeros(len(points))])
-    return Points(
-        points, ("principal component 1 of the rows", "principal component 2 of the rows")
-    )
+    names = ("principal component 1 of the rows", "principal component 2 of the rows")
+    return Points(_plane(fit_scaling(X, "auto", "mse").apply(X)), names)
+
+
+def _plane(rows: NDArray) -> NDArray:
+    """Return two principal components; 0 where there are not as many."""
+    points = np.zeros((len(rows), 2))
+    if np.ptp(rows, axis=0).any():  # PCA divides by the variance
+        n_components = min(2, *rows.shape)
+        points[:, :n_components] = PCA(n_components, random_state=0).fit_transform(rows)
+    return points

@@ -64,7 +64,7 @@ class LearningCurveDisplay:
         display : LearningCurveDisplay
             Itself, with ``ax_``.
         """
-        from matplotlib.ticker import MaxNLocator
+        from matplotlib.ticker import LogFormatter, MaxNLocator
 
         ax = ax or new_axes()
         loss, held_out = self.history["loss"], self.history["val_loss"]
@@ -77,7 +77,9 @@ class LearningCurveDisplay:
         low, high = np.min(drawn), np.max(drawn)
         if low > 0 and high > FAR_APART * low:  # else the last epochs are one flat line
             ax.set_yscale("log")
-        ax.set(xlabel="epoch", ylabel="loss (mean over rows, sum over features)")
+            for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # 20, not 2 x 10^1
+        ax.set(xlabel="epoch", ylabel="loss\n(mean over rows, sum over features)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
         self.ax_ = ax

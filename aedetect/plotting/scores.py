@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
 
 from aedetect.plotting.style import (
     ANOMALY_SCORE,
@@ -19,6 +18,7 @@ from aedetect.plotting.style import (
     named_classes,
     new_axes,
     score_scale,
+    threshold_of,
 )
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ class ScoreDistributionDisplay:
         -------
         display : ScoreDistributionDisplay
         """
-        last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-        offset = getattr(last, "offset_", None)
-        scores = estimator.score_samples(X)
+        scores, offset = estimator.score_samples(X), threshold_of(estimator)
         return cls.from_predictions(scores, y, offset=offset, scale=scale, bins=bins, ax=ax)
 
     @classmethod
@@ -149,7 +147,7 @@ class ScoreDistributionDisplay:
         _set_scale(ax, odd, scale)
         edges = _bin_edges(ax, odd if self.offset is None else np.append(odd, -self.offset), bins)
         if self.y is None:
-            ax.hist(odd, edges, color=COLORS[0], alpha=0.55, edgecolor=COLORS[0])
+            ax.hist(odd, edges, color=COLORS[0], alpha=0.7, edgecolor=COLORS[0])
         else:
             _draw_classes(ax, odd, self.y, edges)
         if self.offset is not None:

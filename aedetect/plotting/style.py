@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +51,16 @@ def plain(text: object, longest: int = LONGEST_NAME) -> str:
         line = line[: longest - 1] + "…"
     line = line.replace("$", r"\$")
     return f" {line}" if line.startswith("_") else line  # legends leave out names with _ in front
+
+
+def threshold_of(estimator: Any) -> float | None:
+    """Return the score below which a detector, or the last of a Pipeline, flags rows.
+
+    It is None where none is named, or none can be reached.
+    """
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    offset = float(np.asarray(getattr(last, "offset_", np.nan)).item())  # OneClassSVM has an array
+    return offset if np.isfinite(offset) else None
 
 
 def labels_of(y: ArrayLike | None) -> NDArray | None:

@@ -21,8 +21,7 @@ class Calibration(NamedTuple):
 
     n_rows: int
     alpha: float
-    low: float  # of the share of normal rows that is flagged
-    high: float
+    interval: tuple[float, float] | None  # of the share of normal rows that is flagged
     confidence: float
     picture: Picture
 
@@ -32,14 +31,15 @@ def describe_calibration(subject: Subject) -> Calibration | None:
     if subject.conformal is None or subject.p_values is None:
         return None
     p_values = subject.p_values
-    low, high = subject.conformal.fpr_interval(CONFIDENCE)
+    has_folds = not hasattr(subject.conformal, "estimator_")  # for which no interval is known
     return Calibration(
         n_rows=len(subject.conformal.calibration_scores_),
         alpha=float(subject.conformal.alpha),
-        low=float(low),
-        high=float(high),
+        interval=None if has_folds else subject.conformal.fpr_interval(CONFIDENCE),
         confidence=CONFIDENCE,
-        picture=draw(lambda ax: _draw(ax, p_values), "Histogram of the p-values."),
+        picture=draw(
+            lambda ax: _draw(ax, p_values), "Histogram of the p-values.", legend_columns=2
+        ),
     )
 
 

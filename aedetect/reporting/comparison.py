@@ -49,7 +49,7 @@ def compare(subject: Subject, n_rows: int) -> Comparison | None:
     chosen = subject.sample(N_COMPARED)
     rows = subject.rows[chosen]
     fitted = _draw_rows(reference)
-    if not _is_finite(fitted) or not _is_finite(rows):
+    if not _is_finite(fitted) or not _is_finite(rows) or not np.ptp(fitted, axis=0).any():
         return None
     scores = {subject.name: subject.scores[chosen], **_peer_scores(subject.detector, fitted, rows)}
     is_anomaly = None if subject.is_anomaly is None else subject.is_anomaly[chosen]
@@ -123,7 +123,8 @@ def _curves(scores: dict[str, NDArray], is_anomaly: NDArray) -> list[Picture]:
         draw(
             lambda ax, kind=kind: DetectionCurveDisplay(scores, y, kind).plot(ax=ax),  # type: ignore[misc]
             f"{name} of {', '.join(scores)}.",
-            size=(4.0, 3.8),
+            size=(4.0, 4.6),
+            legend_columns=1,
         )
         for kind, name in names.items()
     ]

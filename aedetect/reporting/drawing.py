@@ -47,14 +47,24 @@ class Picture(NamedTuple):
 
 
 def draw(
-    plot: Callable[[Axes], object], alt: str, size: tuple[float, float] = (4.2, 3.0)
+    plot: Callable[[Axes], object],
+    alt: str,
+    size: tuple[float, float] = (4.2, 3.2),
+    *,
+    legend_columns: int | None = None,
 ) -> Picture:
-    """Return what ``plot`` draws on the axes it is given."""
+    """Return what ``plot`` draws on the axes it is given.
+
+    With ``legend_columns`` the legend stands above: not every picture has an empty corner.
+    """
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # The page's font draws the text, so what matplotlib's own lacks does not matter.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         plot(figure.subplots())
+        legend = figure.axes[0].get_legend()
+        if legend_columns and legend is not None:
+            legend.set(loc="lower left", bbox_to_anchor=(0, 1), ncols=legend_columns)
         for axes in figure.axes:
             for collection in axes.collections:  # thousands of points would make a large page
                 collection.set_rasterized(True)

@@ -27,7 +27,7 @@ class Maps(NamedTuple):
 
 def draw_maps(subject: Subject, n_rows: int) -> Maps | None:
     """Return the map of the codes, if there are any, and that of the rows."""
-    if len(subject.rows) < 3 or not np.issubdtype(subject.rows.dtype, np.number):
+    if not np.issubdtype(subject.rows.dtype, np.number):
         return None
     drawn = np.union1d(subject.sample(N_POINTS), subject.oddest(n_rows))
     rows = subject.rows[drawn]
@@ -47,7 +47,7 @@ def draw_maps(subject: Subject, n_rows: int) -> Maps | None:
 
 def _draw(points: Points, alt: str, style: dict[str, Any]) -> Picture:
     display = LatentMapDisplay(points.positions, names=points.names, **style)
-    return draw(lambda ax: display.plot(ax=ax), alt, size=(4.2, 3.4))
+    return draw(lambda ax: display.plot(ax=ax), alt, size=(4.2, 3.6), legend_columns=2)
 
 
 def _classes(subject: Subject, drawn: NDArray) -> NDArray | None:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from aedetect.plotting.style import feature_names, labels_of
+from aedetect.plotting.style import feature_names, labels_of, threshold_of
 
 SEED = 0  # of every sample that the page takes
 
@@ -32,8 +33,9 @@ class Subject(NamedTuple):
     given: NDArray  # (n_samples, n_given_features), as passed
     rows: NDArray  # (n_samples, n_features), as the detector sees them
     train_rows: NDArray | None  # (n_train, n_features), the same way
-    names: Sequence[str]  # of the features in ``in_units``
-    row_names: Sequence[Any]
+    goes_back: bool  # whether the detector's features are those given, and their units known
+    names: Sequence[str]  # of the detector's features
+    row_names: Any  # a sequence, of n_samples
     y: NDArray | None  # classes, (n_samples,)
     scores: NDArray[np.float64]  # higher is more normal
     is_flagged: NDArray[np.bool_]
@@ -52,11 +54,6 @@ class Subject(NamedTuple):
     def explains(self) -> bool:
         """Whether the detector tells what each feature adds."""
         return hasattr(self.detector, "explain") and hasattr(self.detector, "reconstruct")
-
-    @property
-    def goes_back(self) -> bool:
-        """Whether what the detector restores can be brought back to the units of ``given``."""
-        return self.steps is None or hasattr(self.steps, "inverse_transform")
 
     def ask(self, method: str, rows: NDArray) -> NDArray:
         """Return what a method of the detector makes of some of the rows."""
@@ -100,7 +97,7 @@ def examine(
     if X_train is not None:
         _check_train(X_train, X)
         train_rows = np.asarray(X_train if steps is None else steps.transform(X_train))
-    subject = Subject(
+    return Subject(
         name=type(detector).__name__,
         detector=detector,
         conformal=conformal,
@@ -108,18 +105,16 @@ def examine(
         given=np.asarray(X),
         rows=rows,
         train_rows=train_rows,
-        names=[],
-        row_names=getattr(X, "index", range(len(rows))),
+        goes_back=_goes_back(steps, np.asarray(X), rows),
+        names=_names(detector, steps, X, rows.shape[1]),
+        row_names=X.index if isinstance(X, pd.DataFrame) else range(len(rows)),
         y=labels,
         scores=scores,
         is_flagged=is_flagged,
         offset=offset,
-        p_values=None
-        if conformal is None
-        else np.asarray(conformal.p_values(_inner(estimator, X))),
+        p_values=None if conformal is None else _p_values(estimator, X),
         image_shape=_image_shape(detector, rows.shape[1], image_shape),
     )
-    return subject._replace(names=_names(subject, X))
 
 
 def _judge(
@@ -131,8 +126,9 @@ def _judge(
     """
     score = getattr(estimator, "score_samples", estimator.decision_function)
     scores = np.asarray(score(X), dtype=np.float64)
-    if hasattr(last, "offset_") and hasattr(last, "score_samples"):
-        return scores, scores < last.offset_, float(last.offset_)
+    offset = threshold_of(last)
+    if offset is not None and hasattr(last, "score_samples"):
+        return scores, scores < offset, offset
     is_flagged = np.asarray(estimator.predict(X)) == -1
     return scores, is_flagged, _boundary(scores, is_flagged)
 
@@ -146,17 +142,20 @@ def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
             steps.extend(estimator.steps[:-1])
             estimator = estimator[-1]
         elif hasattr(estimator, "calibration_scores_"):
-            conformal, estimator = estimator, estimator.estimator_
+            conformal = estimator  # with folds it holds several detectors, which are alike
+            estimator = getattr(estimator, "estimator_", None) or estimator.estimators_[0]
+        elif isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
         else:
             kept = [(f"{i}-{name}", step) for i, (name, step) in enumerate(steps)]
             return (Pipeline(kept) if kept else None), conformal, estimator
 
 
-def _inner(estimator: Any, X: ArrayLike) -> ArrayLike:
-    """Return the rows that reach a calibrated detector at the end of a Pipeline."""
+def _p_values(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
+    """Return the p-values of a calibrated detector, perhaps at the end of a Pipeline."""
     while isinstance(estimator, Pipeline):
         X, estimator = estimator[:-1].transform(X), estimator[-1]
-    return X
+    return np.asarray(estimator.p_values(X), dtype=np.float64)
 
 
 def _check_train(X_train: ArrayLike, X: ArrayLike) -> None:
@@ -191,11 +190,22 @@ def _image_shape(
     return tuple(shape) if drawable else None
 
 
-def _names(subject: Subject, X: ArrayLike) -> Sequence[str]:
-    """Return names of the features in the units that the page shows."""
-    if subject.goes_back:
-        outer = subject.detector if subject.steps is None else subject.steps
-        return feature_names(X, outer, subject.given.shape[1])
+def _goes_back(steps: Pipeline | None, given: NDArray, rows: NDArray) -> bool:
+    """Return whether the transformers keep the columns, and can be undone."""
+    if steps is None:
+        return True
+    columns = [f"x{i}" for i in range(given.shape[1])]
+    with contextlib.suppress(AttributeError, ValueError):  # no names, no way back
+        names = getattr(steps[0], "feature_names_in_", columns)
+        steps.inverse_transform(rows[:1])
+        return list(steps.get_feature_names_out(names)) == list(names)
+    return False
+
+
+def _names(detector: Any, steps: Pipeline | None, X: ArrayLike, n_features: int) -> Sequence[str]:
+    """Return the names of the detector's features."""
+    if steps is None:
+        return feature_names(X, detector, n_features)
     with contextlib.suppress(AttributeError, ValueError):  # a step that names no columns
-        return [str(name) for name in subject.steps.get_feature_names_out()]  # type: ignore[union-attr]
-    return feature_names(None, subject.detector, subject.rows.shape[1])
+        return [str(name) for name in steps.get_feature_names_out()]
+    return feature_names(None, detector, n_features)

@@ -25,6 +25,9 @@ def describe_training(subject: Subject) -> Training:
     """Return what the detector tells about its fit."""
     detector = subject.detector
     facts = [("Detector", subject.name)]
+    folds = getattr(subject.conformal, "estimators_", [])
+    if len(folds) > 1:
+        facts.append(("Detectors", f"{len(folds)}, one a fold; the first is shown here"))
     if subject.steps is not None:
         facts.append(("After", ", ".join(type(step).__name__ for _, step in subject.steps.steps)))
     if subject.train_rows is not None:

@@ -131,5 +131,6 @@ def describe_scores(subject: Subject) -> Scores:
     picture = draw(
         lambda ax: ScoreDistributionDisplay(subject.scores, y, subject.offset).plot(ax=ax),
         f"Histogram of the anomaly scores of {number(len(subject.scores))} rows.",
+        legend_columns=2,
     )
     return Scores(reading, picture)
