@@ -65,6 +65,14 @@ def press_ctrl_c():
     signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture(autouse=True)
+def terminal():
+    """Let Ctrl-C do what it does in a terminal; programs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def every_epoch(monkeypatch):
     """Have a checkpoint written after every epoch, however long that takes."""
@@ -91,11 +99,12 @@ def assert_same(first, second, X):
 # Checkpoints.
 
 
-def custom_network():
-    layers = nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2)
-    return Autoencoder(nn.Sequential(*layers), nn.Linear(2, 5))
+def custom_network(codes_per_dim):
+    layers = nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2)
+    return Autoencoder(nn.Sequential(*layers, nn.Linear(8, 2 * codes_per_dim)), nn.Linear(2, 5))
 
 
+CUSTOM = "a network of ones own"
 CONV = {"network": "conv", "image_shape": (1, 5, 1), "hidden_layer_sizes": (4, 4)}
 CASES = {
     "plain": {},
@@ -103,7 +112,7 @@ CASES = {
     "no held-out rows": {"validation_fraction": 0},
     "residual": {"network": "residual", "dropout": 0.2},
     "conv": {**CONV, "batch_norm": True, "dropout": 0.2},
-    "custom": {"network": custom_network()},
+    "custom": {"network": CUSTOM},
     **{optimizer: {"optimizer": optimizer} for optimizer in OPTIMIZERS},
 }
 
@@ -111,6 +120,8 @@ CASES = {
 @pytest.mark.usefixtures("every_epoch")
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
 def test_a_fit_cut_short_ends_as_one_that_was_not(small, table, tmp_path, options):
+    if options.get("network") == CUSTOM:
+        options = {"network": custom_network(small._codes_per_dim)}
     small.set_params(max_epochs=8, batch_size=16, **options)
     path = tmp_path / "fit.ckpt"
     cut_short(small, table, path)
@@ -378,7 +389,7 @@ def test_ctrl_c_ends_a_search_but_a_pipeline_is_one_fit(small, table):
 
 
 PROGRAM = """
-import sys, warnings
+import signal, sys, warnings
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 from aedetect import AutoencoderTransformer
@@ -390,6 +401,7 @@ class Tell:
     def on_fit_task_end(self, estimator, context): return False
     def teardown(self, estimator, context): pass
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 X = np.random.RandomState(0).rand(500, 8)
 detector = AutoencoderTransformer(max_epochs=10**6, patience=10**6).set_callbacks(Tell())
 """
