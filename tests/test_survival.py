@@ -293,7 +293,7 @@ def test_what_a_killed_process_left_of_a_file_is_removed_and_no_more(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_processes_that_were_killed_lose_nothing():
     done = subprocess.run(
-        [sys.executable, FUZZ / "fuzz_kills.py", "--kills", "4", "--problems", "dense"],
+        [sys.executable, FUZZ / "fuzz_kills.py", "--kills", "3", "--problems", "dense"],
         capture_output=True,
         text=True,
     )
@@ -384,6 +384,7 @@ def test_ctrl_c_ends_a_search_but_a_pipeline_is_one_fit(small, table):
     with pytest.warns(UserWarning, match="interrupted after 1 epochs"):
         make_pipeline(StandardScaler(), small).fit(table)
     for pipeline in (small, make_pipeline(StandardScaler(), small)):
+        small.set_callbacks(DoAt(1, press_ctrl_c))
         with pytest.raises(KeyboardInterrupt):
             GridSearchCV(pipeline, {}, cv=2).fit(table)
 
@@ -464,8 +465,9 @@ def test_a_batch_too_large_for_the_memory_is_computed_in_parts(table, monkeypatc
     whole = AutoencoderTransformer(network=narrow_network(10**6), **settings).fit(table)
     in_parts = AutoencoderTransformer(network=narrow_network(10), **settings)
     monkeypatch.setattr(type(in_parts), "_set_network", lambda self, network, *_: None)
-    with pytest.warns(UserWarning, match="each is computed in 4 parts from here"):
+    with pytest.warns(UserWarning, match=r"each is computed in \d+ parts from here") as warned:
         in_parts.fit(table)
+    assert "4 parts" in str(warned[1].message)
     np.testing.assert_allclose(in_parts.history_["loss"], whole.history_["loss"], rtol=1e-5)
 
 
@@ -473,13 +475,16 @@ def test_batch_norm_gets_no_part_of_a_single_row(table, monkeypatch):
     network = narrow_network(2, nn.BatchNorm1d(2))
     detector = AutoencoderTransformer(network=network, **{**SETTINGS, "batch_size": 7})
     monkeypatch.setattr(type(detector), "_set_network", lambda self, network, *_: None)
-    with pytest.raises(MemoryError, match=r"does not hold 3 row\(s\).*smaller network"):
+    with (
+        pytest.warns(UserWarning, match=r"in \d parts"),
+        pytest.raises(MemoryError, match=r"does not hold 3 row\(s\).*smaller network"),
+    ):
         detector.fit(table[:57])
 
 
 def test_a_row_too_large_for_the_memory_is_an_error(table):
     with (
-        pytest.warns(UserWarning, match="in 32 parts"),
+        pytest.warns(UserWarning, match=r"in \d+ parts"),
         pytest.raises(MemoryError, match=r"does not hold 1 row\(s\) .*or device='cpu'"),
     ):
         AutoencoderTransformer(network=FailsTraining(), **SETTINGS).fit(table)

@@ -2,8 +2,8 @@
 
     python tests/fuzz/fuzz_kills.py --kills 60 --seed 0
 
-Every fit runs in a process of its own, forked from this one. Every other kill waits for a
-checkpoint that is just being written. A fit that was killed is started again, on the same file,
+Every fit runs in a process of its own, forked from this one. Every other kill, by chance,
+waits for a checkpoint that is just being written. A fit that was killed is started again, on the same file,
 until it ends by itself; its weights, history and threshold must then be those of a fit that was
 left alone, bit for bit. POSIX alone.
 """
@@ -128,8 +128,8 @@ def kill_until_done(make, n_kills, seconds, folder, rng):
         if counts["killed"] == n_kills:
             wait_for(number)
             break
-        time.sleep(rng.uniform(0, seconds))
-        if counts["killed"] % 2:
+        time.sleep(rng.uniform(0, 0.7 * seconds))
+        if rng.rand() < 0.5:
             wait_for_write(checkpoint, number)
         if not kill(number):
             break
