@@ -149,8 +149,10 @@ def test_a_network_that_would_have_to_change_is_refused(small, table, method, ch
 def test_a_failure_leaves_the_estimator_as_it_was(small, table, method):
     getattr(small.set_params(warm_start=True), method)(table)
     scores = small.score_samples(table)
+    kept = pickle.dumps(small._continuation)
     small.set_params(learning_rate=1e8, optimizer="sgd", schedule="constant")
     for bad in (table * 1e6, table[:, :4], table[:1]):
         with pytest.raises(ValueError, match=r"diverged|features|minimum of 2"):
             getattr(small, method)(bad)
         np.testing.assert_array_equal(small.score_samples(table), scores)
+    assert pickle.dumps(small._continuation) == kept

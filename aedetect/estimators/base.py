@@ -475,7 +475,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         kept = getattr(self, "_continuation", None)
         if kept is None or kept["trained_by"] != self._trained_by(device):
             return None
-        return {name: torch.from_numpy(array) for name, array in kept["state"].items()}
+        # Copies: a training that fails leaves the arrays as they were.
+        return {name: torch.tensor(array) for name, array in kept["state"].items()}
 
     def _trained_by(self, device: torch.device) -> list[Any]:
         return [self.optimizer, device.type, self.precision, self.compile]

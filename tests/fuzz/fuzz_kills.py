@@ -2,8 +2,8 @@
 
     python tests/fuzz/fuzz_kills.py --kills 60 --seed 0
 
-Every fit runs in a process of its own, forked from this one. Every other kill, by chance,
-waits for a checkpoint that is just being written. A fit that was killed is started again, on the same file,
+Every fit runs in a process of its own, forked from this one. Half of the kills wait for a
+checkpoint that is just being written. A fit that was killed is started again, on the same file,
 until it ends by itself; its weights, history and threshold must then be those of a fit that was
 left alone, bit for bit. POSIX alone.
 """
