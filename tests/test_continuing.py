@@ -11,6 +11,7 @@ from sklearn.base import clone
 from torch import nn
 
 from aedetect import AutoencoderTransformer
+from aedetect.estimators.identity import FIXED
 from aedetect.networks import Autoencoder
 
 PLAIN = {"validation_fraction": 0, "schedule": "constant", "max_epochs": 3, "random_state": 0}
@@ -149,8 +150,24 @@ def test_a_network_that_would_have_to_change_is_refused(small, table, method, ch
 def test_a_failure_leaves_the_estimator_as_it_was(small, table, method):
     getattr(small.set_params(warm_start=True), method)(table)
     scores = small.score_samples(table)
+    kept = pickle.dumps(small._continuation)
     small.set_params(learning_rate=1e8, optimizer="sgd", schedule="constant")
     for bad in (table * 1e6, table[:, :4], table[:1]):
         with pytest.raises(ValueError, match=r"diverged|features|minimum of 2"):
             getattr(small, method)(bad)
         np.testing.assert_array_equal(small.score_samples(table), scores)
+    assert pickle.dumps(small._continuation) == kept
+
+
+CHANGEABLE = {
+    *("anomaly_score", "batch_size", "beta", "checkpoint", "compile", "contamination"),
+    *("contractive", "device", "l1_activity", "learning_rate", "max_epochs", "noise"),
+    *("noise_level", "optimizer", "patience", "precision", "random_state", "schedule"),
+    *("validation_fraction", "verbose", "warm_start", "weight_decay"),
+}
+
+
+def test_every_parameter_is_known_to_bind_the_weights_or_not_to(estimator_class):
+    """A new parameter that the trained weights depend on belongs to ``identity.FIXED``."""
+    assert not CHANGEABLE.intersection(FIXED)
+    assert set(estimator_class().get_params()) <= CHANGEABLE.union(FIXED)

@@ -255,8 +255,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             before=before if checkpoint is None else checkpoint.start["history"],
             continuation=self._continuation_on(device) if goes_on else None,
             checkpoint=checkpoint,
+            is_continued=self.warm_start,
         )
-        self._keep_continuation(run if self.warm_start else None, device)
         if run.interrupted:
             warn_of_interruption(self.n_iter_, self.checkpoint)
         elif checkpoint is not None:
@@ -313,8 +313,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             before=self.history_ if goes_on else None,
             continuation=self._continuation_on(device) if goes_on else None,
             checkpoint=None,
+            is_continued=True,
         )
-        self._keep_continuation(run, device)
         if run.interrupted:
             warn_of_interruption(self.n_iter_, checkpoint=None)
         return self
@@ -436,6 +436,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         before: History | None,
         continuation: dict[str, Tensor] | None,
         checkpoint: Checkpoint | None,
+        is_continued: bool,
     ) -> Run:
         """Train ``network`` in place, then set it, the history, the score and the threshold."""
         seed = draw_seed(random_state)
@@ -476,6 +477,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
                 continuation=continuation,
                 checkpoint=checkpoint,
             )
+            # Inside, where the global generators are those that the network drew from.
+            self._keep_continuation(run if is_continued else None, device)
         self.history_ = progress.history
         self.n_iter_ = len(self.history_["loss"])
         self._set_network(network, X, split)
@@ -497,7 +500,8 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         kept = getattr(self, "_continuation", None)
         if kept is None or kept["trained_by"] != self._trained_by(device):
             return None
-        return {name: torch.from_numpy(array) for name, array in kept["state"].items()}
+        # Copies: a training that fails leaves the arrays as they were.
+        return {name: torch.tensor(array) for name, array in kept["state"].items()}
 
     def _trained_by(self, device: torch.device) -> list[Any]:
         return [self.optimizer, device.type, self.precision, self.compile]

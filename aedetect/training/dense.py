@@ -8,6 +8,7 @@ together, as batched matrix products. The tests compare every gradient with auto
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -57,6 +58,7 @@ class DenseStep:
         flat, self._values, self._gradients = _stack(networks)
         self.parameters: Sequence[Tensor] = [flat]
         self._passes: dict[int, _Pass] = {}  # by rows a member; the last batch may be shorter
+        self._n_batches: Counter[int] = Counter()  # of an epoch, by rows a member
 
     @staticmethod
     def accepts(networks: Sequence[Autoencoder], objective: Objective) -> bool:
@@ -80,10 +82,11 @@ class DenseStep:
             and len(list(network.parameters())) == n_parameters  # none is shared
         )
 
-    def begin_epoch(self) -> None:
-        """Drop the masks drawn ahead: what an epoch does follows from the generator's state."""
-        for batch in self._passes.values():
-            batch.forget()
+    def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
+        """Plan what is drawn ahead, as :class:`Step` says."""
+        self._n_batches = Counter(batch_sizes)
+        for n_rows, batch in self._passes.items():
+            batch.begin_epoch(self._n_batches[n_rows])
 
     @torch.no_grad()
     def backpropagate(self, x: Tensor) -> Tensor:
@@ -93,6 +96,7 @@ class DenseStep:
             lead = (n_rows,) if len(self._networks) == 1 else (len(self._networks), n_rows)
             place = Place("", self._values, self._gradients, lead, self._generator)
             self._passes[n_rows] = _Pass(self._networks[0], self._objective, place)
+            self._passes[n_rows].begin_epoch(self._n_batches[n_rows])
         return self._passes[n_rows].backpropagate(x)
 
 
@@ -164,10 +168,10 @@ class _Pass:
         ]
         self._output = Output(last, place._replace(name=f"decoder.{len(hidden)}"))
 
-    def forget(self) -> None:
+    def begin_epoch(self, n_batches: int) -> None:
         for layer in self._layers:
             if isinstance(layer, DropoutLayer):
-                layer.forget()
+                layer.begin_epoch(n_batches)
 
     def backpropagate(self, x: Tensor) -> Tensor:
         corrupt, loss = self._objective.corrupt, self._objective.loss

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -77,6 +78,12 @@ def limit_threads(work: int) -> AbstractContextManager:
     if work >= SHARED_WORK:
         return nullcontext()
     return _thread_pools().limit(limits=1, user_api="openmp")
+
+
+# OpenMP's threads do not live on in a forked process, which would wait for them without end.
+# PyTorch's own data loaders do the same in their workers.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 @cache

@@ -182,14 +182,17 @@ class DropoutLayer:
     def __init__(self, module: Dropout, place: Place) -> None:
         self._module = module
         self._masks: list[Tensor] = []
+        self._n_left = 1
 
-    def forget(self) -> None:
-        """Leave out what was drawn ahead."""
+    def begin_epoch(self, n_batches: int) -> None:
+        """Draw masks for this many batches and no more: none is left for the next epoch."""
         self._masks.clear()
+        self._n_left = n_batches
 
     def forward(self, x: Tensor) -> Tensor:
         if not self._masks:
-            n_batches = max(1, self.DRAW // x.numel())
+            n_batches = max(1, min(self.DRAW // x.numel(), self._n_left))
+            self._n_left -= n_batches
             self._masks = list(self._module.draw_mask(x.expand(n_batches, *x.shape)))
         self._mask = self._masks.pop()
         return x * self._mask

@@ -139,14 +139,15 @@ def train(
         run.continue_from(continuation)
     if checkpoint is not None:
         _resume(run, checkpoint, watcher)
-    n_batches = len(_batch_bounds(len(x), batch_size))
+    batch_sizes = [last - first for first, last in _batch_bounds(len(x), batch_size)]
+    n_batches = len(batch_sizes)
     work = _work(step.parameters) * batch_size
     # A few held-out rows meet several draws of the noise.
     x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
     parts = Parts()
     while not run.is_over(max_epochs, patience if len(x_val) else None):
         watcher.on_epoch_begin()
-        step.begin_epoch()
+        step.begin_epoch(batch_sizes)
         started = time.perf_counter()
         total = torch.zeros((), device=generator.device)
         n_done = len(run.epochs) * n_batches

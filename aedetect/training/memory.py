@@ -33,20 +33,21 @@ class Parts:
             If even the smallest parts are too large.
         """
         while True:
-            number = max(1, min(self._number, n_rows // self._smallest))
+            most = max(1, n_rows // self._smallest)
+            number = min(self._number, most)
             try:
                 return function(number)
             except torch.OutOfMemoryError:
                 pass  # the error's traceback holds all activations: leave it first
-            self._double(number, n_rows)
+            self._double(number, most, n_rows)
 
-    def _double(self, number: int, n_rows: int) -> None:
-        if n_rows // (2 * number) < self._smallest:
+    def _double(self, number: int, most: int, n_rows: int) -> None:
+        if number == most:
             raise MemoryError(
                 f"The device's memory does not hold {-(-n_rows // number)} row(s) on their way"
                 " through the network. Choose a smaller network, fewer members or device='cpu'."
             )
-        self._number = 2 * number
+        self._number = min(2 * number, most)
         warnings.warn(
             f"The device's memory does not hold a batch of {n_rows} rows: each is computed in"
             f" {self._number} parts from here, which is slower. A smaller batch_size avoids that.",

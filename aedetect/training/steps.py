@@ -21,8 +21,8 @@ class Step(Protocol):
 
     parameters: Sequence[Tensor]  # of all networks, for the optimiser
 
-    def begin_epoch(self) -> None:
-        """Learn that an epoch begins, which must not depend on draws of the one before."""
+    def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
+        """Learn the rows of each batch of an epoch, which uses no draws of the one before."""
 
     def backpropagate(self, x: Tensor) -> Tensor:
         """Leave the gradients of a batch in the parameters and return its losses.
@@ -72,7 +72,7 @@ class AutogradStep:
         normalizes = any(isinstance(m, _BatchNorm) for n in networks for m in n.modules())
         self._parts = Parts(smallest=2 if normalizes else 1)  # one row has no variance
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Do nothing: all draws are used at once."""
 
     def backpropagate(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
     python tests/fuzz/fuzz_kills.py --kills 60 --seed 0
 
-Every fit runs in a process of its own, forked from this one. Every other kill waits for a
+Every fit runs in a process of its own, forked from this one. Half of the kills wait for a
 checkpoint that is just being written. A fit that was killed is started again, on the same file,
 until it ends by itself; its weights, history and threshold must then be those of a fit that was
 left alone, bit for bit. POSIX alone.
@@ -84,10 +84,21 @@ def start(estimator, result):
         os._exit(status)
 
 
+def wait_for(number):
+    """Wait for a child to end; one that failed ends this program."""
+    if os.waitpid(number, 0)[1]:
+        sys.exit("A fit failed.")
+
+
+def partial_of(checkpoint, number):
+    """Return the pattern of the file that a process has open while it writes a checkpoint."""
+    return f".{checkpoint.name}.{number}-*.partial"
+
+
 def wait_for_write(checkpoint, number):
     """Wait until a checkpoint is being written, or the process has ended."""
-    pattern = f".{checkpoint.name}.{number}-*.partial"
-    while not any(checkpoint.parent.glob(pattern)) and is_running(number):
+    partial = partial_of(checkpoint, number)
+    while not any(checkpoint.parent.glob(partial)) and is_running(number):
         time.sleep(0.0005)
 
 
@@ -111,18 +122,19 @@ def kill_until_done(make, n_kills, seconds, folder, rng):
     """Fit, killed up to ``n_kills`` times; return the outcome and how often what was hit."""
     checkpoint, result = folder / "fit.ckpt", folder / "result.npz"
     counts = {"killed": 0, "in a write": 0, "resumed": 0}
-    while not result.exists() or checkpoint.exists():
-        result.unlink(missing_ok=True)
+    while True:
         counts["resumed"] += checkpoint.exists()
         number = start(make().set_params(checkpoint=checkpoint), result)
-        if counts["killed"] < n_kills:
-            time.sleep(rng.uniform(0, 2 * seconds / n_kills))
-            if counts["killed"] % 2:
-                wait_for_write(checkpoint, number)
-            counts["killed"] += kill(number)
-            counts["in a write"] += any(folder.glob(".*.partial"))
-        elif os.waitpid(number, 0)[1]:
-            sys.exit("A fit failed.")
+        if counts["killed"] == n_kills:
+            wait_for(number)
+            break
+        time.sleep(rng.uniform(0, 0.7 * seconds))
+        if rng.rand() < 0.5:
+            wait_for_write(checkpoint, number)
+        if not kill(number):
+            break
+        counts["killed"] += 1
+        counts["in a write"] += any(folder.glob(partial_of(checkpoint, number)))
     leftovers = sorted(path.name for path in folder.iterdir() if path != result)
     if leftovers:
         sys.exit(f"Left behind: {leftovers}")
@@ -135,8 +147,7 @@ def fuzz(name, n_kills, rng):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         began = time.perf_counter()
-        if os.waitpid(start(make(), folder / "alone.npz"), 0)[1]:
-            sys.exit("A fit failed.")
+        wait_for(start(make(), folder / "alone.npz"))
         seconds = time.perf_counter() - began
         alone = dict(np.load(folder / "alone.npz"))
         (folder / "alone.npz").unlink()
@@ -156,6 +167,7 @@ def main():
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    AutoencoderTransformer(max_epochs=1).fit(make_rows())  # imports, once for all children
     rng = np.random.RandomState(arguments.seed)
     total = {"killed": 0, "in a write": 0, "resumed": 0}
     per_fit = -(-arguments.kills // len(arguments.problems))
