@@ -114,5 +114,3 @@ def _render(subject: Subject, *, peers: bool, n_rows: int, title: str | None) ->
         parameters=list_parameters(subject),
         versions=list_versions(),
     )
-
-
