@@ -2,7 +2,7 @@
 
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
 from aedetect.scoring.measures import SCORES, Measure, fit_measure
-from aedetect.scoring.missing import ObservedCells, contribute
+from aedetect.scoring.missing import ObservedCells, contribute, fill
 from aedetect.scoring.thresholds import FloatArray, chi_squared_limit, threshold
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ObservedCells",
     "chi_squared_limit",
     "contribute",
+    "fill",
     "fit_measure",
     "threshold",
 ]

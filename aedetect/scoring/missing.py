@@ -38,7 +38,7 @@ class ObservedCells(NamedTuple):
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the oddity of rows; that of complete ones is the measure's own."""
         missing = x.isnan()
-        oddity = self.measure(members, self._fill(members, x), left_out=left_out)
+        oddity = self.measure(members, fill(members, x, self.loss), left_out=left_out)
         if self.slope is None or self.shift is None:
             return oddity
         number = missing.sum(dim=1).cpu()
@@ -68,7 +68,8 @@ class ObservedCells(NamedTuple):
 
     def contribute(self, members: Members, x: Tensor) -> Tensor:
         """Return what each feature adds to the measure; missing cells add nothing."""
-        parts = measures.contribute(self.measure, members, self._fill(members, x), self.loss)
+        filled = fill(members, x, self.loss)
+        parts = measures.contribute(self.measure, members, filled, self.loss)
         parts = parts.masked_fill(x.isnan(), 0.0)
         total = parts.sum(dim=1, keepdim=True)
         even = (~x.isnan()).double() / (~x.isnan()).sum(dim=1, keepdim=True)
@@ -76,11 +77,13 @@ class ObservedCells(NamedTuple):
         scored = shares * self(members, x)[:, None]
         return torch.where(x.isnan().any(dim=1, keepdim=True), scored, parts)
 
-    def _fill(self, members: Members, x: Tensor) -> Tensor:
-        restored = torch.stack([member(x) for member in members]).mean(dim=0)
-        if self.loss == "bce":
-            restored = torch.sigmoid(restored)  # the decoder gives logits
-        return torch.where(x.isnan(), restored, x)
+
+def fill(members: Members, x: Tensor, loss: str) -> Tensor:
+    """Return scaled rows with the members' mean reconstruction in place of NaN."""
+    restored = torch.stack([member(x) for member in members]).mean(dim=0)
+    if loss == "bce":
+        restored = torch.sigmoid(restored)  # the decoder gives logits
+    return torch.where(x.isnan(), restored, x)
 
 
 def contribute(measure: Measure, members: Members, x: Tensor, loss: str) -> Tensor:
