@@ -18,6 +18,7 @@ HIDDEN = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the observed cells that cal
 N_CALIBRATED = 1_000  # rows at most
 N_GROUPS = 12  # of rows with about as many missing cells
 QUANTILES = (0.5, 0.9)  # that are brought to the level of complete rows
+STEEPEST = 4.0  # slope of the map of logarithms: nearly equal measures are not torn apart
 TINY = 1e-30  # logarithms of smaller measures are those of this one
 
 
@@ -106,4 +107,5 @@ def _levels(
     median, upper = (np.interp(all_numbers, centres, values) for values in quantiles.T)
     spread = upper - median
     slope = np.divide(spread[0], spread, out=np.ones_like(spread), where=spread > 0)
+    slope = slope.clip(1 / STEEPEST, STEEPEST)
     return slope, median[0] - slope * median

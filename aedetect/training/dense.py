@@ -62,11 +62,11 @@ class DenseStep:
             or not isinstance(decoder, nn.Sequential)
         ):
             return False
-        layers = [*encoder, *decoder]
-        first = encoder[1 if isinstance(encoder[0], MaskInput) else 0]
+        # The one place where a mask is known.
+        layers = [*encoder[isinstance(encoder[0], MaskInput) :], *decoder]
         n_parameters = sum(len(list(layer.parameters())) for layer in layers)
         return (
-            isinstance(first, nn.Linear)
+            isinstance(layers[0], nn.Linear)
             and isinstance(decoder[-1], nn.Linear)
             and all(_is_known(layer) for layer in layers)
             and len(list(network.parameters())) == n_parameters  # none is shared
@@ -96,7 +96,7 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) in (Linear, nn.Linear):
         return layer.bias is not None
     # The text tells the slope of a leaky ReLU and the like.
-    return type(layer) in (Dropout, MaskInput) or repr(layer) in KNOWN_ACTIVATIONS
+    return type(layer) is Dropout or repr(layer) in KNOWN_ACTIVATIONS
 
 
 KNOWN_ACTIVATIONS = {repr(make()) for make in ACTIVATIONS.values()}
