@@ -62,8 +62,9 @@ class DenseStep:
             or not isinstance(decoder, nn.Sequential)
         ):
             return False
-        # The one place where a mask is known.
-        layers = [*encoder[isinstance(encoder[0], MaskInput) :], *decoder]
+        layers = [*encoder, *decoder]
+        if isinstance(layers[0], MaskInput):  # the one place where a mask is known
+            del layers[0]
         n_parameters = sum(len(list(layer.parameters())) for layer in layers)
         return (
             isinstance(layers[0], nn.Linear)
