@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
 import warnings
@@ -140,6 +141,18 @@ RULES = {
 }
 
 
+def make_estimator(name: str, settings: int, missing: str):
+    return ESTIMATORS[name](**{**SMALL, **SETTINGS[settings], "missing": missing})
+
+
+@functools.cache
+def fitted_to_plain_rows(name: str, settings: int, missing: str, n_features: int, columns: tuple):
+    """Return an estimator that all cases may ask: scoring changes no state."""
+    X = np.random.default_rng(0).random((30, n_features))
+    detector = make_estimator(name, settings, missing)
+    return detector.fit(pd.DataFrame(X, columns=list(columns)) if columns else X)
+
+
 @dataclass(frozen=True)
 class Case:
     """A table, and the estimator that is fitted to it or asked about it."""
@@ -165,8 +178,7 @@ class Case:
             return X.astype(self.dtype)
 
     def make_estimator(self):
-        settings = {**SMALL, **SETTINGS[self.settings], "missing": self.missing}
-        return ESTIMATORS[self.estimator](**settings)
+        return make_estimator(self.estimator, self.settings, self.missing)
 
 
 CHOICES = {
@@ -238,13 +250,12 @@ def rule_of(error: Exception, case: Case) -> str:
 
 
 def _answer(case: Case, X: Any) -> str:
-    detector = case.make_estimator()
     if case.fitted:
-        detector.fit(X)
+        detector = case.make_estimator().fit(X)
     else:
-        plain = np.random.default_rng(0).random((30, max(1, case.shape[1])))
-        named = isinstance(X, pd.DataFrame) and case.shape[1]
-        detector.fit(pd.DataFrame(plain, columns=X.columns) if named else plain)
+        columns = tuple(X.columns) if isinstance(X, pd.DataFrame) else ()
+        choice = (case.estimator, case.settings, case.missing)
+        detector = fitted_to_plain_rows(*choice, max(1, case.shape[1]), columns)
     n_rows, n_features = case.shape
     float32 = getattr(X, "dtype", None) in (np.float32, torch.float32, torch.bfloat16)
     dtypes = [np.float32 if float32 else np.float64]

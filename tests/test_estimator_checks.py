@@ -40,6 +40,7 @@ CONV_ESTIMATORS = [
     DenoisingAutoencoder(**SMALL, downsample="maxpool", latent="map"),
     DenoisingAutoencoder(**SMALL, downsample="maxpool", upsample="unpool", dropout=0.1),
     VAEDetector(**SMALL),
+    AutoencoderTransformer(**SMALL, missing="mask", downsample="maxpool", upsample="unpool"),
 ]
 
 

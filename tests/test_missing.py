@@ -19,8 +19,8 @@ from torch import nn
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.corruption import hide
 from aedetect.losses import FEATURE_ERRORS, observed_loss, reconstruction_loss
-from aedetect.networks import Autoencoder, MaskInput
-from aedetect.scoring import EVIDENCE_SCORES, SCORES
+from aedetect.networks import Autoencoder, MaskInput, members_of
+from aedetect.scoring import EVIDENCE_SCORES, SCORES, fill
 from aedetect.training import make_generator
 
 MASK = {"missing": "mask", "random_state": 0}
@@ -256,6 +256,14 @@ def test_scores_are_the_same_bits_in_any_company_and_copy(scorer, holed):
     np.testing.assert_array_equal(np.concatenate(parts), scores)
     twin = pickle.loads(pickle.dumps(scorer))
     np.testing.assert_array_equal(twin.score_samples(holed), scores)
+
+
+def test_a_training_row_with_missing_cells_finds_itself_among_the_neighbours(holed):
+    detector = AutoencoderTransformer(**TINY, anomaly_score="neighbors").fit(holed)
+    members = members_of(detector.network_)
+    filled = detector._infer(lambda x: fill(members, x, "mse"), holed)
+    bank = detector._measure.measure.neighbors.bank  # at distance 0, so it is left out
+    assert sorted(map(tuple, filled)) == sorted(map(tuple, bank))
 
 
 @pytest.mark.parametrize("n_rows", [2, 3, 25])

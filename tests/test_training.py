@@ -13,6 +13,7 @@ from aedetect.networks import (
     ACTIVATIONS,
     Autoencoder,
     Dropout,
+    MaskInput,
     VariationalAutoencoder,
     dense_autoencoder,
     initialize,
@@ -166,6 +167,7 @@ def watched_layer():
     [
         custom(torch.nn.Linear(6, 6, bias=False)),
         custom(torch.nn.LeakyReLU(0.3)),
+        custom(MaskInput(), torch.nn.Linear(12, 6)),
         custom(torch.nn.GELU(approximate="tanh")),
         custom(torch.nn.Dropout(0.1)),
         custom(torch.nn.BatchNorm1d(6, affine=False)),

@@ -54,6 +54,7 @@ from aedetect.scoring import (
     FloatArray,
     Measure,
     ObservedCells,
+    fill,
     fit_measure,
     threshold,
 )
@@ -216,8 +217,9 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
         ------
         ValueError
             If a parameter is out of its range, if ``X`` is not a finite numeric table of two rows
-            or more, if it leaves [0, 1] while ``loss="bce"``, if training diverges, or if the file
-            of ``checkpoint`` is damaged or that of another fit.
+            or more (with NaN for ``missing="mask"`` alone), if it leaves [0, 1] while
+            ``loss="bce"``, if training diverges, or if the file of ``checkpoint`` is damaged or
+            that of another fit.
         OSError
             If the checkpoint cannot be written. The one written before stays.
         MemoryError
@@ -533,28 +535,22 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
 
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
         """Return what scores rows; the first rows of the reference were held out."""
-        return fit_measure(
-            self._score_name,
-            members_of(self.network_),
-            self.loss,
-            lambda function: self._infer(function, reference),
-            n_held_out,
-        )
+        members = members_of(self.network_)
+
+        def evaluate(function: Callable[[Tensor], Tensor]) -> NDArray:
+            if not self._takes_missing:
+                return self._infer(function, reference)
+            return self._infer(lambda x: function(fill(members, x, self.loss)), reference)
+
+        return fit_measure(self._score_name, members, self.loss, evaluate, n_held_out)
 
     def _fit_observed_cells(self, reference: NDArray, n_held_out: int) -> ObservedCells:
         """Return the same for rows with missing cells, brought to the level of complete rows."""
-
-        def complete(X: NDArray) -> NDArray:
-            return np.where(np.isnan(X), self._to_units(self._infer(self.network_, X)), X)
-
-        def fit(X: NDArray, n_held_out: int) -> ObservedCells:
-            return ObservedCells(self._fit_measure(complete(X), n_held_out), self.loss)
-
-        measure = fit(reference, n_held_out)
+        measure = ObservedCells(self._fit_measure(reference, n_held_out), self.loss)
         if len(reference) < MIN_CALIBRATED:
             return measure
-        # Learned from rows that the measure was not fitted to.
-        half = fit(reference[::2], -(-n_held_out // 2))
+        # The levels are learned from rows that the measure was not fitted to.
+        half = ObservedCells(self._fit_measure(reference[::2], -(-n_held_out // 2)), self.loss)
         members = members_of(self.network_)
         return measure.calibrate(
             lambda X: self._infer(lambda x: half(members, x), X), reference[1::2]

@@ -51,6 +51,11 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         -------
         Z : ndarray of shape (n_samples, latent_dim)
             float32 for float32 rows, else float64; the posterior means for a VAE.
+
+        Raises
+        ------
+        ValueError
+            If a code is not finite.
         """
         X = self._check_new_rows(X)
         codes = self._infer(self.network_.encode, X)
@@ -68,6 +73,11 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         -------
         X_hat : ndarray of shape (n_samples, n_features)
             Rows in the units of the training data, of the dtype of ``Z``.
+
+        Raises
+        ------
+        ValueError
+            If a row is not finite.
         """
         check_is_fitted(self)
         Z = check_array(unpack(Z), dtype=[np.float64, np.float32], input_name="Z")
@@ -92,7 +102,12 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         Returns
         -------
         X_hat : ndarray of shape (n_samples, n_features)
-            In the units and the dtype of ``X``.
+            In the units and the dtype of ``X``; missing cells are filled.
+
+        Raises
+        ------
+        ValueError
+            If a reconstruction is not finite.
         """
         X = self._check_new_rows(X)
         return as_finite(self._to_units(self._infer(self.network_, X)), X.dtype)

@@ -17,6 +17,7 @@ HIDDEN = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the observed cells that cal
 N_CALIBRATED = 1_000  # rows at most
 N_GROUPS = 12  # of rows with about as many missing cells
 QUANTILES = (0.5, 0.9)  # that are brought to the level of complete rows
+STEEPEST = 4.0  # slope of the map of logarithms: nearly equal measures are not torn apart
 TINY = 1e-30  # logarithms of smaller measures are those of this one
 
 
@@ -77,7 +78,7 @@ class ObservedCells(NamedTuple):
 
 
 def fill(members: Members, x: Tensor, loss: str) -> Tensor:
-    """Return rows with their missing cells as the networks restore them."""
+    """Return scaled rows with the members' mean reconstruction in place of NaN."""
     restored = torch.stack([member(x) for member in members]).mean(dim=0)
     if loss == "bce":
         restored = torch.sigmoid(restored)  # the decoder gives logits
@@ -102,4 +103,5 @@ def _levels(
     median, upper = (np.interp(all_numbers, centres, values) for values in quantiles.T)
     spread = upper - median
     slope = np.divide(spread[0], spread, out=np.ones_like(spread), where=spread > 0)
+    slope = slope.clip(1 / STEEPEST, STEEPEST)
     return slope, median[0] - slope * median

@@ -73,10 +73,11 @@ class DenseStep:
         ):
             return False
         layers = [*encoder, *decoder]
-        first = encoder[1 if isinstance(encoder[0], MaskInput) else 0]
+        if isinstance(layers[0], MaskInput):  # the one place where a mask is known
+            del layers[0]
         n_parameters = sum(len(list(layer.parameters())) for layer in layers)
         return (
-            isinstance(first, nn.Linear)
+            isinstance(layers[0], nn.Linear)
             and isinstance(decoder[-1], nn.Linear)
             and all(_is_known(layer) for layer in layers)
             and len(list(network.parameters())) == n_parameters  # none is shared
@@ -113,7 +114,7 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) in (Linear, nn.Linear):
         return layer.bias is not None
     # The text tells the slope of a leaky ReLU and the like.
-    return type(layer) in (Dropout, MaskInput) or repr(layer) in KNOWN_ACTIVATIONS
+    return type(layer) is Dropout or repr(layer) in KNOWN_ACTIVATIONS
 
 
 KNOWN_ACTIVATIONS = {repr(make()) for make in ACTIVATIONS.values()}

@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from strategies import draw_case, outcome_of
 
+FAILURE = "failures"
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -26,19 +28,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("error")  # as in the tests
-    rng = np.random.default_rng(options.seed)
-    outcomes, failures = Counter(), []
-    for _ in range(options.cases):
+    outcomes = Counter()
+    try:
+        meet(options.cases, np.random.default_rng(options.seed), outcomes)
+    except KeyboardInterrupt:  # what is done counts
+        print()
+    for outcome, count in outcomes.most_common():
+        print(f"{count:6d}  {outcome}")
+    print(f"{outcomes[FAILURE]:6d}  {FAILURE} of {outcomes.total()} cases")
+    return 1 if outcomes[FAILURE] else 0
+
+
+def meet(n_cases: int, rng: np.random.Generator, outcomes: Counter) -> None:
+    """Draw cases, count their outcomes and print what fails."""
+    for _ in range(n_cases):
         case = draw_case(rng)
         try:
             outcomes[outcome_of(case)] += 1
         except Exception as error:  # everything that is neither an answer nor a rule
-            failures.append(f"{case}\n    {type(error).__name__}: {error}")
-            print(failures[-1], flush=True)
-    for outcome, count in outcomes.most_common():
-        print(f"{count:6d}  {outcome}")
-    print(f"{len(failures):6d}  failures of {options.cases} cases")
-    return 1 if failures else 0
+            outcomes[FAILURE] += 1
+            print(f"{case}\n    {type(error).__name__}: {error}", flush=True)
 
 
 if __name__ == "__main__":
