@@ -524,6 +524,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             "network_": fitted.network_,
             "offset_": fitted.offset_,
             "_measure": fitted._measure,
+            "_score_name": fitted._score_name,
             "history_": history,
             "n_iter_": len(history["loss"]),
         }
