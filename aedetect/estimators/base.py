@@ -572,6 +572,7 @@ class BaseAutoencoder(CallbackSupportMixin, NetworkDetector):
             "_measure": fitted._measure,
             "_left_out_scores": fitted._left_out_scores,
             "_usual_surprise": fitted._usual_surprise,
+            "_score_name": fitted._score_name,
             "history_": history,
             "n_iter_": len(history["loss"]),
         }
