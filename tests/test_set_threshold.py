@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import balanced_accuracy_score
 
 from aedetect import DenoisingAutoencoder
-from aedetect.estimators import base
+from aedetect.estimators import fitting
 from aedetect.scoring import alarm_rank, alarm_threshold, labelled_threshold, rows_needed
 
 RULES = [{"fpr": 0.1}, {"contamination": 0.1}]
@@ -129,8 +129,8 @@ def test_rules_follow_their_value_and_their_rows(detector, rows, rule):
 
 
 def test_few_scores_are_kept(rows, monkeypatch):
-    monkeypatch.setattr(base, "N_REFERENCE", 50)
-    monkeypatch.setattr(base, "N_LEFT_OUT", 30)
+    monkeypatch.setattr(fitting, "N_REFERENCE", 50)
+    monkeypatch.setattr(fitting, "N_LEFT_OUT", 30)
     detector = DenoisingAutoencoder(hidden_layer_sizes=(8,), max_epochs=1, random_state=0)
     assert len(detector.fit(rows)._left_out_scores) == 50
     assert len(detector.set_params(contamination=0.1).fit(rows)._left_out_scores) == 30

@@ -23,7 +23,7 @@ from aedetect.conformal.inner import resolve_direction, score_rows, set_seeds
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 from aedetect.estimators import DenoisingAutoencoder
-from aedetect.estimators.base import local_random_state
+from aedetect.estimators.fitting import local_random_state
 from aedetect.scoring import FloatArray, alarm_rank, rows_needed
 
 Rows = NDArray[np.intp]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d
 
-from aedetect.estimators.base import draw_seed
+from aedetect.estimators.fitting import draw_seed
 from aedetect.scoring import FloatArray
 
 

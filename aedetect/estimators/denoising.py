@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from aedetect.corruption import NOISES
 from aedetect.estimators.autoencoder import AutoencoderTransformer
-from aedetect.estimators.base import draw_seed, local_random_state
 from aedetect.estimators.docs import share_parameters
+from aedetect.estimators.fitting import draw_seed, local_random_state
 from aedetect.networks import Autoencoder
 from aedetect.training import Objective, make_generator
 

@@ -15,8 +15,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from aedetect.estimators.base import BaseAutoencoder, local_random_state
+from aedetect.estimators.base import BaseAutoencoder
 from aedetect.estimators.docs import share_parameters
+from aedetect.estimators.fitting import local_random_state
 from aedetect.networks import Autoencoder, VariationalAutoencoder, members_of
 from aedetect.scoring import EVIDENCE_SCORES, SCORES, Evidence, Measure
 from aedetect.training import Objective, infer
