@@ -4,6 +4,11 @@ VENV ?= .venv
 # Another build of PyTorch: make demo TORCH_ARGS="--index-url ADDRESS"
 TORCH_ARGS ?=
 DATA ?= digits
+# How long `make fuzz` goes on, and what it draws.
+CASES ?= 10000
+KILLS ?= 60
+FITS ?= 1000
+SEED ?= 0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -15,7 +20,7 @@ help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
-	@echo "make fuzz [CASES=10000] [SEED=0] tables of every kind through every method"
+	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: an hour"
 	@echo "make docs                       build the documentation into docs/_build/html"
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
 	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside eight peers"
@@ -43,7 +48,10 @@ test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 fuzz: $(VENV)/test
-	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(or $(CASES),10000) --seed $(or $(SEED),0)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_files.py --cases $(CASES) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_kills.py --kills $(KILLS) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/memory.py --fits $(FITS)
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .

@@ -335,7 +335,7 @@ def test_an_unfitted_estimator_is_refused(estimator_class, path):
 @pytest.mark.parametrize(
     "attribute",
     [{1, 2}, object(), np.array([1, "x"], dtype=object), np.zeros(2, complex), b"x", np.int8],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_an_attribute_that_the_file_cannot_carry_is_refused_by_name(attribute, X, path):
     detector = make().fit(X)
