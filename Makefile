@@ -13,13 +13,14 @@ SEED ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
+.PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
   bench-missing bench-calibration bench-explain clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
+	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: an hour"
 	@echo "make docs                       build the documentation into docs/_build/html"
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
@@ -52,6 +53,11 @@ fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_files.py --cases $(CASES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_kills.py --kills $(KILLS) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/memory.py --fits $(FITS)
+
+# Asks PyPI for the known weaknesses of what the tests run with.
+audit: $(VENV)/test
+	$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
