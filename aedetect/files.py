@@ -50,8 +50,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except OSError as error:  # which names the temporary file, or none
         raise OSError(
             error.errno,
-            f"{error.strerror}. The file could not be written; what was there before is still"
-            " there. Free space, or choose a folder that exists and can be written to",
+            f"{error.strerror or error}. The file could not be written; what was there before is"
+            " still there. Free space, or choose a folder that exists and can be written to",
             os.fspath(path),
         ) from error
     finally:

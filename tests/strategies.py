@@ -264,7 +264,7 @@ def _answer(case: Case, X: Any) -> str:
     shapes = {"transform": (n_rows, detector.latent_dim_), "score_samples": (n_rows,)}
     shapes |= {"predict": (n_rows,)}
     for method in METHODS:
-        answer = getattr(detector, method)(X)
+        answer = np.asarray(getattr(detector, method)(X))
         assert answer.shape == shapes.get(method, case.shape), (method, asdict(case))
         assert np.isfinite(answer).all(), (method, asdict(case))
         if method in ("transform", "reconstruct"):

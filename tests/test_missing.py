@@ -237,11 +237,24 @@ def test_odd_cells_are_found_beside_missing_ones(scorer):
     assert roc_auc_score(np.repeat([1, 0], 200), scores) > 0.85
 
 
-def test_explanations_leave_missing_cells_out_and_add_up(scorer, holed):
+def test_explanations_leave_missing_cells_out_and_sums_add_up(scorer, holed):
     contributions = scorer.explain(holed)
     assert (contributions >= 0).all()
+    assert contributions.any(axis=1).mean() > 0.5
     assert (contributions[np.isnan(holed)] == 0).all()
-    np.testing.assert_allclose(contributions.sum(axis=1), -scorer.score_samples(holed))
+    if scorer.anomaly_score in ("reconstruction", "standardized"):
+        np.testing.assert_allclose(contributions.sum(axis=1), -scorer.score_samples(holed))
+
+
+def test_repaired_rows_keep_their_holes(holed):
+    detector = DenoisingAutoencoder(missing="mask", max_epochs=30, random_state=0).fit(holed)
+    odd = holed[:10] + np.where(np.arange(8) == 3, 20 * np.nanstd(holed, axis=0), 0)
+    odd = odd[~np.isnan(odd[:, 3])]
+    repaired = detector.repair(odd)
+    np.testing.assert_array_equal(np.isnan(repaired), np.isnan(odd))
+    assert (detector.predict(odd) == -1).all()
+    assert (detector.predict(repaired) == 1).all()
+    assert (repaired[:, 3] != odd[:, 3]).all()
 
 
 def test_complete_rows_are_scored_by_the_measure_itself(scorer, whole):

@@ -19,13 +19,14 @@ from aedetect.estimators.checks import check_finite, check_fpr, check_labels, ch
 from aedetect.estimators.transforming import NetworkTransformer
 from aedetect.networks import members_of
 from aedetect.scoring import (
+    N_USUAL,
     FloatArray,
     Measure,
     ObservedCells,
+    Question,
     Reconstruction,
     Standardized,
     alarm_threshold,
-    count_usual,
     fill,
     labelled_threshold,
     local_errors,
@@ -33,6 +34,7 @@ from aedetect.scoring import (
     repair,
     surprises,
     threshold,
+    usual_surprise,
     without_rows,
 )
 
@@ -47,6 +49,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     _measure: Measure
     image_shape: tuple[int, int, int] | None
     _left_out_scores: FloatArray  # of training rows as if they were new, in ascending order
+    _typical_row: NDArray[np.float32]  # the mean of the scaled training rows
     _usual_surprise: float
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
@@ -197,7 +200,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             members = members_of(self.network_)
             parts = self._infer(lambda x: measure.parts(members, x), rows)
         else:
-            parts = self._surprises(self._measure, self._scaling.apply(rows))
+            parts = self._surprises(self._scaling.apply(rows))
             parts /= self._usual_surprise
             parts[np.isnan(rows)] = 0
         parts = check_finite(parts)
@@ -266,33 +269,46 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         """Whether the score is a sum over features."""
         return isinstance(of_complete_rows(self._measure), Reconstruction | Standardized)
 
-    def _surprises(self, measure: Measure, x: NDArray[np.float32]) -> FloatArray:
+    def _surprises(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the surprises in scaled rows, before they are divided by what is usual."""
-        if self._takes_missing:
-            x = self._infer_scaled(lambda x: fill(members_of(self.network_), x, self.loss), x)
-            measure = of_complete_rows(measure)
-        shape = self.image_shape
-        if shape is not None:
-            return self._infer_scaled(lambda x: self._local_errors(x, shape), x)
+        x = self._filled(x)
+        if self.image_shape is not None:
+            return self._local_errors(x, self.image_shape)
+        return surprises(self._question(of_complete_rows(self._measure)), x)
+
+    def _question(self, measure: Measure) -> Question:
         members = members_of(self.network_)
-        return surprises(
+        return Question(
             lambda x: self._infer_scaled(lambda x: measure(members, x), x),
             lambda x: self._infer_scaled(self._restore, x),
-            x,
+            self._typical_row,
             floor=1e-6 * -self.offset_ or 1.0,
         )
 
-    def _local_errors(self, x: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
-        return local_errors((self._restore(x) - x).double().square(), image_shape)
+    def _local_errors(self, x: NDArray[np.float32], shape: tuple[int, int, int]) -> FloatArray:
+        return self._infer_scaled(
+            lambda x: local_errors((self._restore(x) - x).double().square(), shape), x
+        )
 
-    def _fit_usual_surprise(self, reference: NDArray, n_held_out: int) -> float:
-        """Return the mean surprise of a feature in normal rows: the first of the reference."""
+    def _fit_usual_surprise(self, reference: NDArray, n_held_out: int) -> None:
+        """Set what explanations compare with, by normal rows: the first of the reference."""
+        x = self._filled(self._scaling.apply(reference))
+        self._typical_row, self._usual_surprise = x.mean(axis=0), 1.0
         if self._is_sum:
-            return 1.0
-        n_rows = count_usual(reference.shape[1], n_held_out or len(reference))
-        measure = without_rows(of_complete_rows(self._measure), n_rows)
-        usual = self._surprises(measure, self._scaling.apply(reference[:n_rows])).mean()
-        return float(usual) or 1.0
+            return
+        x = x[: min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))]
+        if self.image_shape is not None:
+            usual = float(self._local_errors(x, self.image_shape).mean())
+        else:
+            measure = without_rows(of_complete_rows(self._measure), len(x))
+            usual = usual_surprise(self._question(measure), x)
+        self._usual_surprise = usual or 1.0
+
+    def _filled(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return scaled rows with their missing cells as the network restores them."""
+        if not self._takes_missing:
+            return x
+        return self._infer_scaled(lambda x: fill(members_of(self.network_), x, self.loss), x)
 
     def _restore(self, x: Tensor) -> Tensor:
         """Return the network's version of scaled rows."""

@@ -245,7 +245,7 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
             left_out = self._score(reference[:N_LEFT_OUT], left_out=True)
         self._left_out_scores = np.sort(left_out)
         self.offset_ = threshold(scores, self.contamination, held_out)
-        self._usual_surprise = self._fit_usual_surprise(reference, len(held_out))
+        self._fit_usual_surprise(reference, len(held_out))
         network.cpu()
 
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
@@ -286,6 +286,7 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
             "offset_": fitted.offset_,
             "_measure": fitted._measure,
             "_left_out_scores": fitted._left_out_scores,
+            "_typical_row": fitted._typical_row,
             "_usual_surprise": fitted._usual_surprise,
             "_score_name": fitted._score_name,
             "history_": history,

@@ -127,8 +127,9 @@ def check_measure(estimator: BaseAutoencoder, member: Autoencoder) -> None:
     parameter = next(member.parameters(), torch.empty(0))
     x = torch.zeros(1, n_features, dtype=parameter.dtype, device=parameter.device)
     _check_levels(estimator._measure, n_features, takes_missing=estimator._takes_missing)
-    _check_parts(of_complete_rows(estimator._measure), estimator._score_name, members, x)
-    estimator._measure(members, x)  # matrices refuse vectors of another width
+    measure = of_complete_rows(estimator._measure)
+    _check_parts(measure, estimator._score_name, members, x)
+    measure(members, x)  # matrices refuse vectors of another width
 
 
 def _check_levels(measure: Measure, n_features: int, *, takes_missing: bool) -> None:

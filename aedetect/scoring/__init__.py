@@ -1,7 +1,14 @@
 """From networks to scores, and from scores to decisions."""
 
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
-from aedetect.scoring.explanations import count_usual, local_errors, surprises, without_rows
+from aedetect.scoring.explanations import (
+    N_USUAL,
+    Question,
+    local_errors,
+    surprises,
+    usual_surprise,
+    without_rows,
+)
 from aedetect.scoring.measures import SCORES, Measure, Reconstruction, Standardized, fit_measure
 from aedetect.scoring.missing import ObservedCells, fill, of_complete_rows
 from aedetect.scoring.repair import repair
@@ -17,17 +24,18 @@ from aedetect.scoring.thresholds import (
 
 __all__ = [
     "EVIDENCE_SCORES",
+    "N_USUAL",
     "SCORES",
     "Evidence",
     "FloatArray",
     "Measure",
     "ObservedCells",
+    "Question",
     "Reconstruction",
     "Standardized",
     "alarm_rank",
     "alarm_threshold",
     "chi_squared_limit",
-    "count_usual",
     "fill",
     "fit_measure",
     "labelled_threshold",
@@ -37,5 +45,6 @@ __all__ = [
     "rows_needed",
     "surprises",
     "threshold",
+    "usual_surprise",
     "without_rows",
 ]
