@@ -106,7 +106,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         any alarm at ``alpha``.
     n_features_in_ : int
         Features seen by the inner detector, if it tells.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if it tells.
 
     See Also
