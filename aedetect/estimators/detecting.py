@@ -183,16 +183,16 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             - ``"standardized"``: each feature's error in units of what is usual for it, divided by
               the number of features. A row adds up to ``-score_samples``.
             - All other scores: the feature's surprise. The logarithm of the score is taken before
-              and after the feature is replaced by its reconstruction, and the fall is divided
-              by the mean fall over the features of held-out rows: 1 is usual, 10 is ten times as
-              much. Surprises do not add up to the score.
+              and after the feature is restored, and the fall is divided by the mean fall over the
+              features of held-out rows: 1 is usual, 10 is ten times as much. Surprises do not add
+              up to the score.
             - The same scores of images (``image_shape``): the squared residual, mean of 3x3 pixels,
               divided by its mean over held-out rows. This explains that part of the score alone.
 
         Notes
         -----
-        A surprise takes twice as many scorings as there are features; those of images take one
-        reconstruction.
+        A surprise takes four times as many scorings as there are features; those of images take
+        one reconstruction.
         """
         rows = self._check_new_rows(X)
         if self._is_sum:
