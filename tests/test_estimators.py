@@ -168,7 +168,7 @@ IMAGE = {"network": "conv", "image_shape": (1, 28, 28)}
         (3, {"hidden_layer_sizes": (33, 5), "batch_norm": True}),
         (33, {"hidden_layer_sizes": (33, 5), "tied_weights": True}),
         (40, {"network": "residual"}),
-        (784, {"hidden_layer_sizes": (1000, 700)}),
+        (784, {"hidden_layer_sizes": (1000, 700), "anomaly_score": "sap"}),
         (784, IMAGE),
         (784, {**IMAGE, "downsample": "maxpool", "upsample": "transpose"}),
         (784, {**IMAGE, "downsample": "maxpool", "upsample": "unpool"}),
