@@ -18,7 +18,7 @@ Restore = Callable[[Rows], Rows]
 Score = Callable[[Rows], FloatArray]  # a measure of rows: higher is odder
 
 COPIES = 2**18  # values of the copies of rows that are scored at a time
-N_USUAL = 1024  # values of normal rows, about, that tell which surprise is usual
+N_USUAL = 512  # values of normal rows, about, that tell which surprise is usual
 
 
 class Question(NamedTuple):
