@@ -326,9 +326,14 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         measure, members = self._measure, members_of(self.network_)
         limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
         bounds = (0.0, 1.0) if self.loss == "bce" else None
-        x_hat = self._restore(x).detach()
+        typical = torch.from_numpy(self._typical_row).to(x.device)
         return repair(
-            lambda x: torch.log(measure(members, x)), x, x_hat, float(np.log(limit)), bounds
+            lambda x: torch.log(measure(members, x)),
+            self._restore,
+            x,
+            typical,
+            float(np.log(limit)),
+            bounds,
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 LogScore = Callable[[Tensor], Tensor]  # logarithm of the measure of scaled rows, differentiable
+Restore = Callable[[Tensor], Tensor]
 
 SPARSITY = 0.1  # of the bias, in scaled units, against the logarithm of the score
 SPARSE_STEPS = 100
@@ -25,8 +26,9 @@ HALVINGS = 6  # of the way back to the row
 
 def repair(
     log_score: LogScore,
+    restore: Restore,
     x: Tensor,
-    x_hat: Tensor,
+    typical: Tensor,
     limit: float,
     bounds: tuple[float, float] | None = None,
 ) -> Tensor:
@@ -36,10 +38,12 @@ def repair(
     ----------
     log_score : callable
         Logarithm of the measure of rows.
+    restore : callable
+        What the network makes of rows.
     x : Tensor of shape (rows, n_features)
         Scaled rows beyond the limit.
-    x_hat : Tensor of shape (rows, n_features)
-        What the network makes of them.
+    typical : Tensor of shape (n_features,)
+        A value that is usual for each feature.
     limit : float
         Highest logarithm of the score of a normal row.
     bounds : (float, float) or None
@@ -53,8 +57,9 @@ def repair(
     """
     search = _Search(log_score, limit, bounds)
     bias = search.minimise(x, torch.zeros_like(x), torch.ones_like(x), SPARSE_STEPS, SPARSITY)
-    guesses = ((bias, bias.abs()), (x_hat - x, _falls(log_score, x, x_hat)))
-    starts = [(guess, _ranks(importance)) for guess, importance in guesses]
+    starts = [(bias, _ranks(bias.abs()))]
+    for restored in (restore(x).detach(), _unseen(restore, x, typical)):
+        starts.append((restored - x, _ranks(_falls(log_score, x, restored))))
     best, best_score = x.clone(), log_score(x).detach()
     for size in _sizes(x.shape[1]):
         for guess, ranks in starts:
@@ -129,6 +134,20 @@ class _Search:
             near, far = torch.where(fits, near, middle), torch.where(fits, middle, far)
         moved = torch.where(rows == x, x, torch.lerp(x, rows, far))
         return torch.where(normal, moved, rows)
+
+
+@torch.no_grad()
+def _unseen(restore: Restore, x: Tensor, typical: Tensor) -> Tensor:
+    """Return what the network makes of each feature where it is given a typical value for it.
+
+    Where a value is far outside, what the network makes of it is too.
+    """
+    values = torch.empty_like(x)
+    for feature in range(x.shape[1]):
+        given = x.clone()
+        given[:, feature] = typical[feature]
+        values[:, feature] = restore(given)[:, feature]
+    return values
 
 
 @torch.no_grad()
