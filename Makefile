@@ -21,7 +21,7 @@ help:
 	@echo "make test                       run the tests"
 	@echo "make lint                       ruff and mypy"
 	@echo "make audit                      known weaknesses of the dependencies"
-	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: an hour"
+	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
 	@echo "make docs                       build the documentation into docs/_build/html"
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
 	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside eight peers"

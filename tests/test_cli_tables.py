@@ -214,6 +214,16 @@ def test_errors_are_one_line_that_names_the_cause(folder, monkeypatch, capsys, a
     assert not (folder / "m").exists()
 
 
+@pytest.mark.filterwarnings("default")  # as a user has it
+def test_a_warning_is_one_line_without_a_place_in_the_code(folder, tmp_path, capsys):
+    pd.read_csv(folder / "rows.csv").head(40).to_csv(tmp_path / "few.csv", index=False)
+    arguments = ["fit", tmp_path / "few.csv", "-o", tmp_path / "m", "--drop", "id", *SMALL]
+    assert main([str(argument) for argument in arguments]) == 0
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith("aedetect: 8 calibration rows are too few")
+    assert ".py" not in first
+
+
 def test_alpha_needs_calibration_rows(folder, tmp_path, capsys):
     rows, model = folder / "rows.csv", tmp_path / "plain"
     plain = ["fit", rows, "-o", model, "--drop", "id", "--calibration", "0", *SMALL]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -24,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parse(argv)
     try:
-        _run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _tell
+            _run(arguments)
     except KeyboardInterrupt:
         print("aedetect: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -34,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"aedetect: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+def _tell(message: Warning | str, *place: object) -> None:
+    """Show a warning in one line, without the place in the code."""
+    print(f"aedetect: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _run(arguments: Namespace) -> None:
