@@ -6,6 +6,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import TextIO
 
 from aedetect.cli.arguments import parse
 
@@ -39,7 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tell(message: Warning | str, *place: object) -> None:
+def _tell(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Show a warning in one line, without the place in the code."""
     print(f"aedetect: {' '.join(str(message).split())}", file=sys.stderr)
 
