@@ -57,5 +57,13 @@ def table():
 
 
 @pytest.fixture(scope="session")
+def normal():
+    """Return 240 rows of 6 columns in unlike units that depend on two causes."""
+    rng = np.random.RandomState(0)
+    rows = rng.randn(240, 2) @ rng.randn(2, 6) + 0.2 * rng.randn(240, 6)
+    return rows * [1, 10, 0.1, 5, 1e3, 1] + [0, 5, 0, 100, 0, 1]
+
+
+@pytest.fixture(scope="session")
 def digits():
     return datasets.load_digits()

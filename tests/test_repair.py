@@ -12,14 +12,6 @@ from aedetect import AutoencoderTransformer, VAEDetector
 from aedetect.scoring import EVIDENCE_SCORES, SCORES
 
 
-@pytest.fixture(scope="module")
-def normal():
-    """Return 240 rows of 6 columns in unlike units that depend on two causes."""
-    rng = np.random.RandomState(0)
-    rows = rng.randn(240, 2) @ rng.randn(2, 6) + 0.2 * rng.randn(240, 6)
-    return rows * [1, 10, 0.1, 5, 1e3, 1] + [0, 5, 0, 100, 0, 1]
-
-
 def fit(X, score="combined", estimator_class=AutoencoderTransformer, **settings):
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 60, **settings}
     return estimator_class(2, anomaly_score=score, random_state=0, **settings).fit(X)
