@@ -53,14 +53,13 @@ def _progress(parts: Iterator) -> Iterator:
 
 def _results(model: Model, X: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:
     """Return ``score``, ``p_value`` where it is calibrated, ``anomaly`` and what explains it."""
-    decisions = model.decision_function(X)
     table = pd.DataFrame({"score": model.score_samples(X)}, index=X.index)
-    is_anomaly = decisions < 0
+    is_anomaly = table["score"] < model.offset_
     if isinstance(model, ConformalDetector):
         table["p_value"] = model.p_values(X)
         if arguments.alpha is not None:
             is_anomaly = table["p_value"] <= arguments.alpha
-    table["anomaly"] = np.asarray(is_anomaly, dtype=int)
+    table["anomaly"] = is_anomaly.astype(int)
     return table.join(_reasons(model, X, arguments.explain))
 
 

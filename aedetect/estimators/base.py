@@ -13,38 +13,21 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
 
 from aedetect.estimators.architecture import build
-from aedetect.estimators.checks import (
-    check_conv,
-    check_image,
-    check_layer_sizes,
-)
+from aedetect.estimators.checks import check_conv, check_image, check_layer_sizes
 from aedetect.estimators.fitting import NetworkFitter, Split, local_random_state, split_rows
 from aedetect.estimators.progress import History, warn_of_interruption
 from aedetect.losses import FEATURE_ERRORS
-from aedetect.networks import (
-    ACTIVATIONS,
-    Autoencoder,
-)
-from aedetect.scoring import (
-    SCORES,
-)
-from aedetect.training import (
-    OPTIMIZERS,
-    PRECISIONS,
-    SCHEDULES,
-    Objective,
-    resolve_device,
-)
+from aedetect.networks import ACTIVATIONS, Autoencoder
+from aedetect.scoring import SCORES
+from aedetect.training import OPTIMIZERS, PRECISIONS, SCHEDULES, resolve_device
 
 
 class BaseAutoencoder(NetworkFitter):
     """Fit, transform and score with an autoencoder; subclasses choose network and loss."""
 
     history_: History
-    _fixed: dict[str, str]  # parameters that the weights stand and fall with, as they were
 
     _parameter_constraints: dict[str, list[Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -310,7 +293,3 @@ class BaseAutoencoder(NetworkFitter):
         if self._blueprint is None:
             return copy.deepcopy(cast(Autoencoder, self.network))
         return build(self._blueprint)
-
-    def _make_objective(self, x: Tensor) -> Objective:
-        """Return what training minimises, given all training rows ``x``, scaled."""
-        raise NotImplementedError

@@ -32,6 +32,7 @@ from aedetect.scoring import (
     local_errors,
     of_complete_rows,
     repair,
+    restore,
     surprises,
     threshold,
     usual_surprise,
@@ -312,8 +313,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
     def _restore(self, x: Tensor) -> Tensor:
         """Return the network's version of scaled rows."""
-        x_hat = self.network_(x)
-        return torch.sigmoid(x_hat) if self.loss == "bce" else x_hat
+        return restore(members_of(self.network_), x, self.loss)
 
     def _repair(self, rows: NDArray) -> NDArray:
         """Return anomalies made normal, a block at a time to bound the memory."""

@@ -56,7 +56,7 @@ HIDDEN = 0.2  # share of the observed cells that training hides for missing="mas
 class NetworkFitter(CallbackSupportMixin, NetworkDetector):
     """Train a network and set what scores by it; subclasses choose network and loss."""
 
-    _fixed: dict[str, str]  # parameters that training goes on with alone
+    _fixed: dict[str, str]  # parameters that the weights stand and fall with, as they were
 
     def _make_member(self) -> Autoencoder:
         """Return one network; the weights of one of ours are set afterwards."""

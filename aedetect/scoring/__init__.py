@@ -9,7 +9,14 @@ from aedetect.scoring.explanations import (
     usual_surprise,
     without_rows,
 )
-from aedetect.scoring.measures import SCORES, Measure, Reconstruction, Standardized, fit_measure
+from aedetect.scoring.measures import (
+    SCORES,
+    Measure,
+    Reconstruction,
+    Standardized,
+    fit_measure,
+    restore,
+)
 from aedetect.scoring.missing import ObservedCells, fill, of_complete_rows
 from aedetect.scoring.repair import repair
 from aedetect.scoring.thresholds import (
@@ -42,6 +49,7 @@ __all__ = [
     "local_errors",
     "of_complete_rows",
     "repair",
+    "restore",
     "rows_needed",
     "surprises",
     "threshold",

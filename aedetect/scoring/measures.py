@@ -72,7 +72,14 @@ def fit_measure(
     return _fit_whitened(score, members, loss, evaluate)
 
 
-# The reconstruction error.
+# The reconstruction and its error.
+
+
+def restore(members: Members, x: Tensor, loss: str) -> Tensor:
+    """Return the members' mean version of scaled rows; the decoder of ``"bce"`` gives logits."""
+    rows = [member(x) for member in members]
+    x_hat = rows[0] if len(rows) == 1 else torch.stack(rows).mean(dim=0)
+    return torch.sigmoid(x_hat) if loss == "bce" else x_hat
 
 
 def feature_errors(members: Members, x: Tensor, loss: str) -> Tensor:
@@ -125,9 +132,7 @@ def _fit_standardized(
 
 def _paths(member: Autoencoder, loss: str, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Return the activations of rows, and those of their reconstructions."""
-    x_hat = member(x)
-    if loss == "bce":
-        x_hat = torch.sigmoid(x_hat)  # the decoder gives logits
+    x_hat = restore([member], x, loss)
     return member.activations(x), member.activations(x_hat)
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.scoring.measures import Measure, Members, Reconstruction, Standardized
+from aedetect.scoring.measures import Measure, Members, Reconstruction, Standardized, restore
 from aedetect.scoring.thresholds import FloatArray
 
 HIDDEN = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the observed cells that calibration hides
@@ -79,10 +79,7 @@ class ObservedCells(NamedTuple):
 
 def fill(members: Members, x: Tensor, loss: str) -> Tensor:
     """Return scaled rows with the members' mean reconstruction in place of NaN."""
-    restored = torch.stack([member(x) for member in members]).mean(dim=0)
-    if loss == "bce":
-        restored = torch.sigmoid(restored)  # the decoder gives logits
-    return torch.where(x.isnan(), restored, x)
+    return torch.where(x.isnan(), restore(members, x, loss), x)
 
 
 def of_complete_rows(measure: Measure) -> Measure:
