@@ -155,50 +155,6 @@ def test_verbose_shows_progress_on_stderr_and_silence_is_the_default(small, tabl
     assert "val_loss" in output.err
 
 
-# Scores do not depend on the batch.
-
-
-IMAGE = {"network": "conv", "image_shape": (1, 28, 28)}
-
-
-@pytest.mark.parametrize(
-    ("n_features", "settings"),
-    [
-        (1, {"hidden_layer_sizes": (33, 5)}),
-        (3, {"hidden_layer_sizes": (33, 5), "batch_norm": True}),
-        (33, {"hidden_layer_sizes": (33, 5), "tied_weights": True}),
-        (40, {"network": "residual"}),
-        (784, {"hidden_layer_sizes": (1000, 700), "anomaly_score": "sap"}),
-        (784, IMAGE),
-        (784, {**IMAGE, "downsample": "maxpool", "upsample": "transpose"}),
-        (784, {**IMAGE, "downsample": "maxpool", "upsample": "unpool"}),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_scores_do_not_depend_on_the_batch(estimator_class, n_features, settings, n_threads):
-    rng = np.random.RandomState(0)
-    X = rng.rand(10_000 if n_features < 784 else 100, n_features)
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        for activation in ("gelu", "sigmoid"):
-            if estimator_class is VAEDetector:
-                settings = {k: v for k, v in settings.items() if k != "tied_weights"}
-            detector = estimator_class(
-                activation=activation, max_epochs=1, random_state=0, **settings
-            ).fit(X[:50])
-            scores, codes = detector.score_samples(X), detector.transform(X)
-            for row in (0, 5, 31, 32, len(X) - 1):
-                np.testing.assert_array_equal(detector.score_samples(X[[row]]), scores[[row]])
-                np.testing.assert_array_equal(detector.transform(X[[row]]), codes[[row]])
-            np.testing.assert_array_equal(detector.score_samples(X[3:10]), scores[3:10])
-            order = rng.permutation(len(X))
-            np.testing.assert_array_equal(detector.score_samples(X[order]), scores[order])
-    finally:
-        torch.set_num_threads(before)
-
-
 # Seeds and state.
 
 

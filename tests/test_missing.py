@@ -274,7 +274,7 @@ def test_scores_are_the_same_bits_in_any_company_and_copy(scorer, holed):
 def test_a_training_row_with_missing_cells_finds_itself_among_the_neighbours(holed):
     detector = AutoencoderTransformer(**TINY, anomaly_score="neighbors").fit(holed)
     members = members_of(detector.network_)
-    filled = detector._infer(lambda x: fill(members, x, "mse"), holed)
+    filled = detector._infer(None, lambda x: fill(members, x, "mse"), holed)
     bank = detector._measure.measure.neighbors.bank  # at distance 0, so it is left out
     assert sorted(map(tuple, filled)) == sorted(map(tuple, bank))
 

@@ -199,7 +199,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         if self._is_sum:
             measure = cast(Reconstruction | Standardized | ObservedCells, self._measure)
             members = members_of(self.network_)
-            parts = self._infer(lambda x: measure.parts(members, x), rows)
+            parts = self._infer("parts", lambda x: measure.parts(members, x), rows)
         else:
             parts = self._surprises(self._scaling.apply(rows))
             parts /= self._usual_surprise
@@ -263,7 +263,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
     def _score(self, X: NDArray, *, left_out: bool = False) -> FloatArray:
         measure, members = self._measure, members_of(self.network_)
-        return -check_finite(self._infer(lambda x: measure(members, x, left_out=left_out), X))
+        name = "left out" if left_out else "score"
+        return -check_finite(self._infer(name, lambda x: measure(members, x, left_out=left_out), X))
 
     @property
     def _is_sum(self) -> bool:
@@ -279,16 +280,19 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
     def _question(self, measure: Measure) -> Question:
         members = members_of(self.network_)
+        name = "complete" if measure is of_complete_rows(self._measure) else None
         return Question(
-            lambda x: self._infer_scaled(lambda x: measure(members, x), x),
-            lambda x: self._infer_scaled(self._restore, x),
+            lambda x: self._infer_scaled(name, lambda x: measure(members, x), x),
+            lambda x: self._infer_scaled("version", self._restore, x),
             self._typical_row,
             floor=1e-6 * -self.offset_ or 1.0,
         )
 
     def _local_errors(self, x: NDArray[np.float32], shape: tuple[int, int, int]) -> FloatArray:
         return self._infer_scaled(
-            lambda x: local_errors((self._restore(x) - x).double().square(), shape), x
+            "local errors",
+            lambda x: local_errors((self._restore(x) - x).double().square(), shape),
+            x,
         )
 
     def _fit_usual_surprise(self, reference: NDArray, n_held_out: int) -> None:
@@ -309,7 +313,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         """Return scaled rows with their missing cells as the network restores them."""
         if not self._takes_missing:
             return x
-        return self._infer_scaled(lambda x: fill(members_of(self.network_), x, self.loss), x)
+        members = members_of(self.network_)
+        return self._infer_scaled("filled", lambda x: fill(members, x, self.loss), x)
 
     def _restore(self, x: Tensor) -> Tensor:
         """Return the network's version of scaled rows."""

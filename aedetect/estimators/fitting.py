@@ -41,6 +41,7 @@ from aedetect.training import (
     Checkpoint,
     Objective,
     Run,
+    align,
     make_generator,
     move,
     seeded_globally,
@@ -228,6 +229,7 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
 
         There, scores do not depend on the machine.
         """
+        align(network)
         self.network_ = network
         self._score_name = resolve_score(self.anomaly_score, self.image_shape)
         if self._device.type == "mps":  # has no float64, which scores are summed in
@@ -254,8 +256,8 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
 
         def evaluate(function: Callable[[Tensor], Tensor]) -> NDArray:
             if not self._takes_missing:
-                return self._infer(function, reference)
-            return self._infer(lambda x: function(fill(members, x, self.loss)), reference)
+                return self._infer(None, function, reference)
+            return self._infer(None, lambda x: function(fill(members, x, self.loss)), reference)
 
         return fit_measure(self._score_name, members, self.loss, evaluate, n_held_out)
 
@@ -268,7 +270,7 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
         half = ObservedCells(self._fit_measure(reference[::2], -(-n_held_out // 2)), self.loss)
         members = members_of(self.network_)
         return measure.calibrate(
-            lambda X: self._infer(lambda x: half(members, x), X), reference[1::2]
+            lambda X: self._infer(None, lambda x: half(members, x), X), reference[1::2]
         )
 
     def _snapshot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as fields_of
 from typing import Any
 
 from aedetect.estimators.scaling import Scaling
@@ -23,7 +24,9 @@ NAME = "$record"  # the key of a record's name
 def to_plain(value: Any) -> Any:
     """Return ``value`` with a dictionary in place of every record; the rest stays as it is."""
     if RECORDS.get(type(value).__name__) is type(value):
-        return {NAME: type(value).__name__, **to_plain(value._asdict())}
+        fields = getattr(value, "_fields", None) or [field.name for field in fields_of(value)]
+        entries = {field: to_plain(getattr(value, field)) for field in fields}
+        return {NAME: type(value).__name__, **entries}
     if type(value) is dict:
         return {key: to_plain(entry) for key, entry in value.items()}
     if type(value) in (list, tuple):

@@ -24,7 +24,7 @@ from aedetect.estimators.checks import (
 from aedetect.estimators.containers import unpack
 from aedetect.estimators.scaling import Scaling, row_blocks
 from aedetect.estimators.state import from_plain, to_plain
-from aedetect.networks import ROW_STABLE, Autoencoder, members_of, summarize
+from aedetect.networks import Autoencoder, members_of, summarize
 from aedetect.training import infer
 
 
@@ -37,6 +37,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     loss: str
     missing: str
     _scaling: Scaling
+    _blueprint: dict[str, Any] | None  # None for a network of the user's own
     _score_name: str
     _takes_missing: bool
 
@@ -58,7 +59,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             If a code is not finite.
         """
         X = self._check_new_rows(X)
-        codes = self._infer(self.network_.encode, X)
+        codes = self._infer("code", self.network_.encode, X)
         return check_finite(codes, "code").astype(X.dtype, copy=False)
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
@@ -86,7 +87,8 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have"
                 f" {self.latent_dim_}. Pass what transform returned."
             )
-        decoded = infer(self.network_.decode, Z.astype(np.float32, copy=False), self._device)
+        codes = Z.astype(np.float32, copy=False)
+        decoded = self._infer_scaled("decoded", self.network_.decode, codes)
         return as_finite(self._to_units(decoded), Z.dtype)
 
     def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
@@ -110,7 +112,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             If a reconstruction is not finite.
         """
         X = self._check_new_rows(X)
-        return as_finite(self._to_units(self._infer(self.network_, X)), X.dtype)
+        return as_finite(self._to_units(self._infer("restored", self.network_, X)), X.dtype)
 
     def summary(self) -> pd.DataFrame:
         """Return a table of the fitted network, or of one of several, which are alike.
@@ -130,25 +132,23 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def _device(self) -> torch.device:
         return next((p.device for p in self.network_.parameters()), torch.device("cpu"))
 
-    def _infer(self, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
-        """Return ``function`` of the scaled rows, a block at a time to bound the memory."""
+    def _infer(self, name: str | None, function: Callable[[Tensor], Tensor], X: NDArray) -> NDArray:
+        """Return ``function`` of the scaled rows, a block at a time to bound the memory.
+
+        Its ``name`` stands for one function of a network, whatever it is called with.
+        """
         parts = [
-            self._infer_scaled(function, self._scaling.apply(X[block]))
+            self._infer_scaled(name, function, self._scaling.apply(X[block]))
             for block in row_blocks(*X.shape)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _infer_scaled(
-        self, function: Callable[[Tensor], Tensor], x: NDArray[np.float32]
+        self, name: str | None, function: Callable[[Tensor], Tensor], x: NDArray[np.float32]
     ) -> NDArray:
-        members = members_of(self.network_)
-        stacks = (stack for member in members for stack in (member.encoder, member.decoder))
-        layers = (type(layer) for stack in stacks for layer in stack.modules())
-        # Other losses and scores round as the functions that the inference loop looks after do.
-        plain = self.loss != "bce" and self._score_name == "reconstruction"
-        plain = plain and not self._takes_missing
-        row_stable = plain and ROW_STABLE.issuperset(layers)
-        return infer(function, x, self._device, row_stable=row_stable)
+        # A network of the user's own may keep something in its modules while it is evaluated.
+        n_threads = 1 if self._blueprint is None else None
+        return infer(function, x, self.network_, name=name, n_threads=n_threads)
 
     def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""
@@ -231,6 +231,6 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if "network_" in state:
             with torch.device("meta"):
                 self.network_ = self._make_network()
-            weights = {name: torch.from_numpy(w) for name, w in state["network_"].items()}
+            weights = {name: torch.tensor(w) for name, w in state["network_"].items()}
             self.network_.load_state_dict(weights, assign=True)
             self.network_.eval()

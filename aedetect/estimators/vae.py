@@ -20,7 +20,7 @@ from aedetect.estimators.docs import share_parameters
 from aedetect.estimators.fitting import local_random_state
 from aedetect.networks import Autoencoder, VariationalAutoencoder, members_of
 from aedetect.scoring import EVIDENCE_SCORES, SCORES, Evidence, Measure
-from aedetect.training import Objective, infer
+from aedetect.training import Objective
 
 
 @share_parameters
@@ -159,7 +159,7 @@ class VAEDetector(BaseAutoencoder):
         shape = (n_samples, self.latent_dim_ // len(members))
         z = local_random_state(random_state).standard_normal(shape).astype(np.float32)
         decoded = [
-            infer(member.decode, z[turn :: len(members)], self._device)
+            self._infer_scaled(f"decoded by {turn}", member.decode, z[turn :: len(members)])
             for turn, member in enumerate(members[:n_samples])
         ]
         # The members take turns: the mean of their answers to one code would be a blur.

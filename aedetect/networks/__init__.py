@@ -9,19 +9,16 @@ from aedetect.networks.autoencoder import (
     summarize,
 )
 from aedetect.networks.conv import conv_autoencoder
-from aedetect.networks.dense import ROW_STABLE, dense_autoencoder, residual_autoencoder
+from aedetect.networks.dense import dense_autoencoder, residual_autoencoder
 from aedetect.networks.dropout import Dropout, draw_chosen
 from aedetect.networks.ensemble import Ensemble, members_of
-from aedetect.networks.linear import Linear, row_stable_linear
 from aedetect.networks.mask import MaskInput
 
 __all__ = [
     "ACTIVATIONS",
-    "ROW_STABLE",
     "Autoencoder",
     "Dropout",
     "Ensemble",
-    "Linear",
     "MaskInput",
     "VariationalAutoencoder",
     "conv_autoencoder",
@@ -31,6 +28,5 @@ __all__ = [
     "members_of",
     "probe",
     "residual_autoencoder",
-    "row_stable_linear",
     "summarize",
 ]

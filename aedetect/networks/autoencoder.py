@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from aedetect.networks.dropout import Dropout
-from aedetect.networks.linear import TiedLinear
+from aedetect.networks.tied import TiedLinear
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from aedetect.networks.autoencoder import ACTIVATIONS, Autoencoder, hidden_block
-from aedetect.networks.linear import Linear
 from aedetect.networks.mask import MaskInput
 
 Size = tuple[int, int]  # height, width
@@ -79,8 +78,8 @@ def conv_autoencoder(
     decoder: list[nn.Module] = []
     if latent == "vector":
         width = math.prod(map_shape)
-        encoder.append(Linear(width, codes_per_dim * latent_dim))
-        decoder += hidden_block(Linear(latent_dim, width), None, activation, dropout)
+        encoder.append(nn.Linear(width, codes_per_dim * latent_dim))
+        decoder += hidden_block(nn.Linear(latent_dim, width), None, activation, dropout)
     encoder.append(ACTIVATIONS[latent_activation]())
     decoder.append(nn.Unflatten(1, map_shape))
     widths = list(reversed(hidden_layer_sizes))

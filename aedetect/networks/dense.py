@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from aedetect.networks.autoencoder import ACTIVATIONS, Autoencoder, hidden_block
 from aedetect.networks.dropout import Dropout
-from aedetect.networks.linear import Linear, TiedLinear
 from aedetect.networks.mask import MaskInput
+from aedetect.networks.tied import TiedLinear
 
 
 def dense_autoencoder(
@@ -52,10 +52,10 @@ def dense_autoencoder(
     network : Autoencoder
     """
     widths = [(1 + mask_input) * n_features, *hidden_layer_sizes]
-    downs = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
-    code = Linear(widths[-1], codes_per_dim * latent_dim)
+    downs = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
+    code = nn.Linear(widths[-1], codes_per_dim * latent_dim)
     if tied_weights:
-        ups: Sequence[Linear | TiedLinear] = [
+        ups: Sequence[nn.Linear | TiedLinear] = [
             TiedLinear(layer, n_out)
             for layer, n_out in zip(
                 (code, *reversed(downs)), (*reversed(hidden_layer_sizes), n_features), strict=True
@@ -63,9 +63,9 @@ def dense_autoencoder(
         ]
     else:
         up_widths = [latent_dim, *reversed(hidden_layer_sizes), n_features]
-        ups = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(up_widths)]
+        ups = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(up_widths)]
 
-    def hidden(layers: Sequence[Linear | TiedLinear]) -> list[nn.Module]:
+    def hidden(layers: Sequence[nn.Linear | TiedLinear]) -> list[nn.Module]:
         blocks = (
             hidden_block(
                 layer,
@@ -103,10 +103,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, activation: str, batch_norm: bool, dropout: float) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(width) if batch_norm else nn.LayerNorm(width)
-        self.inner = Linear(width, width)
+        self.inner = nn.Linear(width, width)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = Dropout(dropout)
-        self.outer = Linear(width, width)
+        self.outer = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` plus its residual, of the same shape."""
@@ -135,14 +135,14 @@ def residual_autoencoder(
         layers: list[nn.Module] = []
         for before, width in itertools.pairwise([n_in, *widths]):
             layers += [
-                Linear(before, width),
+                nn.Linear(before, width),
                 ResidualBlock(width, activation, batch_norm, dropout),
             ]
         last = widths[-1] if widths else n_in
         if widths:
             norm = nn.BatchNorm1d(last) if batch_norm else nn.LayerNorm(last)
             layers += [norm, ACTIVATIONS[activation]()]
-        return nn.Sequential(*layers, Linear(last, n_out))
+        return nn.Sequential(*layers, nn.Linear(last, n_out))
 
     n_inputs = (1 + mask_input) * n_features
     encoder = stack(n_inputs, hidden_layer_sizes, codes_per_dim * latent_dim)
@@ -150,10 +150,3 @@ def residual_autoencoder(
         encoder.insert(0, MaskInput())
     encoder.append(ACTIVATIONS[latent_activation]())
     return Autoencoder(encoder, stack(latent_dim, list(reversed(hidden_layer_sizes)), n_features))
-
-
-# Layers whose output for a row, in eval mode, is the same bits whatever rows come with it.
-ROW_STABLE = {
-    *(Linear, TiedLinear, nn.BatchNorm1d, nn.LayerNorm, nn.Identity, nn.ReLU, nn.LeakyReLU),
-    *(Dropout, MaskInput, ResidualBlock, nn.Sequential),
-}

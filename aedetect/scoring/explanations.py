@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -118,7 +119,7 @@ def without_rows(measure: Measure, n_rows: int) -> Measure:
     if isinstance(measure, RowNeighbors | CodeNeighbors):
         neighbors = measure.neighbors
         if len(neighbors.bank) - n_rows > 1:
-            return type(measure)(neighbors._replace(bank=neighbors.bank[n_rows:]))
+            return type(measure)(replace(neighbors, bank=neighbors.bank[n_rows:]))
     return measure
 
 

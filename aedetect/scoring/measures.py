@@ -12,12 +12,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from torch import Tensor
 
 from aedetect.losses import FEATURE_ERRORS
-from aedetect.networks import Autoencoder, row_stable_linear
+from aedetect.networks import Autoencoder
 from aedetect.scoring.neighbors import Neighbors, fit_neighbors
 from aedetect.scoring.sketch import sketch
 from aedetect.scoring.thresholds import FloatArray
@@ -229,7 +230,7 @@ class Whitened(NamedTuple):
         self, x: Tensor, member: Autoencoder, whitening: NDArray, shift: NDArray
     ) -> Tensor:
         weight, bias = (torch.from_numpy(array).to(x.device) for array in (whitening, shift))
-        white = row_stable_linear(_rows(self.kind, member, self.loss, x), weight, bias)
+        white = F.linear(_rows(self.kind, member, self.loss, x), weight, bias)
         return white.double().square().mean(dim=1)
 
 

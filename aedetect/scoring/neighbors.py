@@ -1,28 +1,25 @@
-"""Nearest neighbours, to the same bits whatever rows come together, and on any device.
-
-scikit-learn's search is exact and fast, but its products round differently in other batches.
-"""
+"""Nearest neighbours, on any device and inside an ONNX graph."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-
-from aedetect.networks import row_stable_linear
 
 N_NEIGHBORS = 20
 SPARE = 4  # candidates beyond those needed: products of float32 may swap a few
 SMOOTHING = 0.01  # of the mean distance, added to each: a copy of a row is not infinitely normal
 SAME = 2e-6  # of a row's length: nearer points differ by rounding, in another runtime say
 SEARCHED = 2**23  # values that a search holds at a time
-ROWS = 32  # searched at least
 
 
-class Neighbors(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Neighbors:
     """Distances to the nearest points of a bank.
 
     A training row must not be its own neighbour, and no one tells which rows those are. So a point
@@ -34,16 +31,23 @@ class Neighbors(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the squared geometric mean of each row's distances, ``(rows,)``, float64."""
-        bank = torch.from_numpy(self.bank).to(x.device)
-        parts = _parts(x, len(bank))
-        distances = torch.cat([nearest(bank, part, 0.1 * self.smoothing) for part in parts])
-        return torch.exp(2 * torch.log(distances + self.smoothing).mean(dim=1))
+        points, half_squares = (tensor.to(x.device) for tensor in self._points)
+        parts = _parts(x, len(points))
+        distances = [nearest(points, half_squares, part, 0.1 * self.smoothing) for part in parts]
+        return torch.exp(2 * torch.log(torch.cat(distances) + self.smoothing).mean(dim=1))
+
+    @cached_property
+    def _points(self) -> tuple[Tensor, Tensor]:
+        """The bank in memory of PyTorch's own, and half of each point's squared length."""
+        points = torch.tensor(self.bank)
+        return points, points.square().sum(dim=1) / 2
 
 
 def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:
     """Return the bank of ``points``, of shape (n_points, width)."""
-    bank = torch.from_numpy(points)
-    distances = torch.cat([nearest(bank, part) for part in _parts(bank[:1000], len(bank))])
+    bank, half_squares = Neighbors(points, 0.0)._points
+    parts = _parts(bank[:1000], len(bank))
+    distances = torch.cat([nearest(bank, half_squares, part) for part in parts])
     return Neighbors(points, SMOOTHING * float(distances.mean()) or 1e-6)
 
 
@@ -51,15 +55,17 @@ def _parts(x: Tensor, n_points: int) -> tuple[Tensor, ...]:
     if torch.compiler.is_exporting():  # a graph for any number of rows has no loop over parts
         return (x,)
     width = max(n_points, (N_NEIGHBORS + SPARE) * x.shape[1])
-    return x.split(max(1, SEARCHED // width // ROWS) * ROWS)
+    return x.split(max(1, SEARCHED // width))
 
 
-def nearest(bank: Tensor, x: Tensor, tolerance: float = 0.0) -> Tensor:
+def nearest(bank: Tensor, half_squares: Tensor, x: Tensor, tolerance: float = 0.0) -> Tensor:
     """Return the distances to the nearest points other than the row itself.
 
     Parameters
     ----------
     bank : Tensor of shape (n_points, width)
+    half_squares : Tensor of shape (n_points,)
+        Half of each point's squared length.
     x : Tensor of shape (rows, width)
     tolerance : float
         The largest distance that can be rounding.
@@ -70,11 +76,10 @@ def nearest(bank: Tensor, x: Tensor, tolerance: float = 0.0) -> Tensor:
         In ascending order.
     """
     n_neighbors = min(N_NEIGHBORS, len(bank) - 1)
-    # |x - b|^2 without |x|^2, which is the same for all points.
-    closeness = row_stable_linear(x, 2 * bank, -bank.square().sum(dim=1))
+    # -|x - b|^2 / 2 without |x|^2, which all points share.
+    closeness = F.linear(x, bank, -half_squares)
     n_candidates = min(n_neighbors + 1 + SPARE, len(bank))
-    # Contiguous and unsorted: a third of the time.
-    candidates = closeness.contiguous().topk(n_candidates, dim=1, sorted=False).indices
+    candidates = closeness.topk(n_candidates, dim=1, sorted=False).indices
     gaps = (bank[candidates] - x[:, None]).double()  # (rows, candidates, width)
     distances = gaps.square().sum(dim=2).sqrt().sort(dim=1).values
     rounding = (SAME * x.double().square().sum(dim=1, keepdim=True).sqrt()).clamp_max(tolerance)

@@ -8,7 +8,7 @@ from aedetect.training.devices import (
     resolve_device,
     seeded_globally,
 )
-from aedetect.training.inference import infer
+from aedetect.training.inference import align, infer
 from aedetect.training.interrupt import Interrupt
 from aedetect.training.loop import OPTIMIZERS, SCHEDULES, train
 from aedetect.training.objective import Objective
@@ -23,6 +23,7 @@ __all__ = [
     "Interrupt",
     "Objective",
     "Run",
+    "align",
     "infer",
     "make_generator",
     "move",

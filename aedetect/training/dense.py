@@ -20,7 +20,6 @@ from aedetect.networks import (
     ACTIVATIONS,
     Autoencoder,
     Dropout,
-    Linear,
     MaskInput,
     VariationalAutoencoder,
 )
@@ -111,7 +110,7 @@ def _is_known(layer: nn.Module) -> bool:
         return False
     if isinstance(layer, nn.BatchNorm1d):
         return layer.affine and layer.track_running_stats and layer.momentum is not None
-    if type(layer) in (Linear, nn.Linear):
+    if type(layer) is nn.Linear:
         return layer.bias is not None
     # The text tells the slope of a leaky ReLU and the like.
     return type(layer) is Dropout or repr(layer) in KNOWN_ACTIVATIONS

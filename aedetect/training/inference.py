@@ -1,115 +1,228 @@
-"""The one inference loop: the same bits for a row, whatever rows come with it."""
+"""The one inference loop: the same bits for a row, whatever rows come with it.
+
+The last bits of a matrix product depend on its shape, on the threads that share it and on where
+its operands begin in memory. So rows are computed in tiles: always of one shape, filled up with
+zeros, each on one thread and in memory that PyTorch has aligned. Threads take whole tiles.
+
+One thing is left: the place of a row in its tile. A processor may work on six rows at a time and
+treat the last two of 32 otherwise. :func:`find_places` finds out which places agree, on the
+processor and for the function at hand, and rows are put there alone.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import os
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
-from aedetect.networks import row_stable_linear
+T = TypeVar("T")
+Function = Callable[[Tensor], Tensor]
 
-# Batches are padded to a multiple of this many rows, a multiple of the vector width of every
-# processor, so that no row falls into a scalar remainder, which rounds otherwise.
-ROWS = 32
-BATCH_VALUES = 2**17  # of the input that a batch holds: its activations fit the cache
-UNSHARED = 8192  # values that PyTorch leaves to one thread; a multiple of the vector width
+NARROW = 128  # columns up to which a tile of twice as many rows costs a lone row little
+N_PROBES = 2  # rows that are put in all places
+DEVICE_VALUES = 2**17  # of a tile on a GPU, which needs much work at a time
 
 
-@torch.inference_mode()
 def infer(
-    function: Callable[[Tensor], Tensor],
+    function: Function,
     x: NDArray[np.float32],
-    device: torch.device,
+    network: nn.Module,
     *,
-    row_stable: bool = False,
+    name: str | None = None,
+    n_threads: int | None = None,
 ) -> NDArray:
-    """Return ``function`` of every row, a batch at a time.
+    """Return ``function`` of every row.
 
-    The result of a row is the same bits whatever rows come with it.
+    On a CPU the result of a row is the same bits whatever rows come with it, and at any number of
+    threads.
 
     Parameters
     ----------
     function : callable
         Maps a tensor ``(rows, n_columns)`` to one whose rows depend on their own row alone.
     x : ndarray of shape (n_rows, n_columns), float32
-    device : torch.device
-    row_stable : bool, default=False
-        Whether the function's layers look after their rows themselves (``networks.ROW_STABLE``),
-        which saves most of the time of a single row.
+    network : torch.nn.Module
+        What the function evaluates, on the device where it is computed.
+    name : str, default=None
+        Stands for the function among those of this network, so that its places are found once.
+    n_threads : int, default=None
+        How many tiles are computed at a time on a CPU; None for as many as PyTorch has threads.
+        More than one if the network may be evaluated by several threads at once.
 
     Returns
     -------
     result : ndarray of shape (n_rows, ...)
     """
-    size = ROWS * max(1, BATCH_VALUES // (ROWS * x.shape[1]))
-    with nullcontext() if row_stable else _RowStable():
-        outputs = [function(_padded(x).to(device)).cpu() for x in torch.from_numpy(x).split(size)]
-    result = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return result[: len(x)].numpy()
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    if device.type != "cpu":
+        size = max(32, DEVICE_VALUES // x.shape[1])
+        return _compute(function, x, size, np.arange(size), device)
+    size = 64 if x.shape[1] <= NARROW else 32
+    places = _known_places(function, (size, x.shape[1]), network, name)
+    tiles = -(-len(x) // len(places))
+    n_shares = min(n_threads or torch.get_num_threads(), tiles)
+    bounds = [tiles * i // n_shares * len(places) for i in range(n_shares + 1)]
+    tasks = [
+        _threads().submit(_compute, function, x[first:last], size, places)
+        for first, last in itertools.pairwise(bounds)
+    ]
+    results = [task.result() for task in tasks]
+    return results[0] if len(results) == 1 else np.concatenate(results)
 
 
-def _padded(x: Tensor) -> Tensor:
-    return F.pad(x, (0, 0, 0, -len(x) % ROWS)) if len(x) % ROWS else x
+@torch.no_grad()
+def align(network: nn.Module) -> None:
+    """Give every weight memory of its own, in place.
 
-
-class _RowStable(TorchFunctionMode):
-    """Makes the last bits of a row independent of its place and its company, on a CPU.
-
-    A mode, so that it holds for networks of the user's own too. What does not depend on other rows
-    by itself is left as it is.
+    PyTorch aligns what it allocates. Weights that were views of a vector begin anywhere in it.
     """
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        tensor.data = tensor.data.clone()
+
+
+@torch.inference_mode()
+def _compute(
+    function: Function,
+    x: NDArray[np.float32],
+    size: int,
+    places: NDArray[np.intp],
+    device: torch.device | None = None,
+) -> NDArray:
+    """Return ``function`` of the rows, in tiles of ``size`` rows of which some places are used."""
+    outputs = []
+    for first in range(0, len(x), len(places)):
+        part = x[first : first + len(places)]
+        tile = torch.zeros(size, x.shape[1])  # a new one: the function may change it
+        tile.numpy()[places[: len(part)]] = part
+        result = function(tile.to(device)).cpu().numpy()
+        outputs.append(result[places[: len(part)]])
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+
+
+# Which places of a tile agree.
+
+Places = NDArray[np.intp]
+_found: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, int]], Places]] = (
+    WeakKeyDictionary()
+)
+
+
+def _known_places(
+    function: Function, shape: tuple[int, int], network: nn.Module, name: str | None
+) -> Places:
+    known = _found.setdefault(network, {})
+    key = (name or "", shape)
+    if name is None or key not in known:
+        known[key] = _threads().submit(find_places, function, shape).result()
+    return known[key]
+
+
+@torch.inference_mode()
+def find_places(function: Function, shape: tuple[int, int]) -> Places:
+    """Return the places of a tile that give a row the same bits as the one in the middle.
+
+    Copies of a row are put in all places, which must agree in the result and in every intermediate
+    result that has one entry a row.
+
+    Parameters
+    ----------
+    function : callable
+        Maps a tensor of this shape to one of as many rows.
+    shape : (int, int)
+        Of a tile.
+
+    Returns
+    -------
+    places : ndarray of int
+        In ascending order.
+    """
+    generator = torch.Generator().manual_seed(0)
+    comparison = _Comparison(shape[0])
+    for _ in range(N_PROBES):
+        row = torch.empty(1, shape[1]).normal_(generator=generator)
+        tile = row.repeat(shape[0], 1)
+        comparison.follow(tile)
+        with comparison:
+            result = function(tile)
+        comparison.compare(result)
+    return comparison.agrees.nonzero()[:, 0].numpy()
+
+
+class _Comparison(TorchFunctionMode):
+    """Follows the rows of a tile through all that is computed from them."""
+
+    def __init__(self, n_rows: int) -> None:
+        super().__init__()
+        self.agrees = torch.ones(n_rows, dtype=torch.bool)
+        self._followed: dict[int, Tensor] = {}  # by id; kept, so that no id is used again
+
+    def follow(self, tensor: Tensor) -> None:
+        self._followed[id(tensor)] = tensor
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        rule = RULES.get(func)
-        if rule is None or args[0].device.type != "cpu":
-            return func(*args, **(kwargs or {}))
-        return rule(func, *args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        given = [v for v in tree_leaves((args, kwargs)) if id(v) in self._followed]
+        memory = {tensor.untyped_storage().data_ptr() for tensor in given}
+        for value in tree_leaves(result) if given else ():
+            if isinstance(value, Tensor):
+                self.follow(value)
+                # A view may be a turned table, whose entries are no rows.
+                if value.untyped_storage().data_ptr() not in memory:
+                    self.compare(value)
+        return result
+
+    def compare(self, result: Tensor) -> None:
+        n_rows = len(self.agrees)
+        if result.ndim and len(result) == n_rows:
+            middle = result[n_rows // 2]
+            equal = (result == middle) | (result.isnan() & middle.isnan())
+            agrees = equal.reshape(n_rows, -1).all(dim=1)
+            if agrees.sum() >= n_rows // 2:  # else its entries are no rows, but columns say
+                self.agrees &= agrees
 
 
-def _linear(function: Callable[..., Tensor], x: Tensor, *weights: Tensor) -> Tensor:
-    return (row_stable_linear if x.ndim == 2 else function)(x, *weights)
+# Threads that share no product.
 
 
-def _by_rows(function: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Return a convolution, ``ROWS`` images at a time: its algorithm depends on their number."""
-    if len(x) == ROWS:
-        return function(x, *args, **kwargs)
-    return torch.cat([function(part, *args, **kwargs) for part in x.split(ROWS)])
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "aedetect", _keep_to_one_thread)
 
 
-def _by_pieces(function: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Return an elementwise function in pieces that no two threads share.
+def _keep_to_one_thread() -> None:
+    """Let PyTorch compute on the calling thread alone, and on others as before.
 
-    What is left over of a thread's share is computed one by one, with other rounding.
+    ``set_num_threads`` limits the thread that calls it, and all that begin later. A new thread
+    tells what those would have had, and another one gives it back to them.
     """
-    tensors = [arg for arg in (x, *args) if isinstance(arg, Tensor)]
-    # In the order of memory: what is contiguous gets other code than what is not.
-    turned = x.ndim == 2 and x.mT.is_contiguous()
-    flat = [(tensor.mT if turned else tensor).reshape(-1) for tensor in tensors]
-    size = UNSHARED if torch.get_num_threads() > 1 else x.numel()
-    others = args[len(tensors) - 1 :]
-    pieces = zip(*(tensor.split(size) for tensor in flat), strict=True)
-    result = torch.cat([function(*piece, *others, **kwargs) for piece in pieces])
-    return result.view(x.mT.shape).mT if turned else result.view(x.shape)
+    before = _in_new_thread(torch.get_num_threads)
+    torch.get_num_threads()  # PyTorch sets a thread up at its first call; later that undid a limit
+    torch.set_num_threads(1)
+    _in_new_thread(functools.partial(torch.set_num_threads, before))
 
 
-RULES: dict[Any, Callable[..., Tensor]] = {
-    F.linear: _linear,
-    **dict.fromkeys(
-        (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d), _by_rows
-    ),
-    # Elementwise functions whose vector code rounds otherwise than their scalar code.
-    **dict.fromkeys((F.gelu, F.silu, F.elu, F.selu, F.mish, F.softplus), _by_pieces),
-    **dict.fromkeys((torch.sigmoid, torch.tanh, torch.exp, torch.log, torch.erf), _by_pieces),
-    torch.Tensor.exp: _by_pieces,
-    F.binary_cross_entropy_with_logits: _by_pieces,
-}
+def _in_new_thread(function: Callable[[], T]) -> T:
+    results: list[T] = []
+    thread = Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+# Threads do not live on in a forked process.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from aedetect.networks import Dropout, Linear
+from aedetect.networks import Dropout
 
 aten = torch.ops.aten
 
@@ -240,7 +240,6 @@ class GaussianCode:
 
 
 LAYERS: dict[type[nn.Module], Callable[..., Any]] = {
-    Linear: LinearLayer,
     nn.Linear: LinearLayer,
     nn.BatchNorm1d: BatchNormLayer,
     Dropout: DropoutLayer,

@@ -1,0 +1,127 @@
+"""Tests of the inference loop: a row gets the same bits in any company, anywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+from same_bits import CASES, differences
+from torch import nn
+
+from aedetect import AutoencoderTransformer
+from aedetect.networks import Autoencoder
+from aedetect.training.inference import find_places, infer
+
+VARIABLES = ("MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+INSTRUCTION_SETS = [
+    ("AVX512", "avx512", "AVX512_CORE"),
+    ("AVX2", "avx2", "AVX2"),
+    ("SSE4_2", "default", "SSE41"),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rows_get_the_same_bits_in_any_company_and_on_any_number_of_threads(case):
+    assert list(differences(case)) == []
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTION_SETS, ids="-".join)
+def test_rows_get_the_same_bits_under_other_instruction_sets(instructions):
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("same_bits.py")],
+        env={**os.environ, **dict(zip(VARIABLES, instructions, strict=True))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
+
+
+X = np.random.RandomState(0).randn(200, 5).astype(np.float32)
+
+
+def six_at_a_time(x):
+    """Return twice the rows as a processor might that works on six rows at a time."""
+    full = len(x) // 6 * 6
+    return torch.cat([2 * x[:full], 2 * x[full:] * (1 + 1e-6)])
+
+
+def test_places_that_differ_are_not_used():
+    assert find_places(six_at_a_time, (64, 5)).tolist() == list(range(60))
+    whole = infer(six_at_a_time, X, nn.Identity())
+    np.testing.assert_array_equal(whole, 2 * X)
+    np.testing.assert_array_equal(infer(six_at_a_time, X[[77]], nn.Identity()), whole[[77]])
+
+
+def test_places_that_differ_in_between_are_not_used():
+    """A difference far behind the point would decide which neighbours are nearest."""
+    places = find_places(lambda x: six_at_a_time(x).sign(), (64, 5))
+    assert places.tolist() == list(range(60))
+
+
+def test_columns_are_not_taken_for_rows():
+    assert len(find_places(lambda x: (x.T @ x).sum() + x, (64, 64))) == 64
+
+
+def test_a_first_place_that_differs_is_not_used():
+    def first_differs(x):
+        return torch.cat([x[:1] * (1 + 1e-6), x[1:]])
+
+    assert find_places(first_differs, (64, 5)).tolist() == list(range(1, 64))
+
+
+def test_places_are_found_once_a_function_and_width():
+    calls = []
+    network = nn.Identity()
+
+    def double(x):
+        calls.append(x.shape)
+        return 2 * x
+
+    infer(double, X, network, name="double")
+    n_first = len(calls)
+    infer(double, X, network, name="double")
+    assert len(calls) - n_first == 4  # tiles of 64 rows
+    assert n_first > 4
+
+
+def test_a_network_that_keeps_what_it_was_given_is_evaluated_by_one_thread():
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            self.given = x
+            y = self.layer(x)
+            assert self.given is x, "another thread came between"
+            return y
+
+    rows = np.random.RandomState(0).randn(5000, 4)
+    network = Autoencoder(Keeping(), Keeping())
+    AutoencoderTransformer(network=network, max_epochs=1, random_state=0).fit(rows).predict(rows)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_number_of_threads_is_left_as_it_is(n_threads):
+    def number_elsewhere():
+        numbers = []
+        thread = Thread(target=lambda: numbers.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return numbers[0]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        infer(lambda x: x, X, nn.Identity())
+        assert torch.get_num_threads() == n_threads
+        assert number_elsewhere() == n_threads
+    finally:
+        torch.set_num_threads(before)
