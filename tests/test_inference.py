@@ -125,3 +125,40 @@ def test_the_number_of_threads_is_left_as_it_is(n_threads):
         assert number_elsewhere() == n_threads
     finally:
         torch.set_num_threads(before)
+
+
+FITS = """
+import sys
+import numpy as np
+import torch
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+X = np.random.RandomState(0).randn(300, 40)
+if len(sys.argv) > 1:
+    torch.set_num_threads(int(sys.argv[1]))
+for estimator in (
+    AutoencoderTransformer(n_members=2),
+    DenoisingAutoencoder(hidden_layer_sizes=(300,)),
+    DenoisingAutoencoder(missing="mask", contamination=0.1),
+    VAEDetector(network="residual"),
+):
+    estimator.set_params(max_epochs=2, random_state=0).fit(X)
+    print(estimator.offset_.hex(), estimator.score_samples(X).tobytes().hex())
+"""
+
+
+def test_fits_with_small_steps_do_not_depend_on_the_number_of_threads():
+    """Whether PyTorch was told it, or finds it in the environment."""
+
+    def printed(n_threads, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", FITS, *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": n_threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    alone = printed("1")
+    assert len(alone.splitlines()) == 4
+    assert printed("3") == printed("1", "2") == alone

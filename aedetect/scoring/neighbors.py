@@ -9,13 +9,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+from aedetect.training import infer
 
 N_NEIGHBORS = 20
 SPARE = 4  # candidates beyond those needed: products of float32 may swap a few
 SMOOTHING = 0.01  # of the mean distance, added to each: a copy of a row is not infinitely normal
 SAME = 2e-6  # of a row's length: nearer points differ by rounding, in another runtime say
-SEARCHED = 2**23  # values that a search holds at a time
+SEARCHED = 2**21  # values of differences that are held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +34,8 @@ class Neighbors:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the squared geometric mean of each row's distances, ``(rows,)``, float64."""
         points, half_squares = (tensor.to(x.device) for tensor in self._points)
-        parts = _parts(x, len(points))
-        distances = [nearest(points, half_squares, part, 0.1 * self.smoothing) for part in parts]
-        return torch.exp(2 * torch.log(torch.cat(distances) + self.smoothing).mean(dim=1))
+        distances = nearest(points, half_squares, x, 0.1 * self.smoothing)
+        return torch.exp(2 * torch.log(distances + self.smoothing).mean(dim=1))
 
     @cached_property
     def _points(self) -> tuple[Tensor, Tensor]:
@@ -46,16 +47,8 @@ class Neighbors:
 def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:
     """Return the bank of ``points``, of shape (n_points, width)."""
     bank, half_squares = Neighbors(points, 0.0)._points
-    parts = _parts(bank[:1000], len(bank))
-    distances = torch.cat([nearest(bank, half_squares, part) for part in parts])
+    distances = infer(lambda x: nearest(bank, half_squares, x), points[:1000], nn.Identity())
     return Neighbors(points, SMOOTHING * float(distances.mean()) or 1e-6)
-
-
-def _parts(x: Tensor, n_points: int) -> tuple[Tensor, ...]:
-    if torch.compiler.is_exporting():  # a graph for any number of rows has no loop over parts
-        return (x,)
-    width = max(n_points, (N_NEIGHBORS + SPARE) * x.shape[1])
-    return x.split(max(1, SEARCHED // width))
 
 
 def nearest(bank: Tensor, half_squares: Tensor, x: Tensor, tolerance: float = 0.0) -> Tensor:
@@ -80,9 +73,18 @@ def nearest(bank: Tensor, half_squares: Tensor, x: Tensor, tolerance: float = 0.
     closeness = F.linear(x, bank, -half_squares)
     n_candidates = min(n_neighbors + 1 + SPARE, len(bank))
     candidates = closeness.topk(n_candidates, dim=1, sorted=False).indices
-    gaps = (bank[candidates] - x[:, None]).double()  # (rows, candidates, width)
-    distances = gaps.square().sum(dim=2).sqrt().sort(dim=1).values
+    distances = _distances(bank, x, candidates).sort(dim=1).values
     rounding = (SAME * x.double().square().sum(dim=1, keepdim=True).sqrt()).clamp_max(tolerance)
     is_itself = distances[:, :1] <= rounding
     others, all_ = distances[:, 1 : n_neighbors + 1], distances[:, :n_neighbors]
     return torch.where(is_itself, others, all_)
+
+
+def _distances(bank: Tensor, x: Tensor, candidates: Tensor) -> Tensor:
+    """Return the distances of rows to their candidates ``(rows, candidates)``, float64."""
+    # A graph for any number of rows has no loop over parts of them.
+    values = 0 if torch.compiler.is_exporting() else candidates.shape[1] * x.shape[1]
+    size = SEARCHED // max(1, values) or 1
+    pairs = zip(x.split(size), candidates.split(size), strict=True)
+    gaps = ((bank[numbers] - rows[:, None]).double() for rows, numbers in pairs)
+    return torch.cat([gap.square().sum(dim=2) for gap in gaps]).sqrt()

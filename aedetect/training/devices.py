@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
+from pathlib import Path
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -70,20 +72,39 @@ SHARED_WORK = 2**27
 
 
 def limit_threads(work: int) -> AbstractContextManager:
-    """Keep a step of ``work`` multiplications and additions on one thread if it is a small one.
+    """Keep a step of ``work`` multiplications and additions on one thread if it is a small one."""
+    return nullcontext() if work >= SHARED_WORK else one_thread()
 
-    The limit holds for the calling thread alone, where ``torch.set_num_threads`` is global. Who has
-    called that gets the number of threads asked for: it tells MKL, which this does not.
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep what PyTorch computes inside the block on the calling thread.
+
+    The limit holds for this thread alone, where ``torch.set_num_threads`` is global. That function
+    sets two limits, OpenMP's and MKL's, and so does this one.
     """
-    if work >= SHARED_WORK:
-        return nullcontext()
-    return _thread_pools().limit(limits=1, user_api="openmp")
+    set_mkl_limit = _mkl_limit()
+    with _thread_pools().limit(limits=1, user_api="openmp"):
+        before = set_mkl_limit(1)
+        try:
+            yield
+        finally:
+            set_mkl_limit(before)
 
 
 # OpenMP's threads do not live on in a forked process, which would wait for them without end.
 # PyTorch's own data loaders do the same in their workers.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+
+
+@cache
+def _mkl_limit() -> Callable[[int], int]:
+    """Return what sets MKL's limit for the calling thread and returns the one before."""
+    for path in Path(torch.__file__).parent.glob("lib/*torch_cpu.*"):
+        with suppress(OSError, AttributeError):  # another library does PyTorch's products there
+            return ctypes.CDLL(str(path)).MKL_Set_Num_Threads_Local
+    return lambda limit: 0
 
 
 @cache
