@@ -142,7 +142,6 @@ class BaseAutoencoder(NetworkFitter):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @with_callbacks
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train the network on ``X`` and set the threshold.
 
@@ -182,6 +181,10 @@ class BaseAutoencoder(NetworkFitter):
         one during a search, raises ``KeyboardInterrupt``.
         """
         self._validate_params()
+        return self._become(self._twin()._fit(X))
+
+    @with_callbacks
+    def _fit(self, X: ArrayLike) -> Self:
         device = resolve_device(self.device)
         goes_on = self.warm_start and hasattr(self, "network_")
         X = self._begin(X, goes_on=goes_on)
@@ -210,7 +213,6 @@ class BaseAutoencoder(NetworkFitter):
             checkpoint.remove()
         return self
 
-    @with_callbacks
     def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train for one pass over ``X``, from where the weights are.
 
@@ -242,6 +244,10 @@ class BaseAutoencoder(NetworkFitter):
             estimator then stays as it was.
         """
         self._validate_params()
+        return self._become(self._twin()._partial_fit(X))
+
+    @with_callbacks
+    def _partial_fit(self, X: ArrayLike) -> Self:
         device = resolve_device(self.device)
         goes_on = hasattr(self, "network_")
         X = self._begin(X, goes_on=goes_on)
@@ -264,6 +270,17 @@ class BaseAutoencoder(NetworkFitter):
         )
         if run.interrupted:
             warn_of_interruption(self.n_iter_, checkpoint=None)
+        return self
+
+    def _twin(self) -> Self:
+        """Return another object with these attributes, which is fitted in place of this one."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(vars(self))
+        return twin
+
+    def _become(self, fitted: Self) -> Self:
+        """Take over all attributes at once, so that a fit that fails changes none."""
+        self.__dict__ = fitted.__dict__
         return self
 
     # What a subclass decides.
@@ -291,5 +308,5 @@ class BaseAutoencoder(NetworkFitter):
     def _make_member(self) -> Autoencoder:
         """Return one network; the weights of one of ours are set afterwards."""
         if self._blueprint is None:
-            return copy.deepcopy(cast(Autoencoder, self.network))
+            return copy.deepcopy(cast(Autoencoder, self._architecture))
         return build(self._blueprint)

@@ -179,11 +179,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         high = x.nan_to_num(-torch.inf).amax(dim=0)
         bounds = torch.stack([low, high]).nan_to_num(posinf=0.0, neginf=0.0)  # 0: no cell observed
         self._bounds = bounds.cpu().numpy()  # what corrupt needs of the training rows
+        self._noise, self._noise_level = self.noise, self.noise_level
         corrupt = functools.partial(self._corrupt, bounds=bounds)
         return dataclasses.replace(super()._make_objective(x), corrupt=corrupt)
 
     def _corrupt(self, x: Tensor, generator: Generator, bounds: Tensor) -> Tensor:
-        noisy = NOISES[self.noise](x, self.noise_level, bounds.to(x.device), generator)
+        noisy = NOISES[self._noise](x, self._noise_level, bounds.to(x.device), generator)
         if self._takes_missing:  # what is missing stays so
             noisy = noisy.masked_fill(x.isnan(), torch.nan)
-        return noisy.clamp_(0, 1) if self.loss == "bce" else noisy
+        return noisy.clamp_(0, 1) if self._loss == "bce" else noisy

@@ -48,7 +48,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
     offset_: float
     _measure: Measure
-    image_shape: tuple[int, int, int] | None
+    _image_shape: tuple[int, int, int] | None
     _left_out_scores: FloatArray  # of training rows as if they were new, in ascending order
     _typical_row: NDArray[np.float32]  # the mean of the scaled training rows
     _usual_surprise: float
@@ -274,8 +274,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     def _surprises(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the surprises in scaled rows, before they are divided by what is usual."""
         x = self._filled(x)
-        if self.image_shape is not None:
-            return self._local_errors(x, self.image_shape)
+        if self._image_shape is not None:
+            return self._local_errors(x, self._image_shape)
         return surprises(self._question(of_complete_rows(self._measure)), x)
 
     def _question(self, measure: Measure) -> Question:
@@ -302,8 +302,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         if self._is_sum:
             return
         x = x[: min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))]
-        if self.image_shape is not None:
-            usual = float(self._local_errors(x, self.image_shape).mean())
+        if self._image_shape is not None:
+            usual = float(self._local_errors(x, self._image_shape).mean())
         else:
             measure = without_rows(of_complete_rows(self._measure), len(x))
             usual = usual_surprise(self._question(measure), x)
@@ -314,11 +314,11 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         if not self._takes_missing:
             return x
         members = members_of(self.network_)
-        return self._infer_scaled("filled", lambda x: fill(members, x, self.loss), x)
+        return self._infer_scaled("filled", lambda x: fill(members, x, self._loss), x)
 
     def _restore(self, x: Tensor) -> Tensor:
         """Return the network's version of scaled rows."""
-        return restore(members_of(self.network_), x, self.loss)
+        return restore(members_of(self.network_), x, self._loss)
 
     def _repair(self, rows: NDArray) -> NDArray:
         """Return anomalies made normal, a block at a time to bound the memory."""
@@ -330,7 +330,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     def _repair_scaled(self, x: Tensor) -> Tensor:
         measure, members = self._measure, members_of(self.network_)
         limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
-        bounds = (0.0, 1.0) if self.loss == "bce" else None
+        bounds = (0.0, 1.0) if self._loss == "bce" else None
         typical = torch.from_numpy(self._typical_row).to(x.device)
         return repair(
             lambda x: torch.log(measure(members, x)),

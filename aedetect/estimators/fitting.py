@@ -74,8 +74,10 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
     def _begin(self, X: ArrayLike, *, goes_on: bool) -> NDArray[np.floating]:
         """Return the rows, checked, once what precedes the weights is set."""
         if not goes_on:
-            self.__dict__.pop("network_", None)  # never left beside the scales of a failed fit
+            # What the answers of the fitted estimator go by, whatever parameters are set later.
             self._takes_missing = self.missing == "mask"
+            self._loss, self._image_shape = self.loss, self.image_shape
+            self._architecture = self.network if isinstance(self.network, Autoencoder) else None
         X = self._check_rows(X, reset=not goes_on, min_rows=2)
         self._check_combinations()
         if self.loss == "bce":
@@ -118,7 +120,7 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
     def _initial_network(self, random_state: np.random.RandomState) -> Autoencoder:
         """Return the network before training: a user's with its weights, ours with drawn ones."""
         self._n_members = self.n_members
-        if isinstance(self.network, Autoencoder):
+        if self._architecture is not None:
             self._blueprint = None
             network = self._make_network()
         else:
@@ -169,7 +171,7 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
         snapshot = functools.partial(self._snapshot, network, X, split)
         # Layers of a user's own can draw from the global generators alone; ours never do.
         seeded: AbstractContextManager[list[Generator]] = nullcontext([])
-        if isinstance(self.network, Autoencoder):
+        if self._architecture is not None:
             seeded = seeded_globally(seed, device)
         with (
             seeded as global_generators,
@@ -231,7 +233,7 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
         """
         align(network)
         self.network_ = network
-        self._score_name = resolve_score(self.anomaly_score, self.image_shape)
+        self._score_name = resolve_score(self.anomaly_score, self._image_shape)
         if self._device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         reference = X[np.concatenate(split)[:N_REFERENCE]]
@@ -257,17 +259,17 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
         def evaluate(function: Callable[[Tensor], Tensor]) -> NDArray:
             if not self._takes_missing:
                 return self._infer(None, function, reference)
-            return self._infer(None, lambda x: function(fill(members, x, self.loss)), reference)
+            return self._infer(None, lambda x: function(fill(members, x, self._loss)), reference)
 
-        return fit_measure(self._score_name, members, self.loss, evaluate, n_held_out)
+        return fit_measure(self._score_name, members, self._loss, evaluate, n_held_out)
 
     def _fit_observed_cells(self, reference: NDArray, n_held_out: int) -> ObservedCells:
         """Return the same for rows with missing cells, brought to the level of complete rows."""
-        measure = ObservedCells(self._fit_measure(reference, n_held_out), self.loss)
+        measure = ObservedCells(self._fit_measure(reference, n_held_out), self._loss)
         if len(reference) < MIN_CALIBRATED:
             return measure
         # The levels are learned from rows that the measure was not fitted to.
-        half = ObservedCells(self._fit_measure(reference[::2], -(-n_held_out // 2)), self.loss)
+        half = ObservedCells(self._fit_measure(reference[::2], -(-n_held_out // 2)), self._loss)
         members = members_of(self.network_)
         return measure.calibrate(
             lambda X: self._infer(None, lambda x: half(members, x), X), reference[1::2]

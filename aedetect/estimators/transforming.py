@@ -34,8 +34,9 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     network_: Autoencoder
     latent_dim_: int
     n_features_in_: int
-    loss: str
     missing: str
+    _loss: str
+    _architecture: Autoencoder | None  # the user's own, if it is
     _scaling: Scaling
     _blueprint: dict[str, Any] | None  # None for a network of the user's own
     _score_name: str
@@ -152,7 +153,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def _to_units(self, decoded: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return decoded rows in the units of X; the decoder of ``loss="bce"`` gives logits."""
-        return self._scaling.invert(expit(decoded) if self.loss == "bce" else decoded)
+        return self._scaling.invert(expit(decoded) if self._loss == "bce" else decoded)
 
     # Validation and state.
 
@@ -200,7 +201,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         check_is_fitted(self)
         if not self._is_checked(X):
             X = self._check_rows(X)
-        if self.loss == "bce":
+        if self._loss == "bce":
             check_unit_interval(X)
         return X
 

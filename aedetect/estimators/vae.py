@@ -175,5 +175,5 @@ class VAEDetector(BaseAutoencoder):
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
         if self._score_name in EVIDENCE_SCORES:
             latent_dim = self.latent_dim_ // len(members_of(self.network_))
-            return Evidence.of(self._score_name, self.loss, self.beta, latent_dim)
+            return Evidence.of(self._score_name, self._loss, self.beta, latent_dim)
         return super()._fit_measure(reference, n_held_out)

@@ -67,7 +67,7 @@ class Detection(Encoding):
     def __init__(self, estimator: BaseAutoencoder, decision: Decision) -> None:
         super().__init__(estimator)
         self._measure = estimator._measure
-        self._gives_logits = estimator.loss == "bce"
+        self._gives_logits = estimator._loss == "bce"
         # As a tensor: the exporter rounds a Python number to float32.
         self._offset = torch.tensor(decision.offset, dtype=torch.float64)
         self._calibration_scores = decision.calibration_scores

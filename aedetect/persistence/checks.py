@@ -15,6 +15,7 @@ COUNTS = {"n_features_in_", "latent_dim_", "n_iter_", "_n_members"}
 REQUIRED = COUNTS | {
     *("network_", "offset_", "history_"),
     *("_scaling", "_measure", "_score_name", "_blueprint"),
+    *("_loss", "_image_shape", "_takes_missing"),
 }
 # The loss of no held-out rows is NaN, a threshold that no row falls below is -inf, and so is what
 # training has yet to beat.

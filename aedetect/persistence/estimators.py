@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
 CUSTOM = {TAG: "network"}  # stands for a network of the user's own
-NOT_KEPT = {"_skl_callbacks"}  # they belong to a fit
+NOT_KEPT = {"_skl_callbacks", "_architecture"}  # of a fit, and code of the user's own
 PLACES = {"checkpoint"}  # parameters that say where a fit writes, which no file may
 
 

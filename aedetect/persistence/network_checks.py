@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -48,13 +48,18 @@ def check_weights(estimator: BaseAutoencoder, attributes: dict[str, Any]) -> Aut
     """
     weights, blueprint = attributes["network_"], attributes["_blueprint"]
     n_members, n_features = attributes["_n_members"], attributes["n_features_in_"]
+    estimator._architecture = None
     if blueprint is None:
         require(
             isinstance(estimator.network, Autoencoder),
             f"it holds a network of its user's own, but network={estimator.network!r:.80}",
         )
+        estimator._architecture = cast(Autoencoder, estimator.network)
     else:
         _check_blueprint(estimator, blueprint, len(weights), n_features)
+    require(attributes["_loss"] in FEATURE_ERRORS, "its _loss is unknown")
+    if attributes["_image_shape"] is not None:
+        check_image(attributes["_image_shape"], n_features)
     estimator._blueprint = blueprint
     with torch.device("meta"):
         member = estimator._make_member()
