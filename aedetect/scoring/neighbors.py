@@ -82,9 +82,15 @@ def nearest(bank: Tensor, half_squares: Tensor, x: Tensor, tolerance: float = 0.
 
 def _distances(bank: Tensor, x: Tensor, candidates: Tensor) -> Tensor:
     """Return the distances of rows to their candidates ``(rows, candidates)``, float64."""
-    # A graph for any number of rows has no loop over parts of them.
-    values = 0 if torch.compiler.is_exporting() else candidates.shape[1] * x.shape[1]
-    size = SEARCHED // max(1, values) or 1
+    if torch.compiler.is_exporting():  # a graph for any number of rows has no loop over parts
+        return _norms(bank[candidates] - x[:, None])
+    size = max(1, SEARCHED // (candidates.shape[1] * x.shape[1]))
     pairs = zip(x.split(size), candidates.split(size), strict=True)
-    gaps = ((bank[numbers] - rows[:, None]).double() for rows, numbers in pairs)
-    return torch.cat([gap.square().sum(dim=2) for gap in gaps]).sqrt()
+    return torch.cat([_norms(bank[numbers] - rows[:, None]) for rows, numbers in pairs])
+
+
+def _norms(gaps: Tensor) -> Tensor:
+    """Return the lengths of gaps ``(rows, candidates, width)``; that of none has the gradient 0."""
+    squares = gaps.double().square().sum(dim=2)
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
