@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Real
 from typing import Self, cast
 
@@ -30,6 +31,7 @@ from aedetect.scoring import (
     fill,
     labelled_threshold,
     local_errors,
+    log_slope,
     of_complete_rows,
     repair,
     restore,
@@ -192,8 +194,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
         Notes
         -----
-        A surprise takes four times as many scorings as there are features; those of images take
-        one reconstruction.
+        Surprises of a row take twice as many reconstructions as there are features, and some thirty
+        scorings: the eight features that move most when they are restored are scored, and the
+        gradient of the score tells of the others. Those of images take one reconstruction.
         """
         rows = self._check_new_rows(X)
         if self._is_sum:
@@ -281,6 +284,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         members = members_of(self.network_)
         return Question(
             lambda x: self._infer_scaled(lambda x: measure(members, x), x),
+            lambda x: self._infer_scaled(lambda x: log_slope(partial(measure, members), x), x),
             lambda x: self._infer_scaled(self._restore, x),
             self._typical_row,
             floor=1e-6 * -self.offset_ or 1.0,
