@@ -64,18 +64,13 @@ def set_precision(precision: str, device: torch.device) -> Iterator[None]:
             yield
 
 
-# Multiplications and additions of a step under which two threads lose more time meeting than they
-# save: the break-even lies between 85 and 160 million on a machine of two cores.
-SHARED_WORK = 2**27
-
-
-def limit_threads(work: int) -> AbstractContextManager:
+def limit_threads(work: int, shared_work: int) -> AbstractContextManager:
     """Keep a step of ``work`` multiplications and additions on one thread if it is a small one.
 
     The limit holds for the calling thread alone, where ``torch.set_num_threads`` is global. Who has
     called that gets the number of threads asked for: it tells MKL, which this does not.
     """
-    if work >= SHARED_WORK:
+    if work >= shared_work:
         return nullcontext()
     return _thread_pools().limit(limits=1, user_api="openmp")
 
