@@ -40,8 +40,10 @@ from aedetect.scoring import (
     usual_surprise,
     without_rows,
 )
+from aedetect.training import limit_threads
 
 REPAIRED = 256  # rows at a time
+SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 
 
@@ -331,14 +333,15 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
         bounds = (0.0, 1.0) if self.loss == "bce" else None
         typical = torch.from_numpy(self._typical_row).to(x.device)
-        return repair(
-            lambda x: torch.log(measure(members, x)),
-            self._restore,
-            x,
-            typical,
-            float(np.log(limit)),
-            bounds,
-        )
+        with limit_threads(x.numel(), SHARED):
+            return repair(
+                lambda x: torch.log(measure(members, x)),
+                self._restore,
+                x,
+                typical,
+                float(np.log(limit)),
+                bounds,
+            )
 
 
 def _framed_like(X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:

@@ -3,6 +3,7 @@
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import (
     PRECISIONS,
+    limit_threads,
     make_generator,
     move,
     resolve_device,
@@ -24,6 +25,7 @@ __all__ = [
     "Objective",
     "Run",
     "infer",
+    "limit_threads",
     "make_generator",
     "move",
     "resolve_device",
