@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
     from aedetect.onnx import to_onnx
     from aedetect.persistence import load, save
+    from aedetect.reasons import explain, repair
     from aedetect.reporting import report
 
 __version__ = "0.1.0"
@@ -21,8 +22,10 @@ __all__ = [
     "DenoisingAutoencoder",
     "VAEDetector",
     "datasets",
+    "explain",
     "load",
     "plotting",
+    "repair",
     "report",
     "save",
     "to_onnx",
@@ -31,7 +34,9 @@ __all__ = [
 _MODULES = {"datasets", "plotting"}
 _ROOMS = {  # of the names that are not in the room "estimators"
     "ConformalDetector": "conformal",
+    "explain": "reasons",
     "load": "persistence",
+    "repair": "reasons",
     "report": "reporting",
     "save": "persistence",
     "to_onnx": "onnx",

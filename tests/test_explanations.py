@@ -11,7 +11,7 @@ from torch import nn
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.networks import Autoencoder
-from aedetect.scoring import EVIDENCE_SCORES, SCORES
+from aedetect.scoring import EVIDENCE_SCORES, SCORES, Question, surprises
 
 IMAGES = {"image_shape": (1, 8, 8), "max_epochs": 10}
 
@@ -94,6 +94,40 @@ def test_a_surprise_is_how_far_the_score_falls_in_two_orders(detector, normal):
     surprises = detector.explain(rows)
     unit = expected.sum() / surprises.sum()
     np.testing.assert_allclose(surprises * unit, expected, rtol=1e-3, atol=1e-4)
+
+
+def ask(weights, scored):
+    """Return a question about a score whose logarithm is linear; what is scored is counted."""
+
+    def score(x):
+        scored.append(len(x))
+        return np.exp(x.astype(float) @ weights)
+
+    return Question(
+        score,
+        slope=lambda x: np.tile(weights, (len(x), 1)),
+        restore=lambda x: 0.5 * x,
+        typical=np.zeros(len(weights), dtype=np.float32),
+        floor=1e-300,
+    )
+
+
+def test_a_wide_row_takes_no_more_scorings_than_a_narrow_one():
+    counts = []
+    for n_features in (20, 200):
+        x, scored = np.ones((3, n_features), dtype=np.float32), []
+        surprises(ask(np.linspace(-1, 1, n_features), scored), x)
+        counts.append(sum(scored))
+    assert counts[0] == counts[1] < 3 * 50
+
+
+def test_the_slope_tells_of_features_that_are_not_scored():
+    weights = np.linspace(-1, 1, 40)
+    x = np.random.RandomState(0).randn(5, 40).astype(np.float32)
+    falls = surprises(ask(weights, []), x)
+    # A value is halved; where the typical one, 0, stands in its place, it becomes 0.
+    expected = ((0.5 * weights * x).clip(0) + (weights * x).clip(0)) / 2
+    np.testing.assert_allclose(falls, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{}, {"validation_fraction": 0.0}], ids=["held out", "none"])

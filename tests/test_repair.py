@@ -7,9 +7,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from aedetect import AutoencoderTransformer, VAEDetector
-from aedetect.scoring import EVIDENCE_SCORES, SCORES
+from aedetect.scoring import EVIDENCE_SCORES, SCORES, repair
 
 
 def fit(X, score="combined", estimator_class=AutoencoderTransformer, **settings):
@@ -168,6 +169,24 @@ def test_what_cannot_be_made_normal_comes_back_closer_with_a_warning(normal):
     with pytest.warns(UserWarning, match="3 of 3 anomalies could not be made normal"):
         repaired = detector.repair(rows)
     assert (detector.score_samples(repaired) > detector.score_samples(rows)).all()
+
+
+def test_the_search_asks_a_wide_row_no_more_often_than_a_narrow_one():
+    counts = []
+    for n_features in (10, 300):
+        asked = []
+
+        def log_score(x, asked=asked):
+            asked.append(len(x))
+            return torch.log(x.square().sum(dim=1))
+
+        x = torch.zeros(1, n_features)
+        x[0, 3] = 9.0
+        repaired = repair(log_score, torch.zeros_like, x, torch.zeros(n_features), limit=0.0)
+        assert (repaired != x).nonzero().tolist() == [[0, 3]]
+        assert log_score(repaired) <= 0
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
 
 
 def test_repair_before_fit_is_refused(normal):

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -22,7 +23,7 @@ from sklearn.svm import OneClassSVM
 
 import aedetect
 import aedetect.reporting
-from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, report
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, explain, report
 from aedetect.reporting.comparison import compare
 from aedetect.reporting.subject import examine
 
@@ -191,7 +192,8 @@ def test_a_pipeline_is_explained_in_the_units_that_were_passed(frame, path):
 def test_steps_that_mix_columns_or_cannot_be_undone_leave_the_detectors_own_units(frame, path):
     missing = frame.copy()
     missing.iloc[0, 0] = np.nan
-    for step, X in ((PCA(), frame), (SimpleImputer(), missing), (FunctionTransformer(), frame)):
+    one_way = FunctionTransformer(np.arcsinh, feature_names_out="one-to-one")
+    for step, X in ((PCA(), frame), (SimpleImputer(), missing), (one_way, frame)):
         pipeline = make_pipeline(step, AutoencoderTransformer(2, max_epochs=60, random_state=0))
         pipeline.fit(X)
         page = written(pipeline, X, path=path, peers=False)
@@ -202,6 +204,18 @@ def test_steps_that_mix_columns_or_cannot_be_undone_leave_the_detectors_own_unit
         row = pipeline[0].transform(X.iloc[[worst]])
         top = np.asarray(pipeline[1].explain(row)).argmax()
         assert f"{np.asarray(row)[0, top]:.4g}, expected" in card
+
+
+def test_columns_in_another_order_are_explained_in_the_units_that_were_passed(frame, path):
+    names = list(reversed(frame.columns[1:]))
+    steps = ColumnTransformer([("scaled", StandardScaler(), names)])
+    pipeline = make_pipeline(steps, AutoencoderTransformer(2, max_epochs=20, random_state=0))
+    page = written(pipeline.fit(frame), frame, path=path, peers=False)
+    worst = frame.iloc[[pipeline.score_samples(frame).argmin()]]
+    top = explain(pipeline, worst).iloc[0].idxmax()
+    card = text_of(page[page.index("<article") : page.index("</article>")])
+    assert re.search(rf"{re.escape(top)} \d+% {worst[top].item():.4g}, expected", card)
+    assert "as they reach the detector" not in text_of(page)
 
 
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (8, 8), None])

@@ -17,6 +17,7 @@ ROOMS = [
     "training",
     "scoring",
     "estimators",
+    "reasons",
     "conformal",
     "persistence",
     "onnx",

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from aedetect import AutoencoderTransformer, VAEDetector
 from aedetect.networks import (
@@ -235,21 +236,49 @@ def test_rows_that_do_not_fit_on_the_device_stay_behind(monkeypatch):
     assert torch.equal(kept, x)
 
 
-@pytest.mark.parametrize(("rows", "n_threads"), [(8, 1), (4000, 3)])
-def test_small_steps_stay_on_one_thread(monkeypatch, rows, n_threads):
+IMAGES = {"network": "conv", "hidden_layer_sizes": (16, 32)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "n_threads", "settings"),
+    [
+        (DenseStep, (8, 20), 1, {}),
+        (DenseStep, (4000, 20), 3, {}),
+        (AutogradStep, (32, 64), 1, {**IMAGES, "image_shape": (1, 8, 8)}),
+        (AutogradStep, (32, 784), 3, {**IMAGES, "image_shape": (1, 28, 28)}),
+        (AutogradStep, (32, 64), 1, {"contractive": 0.1}),
+    ],
+    ids=str,
+)
+def test_small_steps_stay_on_one_thread(monkeypatch, kind, shape, n_threads, settings):
     seen = set()
-    backpropagate = DenseStep.backpropagate
+    backpropagate = kind.backpropagate
     monkeypatch.setattr(
-        DenseStep,
+        kind,
         "backpropagate",
         lambda *args: seen.add(torch.get_num_threads()) or backpropagate(*args),
     )
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        X = np.random.RandomState(0).rand(rows, 20)
-        AutoencoderTransformer(batch_size=rows, max_epochs=1, validation_fraction=0).fit(X)
+        X = np.random.RandomState(0).rand(*shape)
+        AutoencoderTransformer(
+            batch_size=len(X), max_epochs=1, validation_fraction=0, **settings
+        ).fit(X)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
     assert seen == {n_threads}
+
+
+def test_the_work_of_a_convolution_is_that_of_all_pixels():
+    network = Autoencoder(
+        nn.Sequential(nn.Unflatten(1, (1, 6, 6)), nn.Conv2d(1, 4, 3, padding=1), nn.Flatten()),
+        nn.Linear(4 * 36, 36),
+    )
+    step = AutogradStep(
+        [network], Objective("mse"), torch.Generator().manual_seed(0), compile=False
+    )
+    n_products = 9 * 4 * 36 + 4 * 36 * 36
+    assert step.count_work(torch.ones(1, 36)) == 3 * 2 * n_products
+    assert network.training

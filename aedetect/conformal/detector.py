@@ -24,6 +24,7 @@ from aedetect.conformal.p_values import conformal_p_values, cross_margins, weigh
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 from aedetect.estimators import DenoisingAutoencoder
 from aedetect.estimators.fitting import local_random_state
+from aedetect.reasons import explain_given, gives_reasons, repair_given, warn_of_columns
 from aedetect.scoring import FloatArray, alarm_rank, rows_needed
 
 Rows = NDArray[np.intp]
@@ -35,9 +36,9 @@ NOT_PREFIT = (
 )
 
 
-def _can_explain(detector: ConformalDetector) -> bool:
+def _has_reasons(detector: ConformalDetector) -> bool:
     estimator = getattr(detector, "estimator_", detector.estimator)
-    return estimator is None or hasattr(estimator, "explain")
+    return estimator is None or gives_reasons(estimator)
 
 
 class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
@@ -403,7 +404,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         low, high = beta.ppf(tails, self._rank, n_above)
         return float(low), float(high)
 
-    @available_if(_can_explain)
+    @available_if(_has_reasons)
     def explain(self, X: ArrayLike) -> Any:
         """Return how much each feature adds to the anomaly of each row.
 
@@ -413,12 +414,50 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        contributions : array-like of shape (n_samples, n_features)
-            What the inner detector's ``explain`` returns; the mean over the folds with ``cv``.
+        contributions : ndarray or DataFrame of shape (n_samples, n_features), float64
+            What :func:`aedetect.explain` returns for the inner detector, which may be a Pipeline;
+            the mean over the folds with ``cv``.
+
+        Warns
+        -----
+        UserWarning
+            If the columns are those that the detector sees, which is at the end of a Pipeline.
         """
         check_is_fitted(self, "estimators_")
-        explanations = [estimator.explain(X) for estimator in self.estimators_]
-        return sum(explanations[1:], explanations[0]) / len(explanations)
+        contributions, is_given = explain_given(self, X)
+        if not is_given:
+            warn_of_columns("contributions")
+        return contributions
+
+    @available_if(_has_reasons)
+    def repair(self, X: ArrayLike) -> Any:
+        """Return the nearest version of every row that ``predict`` takes for normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_repaired : ndarray or DataFrame of shape (n_samples, n_features)
+            What :func:`aedetect.repair` returns for the inner detector, at the threshold of this
+            one.
+
+        Raises
+        ------
+        ValueError
+            With ``cv``: what is normal is up to several detectors then.
+
+        Warns
+        -----
+        UserWarning
+            As :func:`aedetect.repair` does.
+        """
+        check_is_fitted(self, "estimators_")
+        repaired, is_given = repair_given(self, X)
+        if not is_given:
+            warn_of_columns("repaired rows")
+        return repaired
 
     # Fitting.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Real
 from typing import Self, cast
 
@@ -30,6 +31,7 @@ from aedetect.scoring import (
     fill,
     labelled_threshold,
     local_errors,
+    log_slope,
     of_complete_rows,
     repair,
     restore,
@@ -38,8 +40,10 @@ from aedetect.scoring import (
     usual_surprise,
     without_rows,
 )
+from aedetect.training import limit_threads
 
 REPAIRED = 256  # rows at a time
+SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 
 
@@ -192,8 +196,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
         Notes
         -----
-        A surprise takes four times as many scorings as there are features; those of images take
-        one reconstruction.
+        Surprises of a row take twice as many reconstructions as there are features, and some thirty
+        scorings: the eight features that move most when they are restored are scored, and the
+        gradient of the score tells of the others. Those of images take one reconstruction.
         """
         rows = self._check_new_rows(X)
         if self._is_sum:
@@ -283,6 +288,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         name = "complete" if measure is of_complete_rows(self._measure) else None
         return Question(
             lambda x: self._infer_scaled(name, lambda x: measure(members, x), x),
+            lambda x: self._infer_scaled(
+                name and "slope", lambda x: log_slope(partial(measure, members), x), x
+            ),
             lambda x: self._infer_scaled("version", self._restore, x),
             self._typical_row,
             floor=1e-6 * -self.offset_ or 1.0,
@@ -332,14 +340,15 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
         bounds = (0.0, 1.0) if self._loss == "bce" else None
         typical = torch.from_numpy(self._typical_row).to(x.device)
-        return repair(
-            lambda x: torch.log(measure(members, x)),
-            self._restore,
-            x,
-            typical,
-            float(np.log(limit)),
-            bounds,
-        )
+        with limit_threads(x.numel(), SHARED):
+            return repair(
+                lambda x: torch.log(measure(members, x)),
+                self._restore,
+                x,
+                typical,
+                float(np.log(limit)),
+                bounds,
+            )
 
 
 def _framed_like(X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:

@@ -84,10 +84,8 @@ def _features(subject: Subject, chosen: NDArray) -> list[list[Feature]]:
     contributions = subject.ask("explain", rows)
     restored = subject.ask("reconstruct", rows)
     values = rows
-    if subject.goes_back:
-        values = subject.given[chosen]
-        if subject.steps is not None:
-            restored = np.asarray(subject.steps.inverse_transform(restored))
+    if subject.way is not None:
+        values, restored = subject.given[chosen][:, subject.way.sources], subject.way.undo(restored)
     totals = contributions.sum(axis=1)
     return [
         [

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from aedetect.plotting.style import feature_names, labels_of, threshold_of
+from aedetect.reasons import Way, join, split, trace
 
 SEED = 0  # of every sample that the page takes
 
@@ -33,7 +33,7 @@ class Subject(NamedTuple):
     given: NDArray  # (n_samples, n_given_features), as passed
     rows: NDArray  # (n_samples, n_features), as the detector sees them
     train_rows: NDArray | None  # (n_train, n_features), the same way
-    goes_back: bool  # whether the detector's features are those given, and their units known
+    way: Way | None  # from the features given to the detector's, where it can be gone back
     names: Sequence[str]  # of the detector's features
     row_names: Any  # a sequence, of n_samples
     y: NDArray | None  # classes, (n_samples,)
@@ -49,6 +49,11 @@ class Subject(NamedTuple):
         if self.y is None or np.unique(self.y).tolist() != [-1, 1]:
             return None
         return self.y == -1
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether each of the detector's features is one of those given, and its unit known."""
+        return self.way is not None
 
     @property
     def explains(self) -> bool:
@@ -97,16 +102,18 @@ def examine(
     if X_train is not None:
         _check_train(X_train, X)
         train_rows = np.asarray(X_train if steps is None else steps.transform(X_train))
+    given = np.asarray(X)
+    way = _way_back(steps, given, rows)
     return Subject(
         name=type(detector).__name__,
         detector=detector,
         conformal=conformal,
         steps=steps,
-        given=np.asarray(X),
+        given=given,
         rows=rows,
         train_rows=train_rows,
-        goes_back=_goes_back(steps, np.asarray(X), rows),
-        names=_names(detector, steps, X, rows.shape[1]),
+        way=way,
+        names=_names(detector, steps, way, X, rows.shape[1]),
         row_names=X.index if isinstance(X, pd.DataFrame) else range(len(rows)),
         y=labels,
         scores=scores,
@@ -135,20 +142,15 @@ def _judge(
 
 def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
     """Return the transformers before a detector, the calibration around it, and itself."""
-    steps: list[tuple[str, Any]] = []
+    steps: list[Any] = []
     conformal = None
     while True:
-        if isinstance(estimator, Pipeline):
-            steps.extend(estimator.steps[:-1])
-            estimator = estimator[-1]
-        elif hasattr(estimator, "calibration_scores_"):
-            conformal = estimator  # with folds it holds several detectors, which are alike
-            estimator = getattr(estimator, "estimator_", None) or estimator.estimators_[0]
-        elif isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        else:
-            kept = [(f"{i}-{name}", step) for i, (name, step) in enumerate(steps)]
-            return (Pipeline(kept) if kept else None), conformal, estimator
+        before, estimator = split(estimator)
+        steps.extend([] if before is None else [step for _, step in before.steps])
+        if not hasattr(estimator, "calibration_scores_"):
+            return join(steps), conformal, estimator
+        conformal = estimator  # with folds it holds several detectors, which are alike
+        estimator = getattr(estimator, "estimator_", None) or estimator.estimators_[0]
 
 
 def _p_values(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
@@ -190,22 +192,22 @@ def _image_shape(
     return tuple(shape) if drawable else None
 
 
-def _goes_back(steps: Pipeline | None, given: NDArray, rows: NDArray) -> bool:
-    """Return whether the transformers keep the columns, and can be undone."""
-    if steps is None:
-        return True
-    columns = [f"x{i}" for i in range(given.shape[1])]
-    with contextlib.suppress(AttributeError, ValueError):  # no names, no way back
-        names = getattr(steps[0], "feature_names_in_", columns)
-        steps.inverse_transform(rows[:1])
-        return list(steps.get_feature_names_out(names)) == list(names)
-    return False
+def _way_back(steps: Pipeline | None, given: NDArray, rows: NDArray) -> Way | None:
+    """Return the way of columns through the steps; imputed cells have no value to go back to."""
+    if steps is not None and pd.isna(given).any() and not pd.isna(rows).any():
+        return None
+    return trace(steps, given.shape[1])
 
 
-def _names(detector: Any, steps: Pipeline | None, X: ArrayLike, n_features: int) -> Sequence[str]:
+def _names(
+    detector: Any, steps: Pipeline | None, way: Way | None, X: ArrayLike, n_features: int
+) -> Sequence[str]:
     """Return the names of the detector's features."""
     if steps is None:
         return feature_names(X, detector, n_features)
+    if way is not None:
+        names = feature_names(X, steps[0], np.shape(X)[1])
+        return [names[source] for source in way.sources]
     with contextlib.suppress(AttributeError, ValueError):  # a step that names no columns
         return [str(name) for name in steps.get_feature_names_out()]
     return feature_names(None, detector, n_features)

@@ -40,8 +40,9 @@ class Neighbors:
     @cached_property
     def _points(self) -> tuple[Tensor, Tensor]:
         """The bank in memory of PyTorch's own, and half of each point's squared length."""
-        points = torch.tensor(self.bank)
-        return points, points.square().sum(dim=1) / 2
+        with torch.inference_mode(False):  # repairs differentiate with these
+            points = torch.tensor(self.bank)
+            return points, points.square().sum(dim=1) / 2
 
 
 def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:

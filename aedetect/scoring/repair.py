@@ -13,14 +13,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from aedetect.scoring.explanations import COPIES, MEASURED, log_slope
+
 LogScore = Callable[[Tensor], Tensor]  # logarithm of the measure of scaled rows, differentiable
 Restore = Callable[[Tensor], Tensor]
 
 SPARSITY = 0.1  # of the bias, in scaled units, against the logarithm of the score
 SPARSE_STEPS = 100
-STEPS = 40  # for each number of features that is tried
+TOGETHER = (
+    16  # attempts that are made at once, where rows are few: they take little longer than one
+)
+STEPS = 25  # for each number of features that is tried
 RATE = 0.1  # of a step, in scaled units
 SLACK = 0.05  # below the limit, where a row is left alone
+CHEAP = [(1, 0), (1, 1)]  # attempts that mostly do, and take no sparse bias
 HALVINGS = 6  # of the way back to the row
 
 
@@ -56,22 +62,24 @@ def repair(
         limit comes as close as was found.
     """
     search = _Search(log_score, limit, bounds)
-    bias = search.minimise(x, torch.zeros_like(x), torch.ones_like(x), SPARSE_STEPS, SPARSITY)
-    starts = [(bias, _ranks(bias.abs()))]
-    for restored in (restore(x).detach(), _unseen(restore, x, typical)):
-        starts.append((restored - x, _ranks(_falls(log_score, x, restored))))
+    starts = _Starts(search, log_score, restore, x, typical)
     best, best_score = x.clone(), log_score(x).detach()
-    for size in _sizes(x.shape[1]):
-        for guess, ranks in starts:
-            rows = (best_score > limit).nonzero()[:, 0]  # that are not normal yet
-            if not len(rows):
-                continue
-            free = (ranks[rows] < size).to(x)
-            moved = search.minimise(x[rows], guess[rows] * free, free, STEPS, 0.0)
-            found = search.apply(x[rows], moved)
-            scores = log_score(found).detach()
-            closer = scores < best_score[rows]
-            best[rows[closer]], best_score[rows[closer]] = found[closer], scores[closer]
+    attempts = _attempts(x.shape[1])
+    while attempts and len(rows := (best_score > limit).nonzero()[:, 0]):  # not normal yet
+        n_tried = 1 if attempts[0] in CHEAP else max(1, TOGETHER // len(rows))
+        tried, attempts = attempts[:n_tried], attempts[n_tried:]
+        guesses, free = zip(*(starts.take(*attempt, rows) for attempt in tried), strict=True)
+        copies = x[rows].repeat(len(tried), 1)
+        moved = search.descend(copies, torch.cat(guesses), torch.cat(free))
+        found = search.apply(copies, moved).unflatten(0, (len(tried), -1))
+        scores = log_score(found.flatten(0, 1)).detach().unflatten(0, (len(tried), -1))
+        # The first that is normal has the fewest features; without one, the closest counts.
+        normal = scores <= limit
+        chosen = torch.where(normal.any(dim=0), normal.int().argmax(dim=0), scores.argmin(dim=0))
+        each = torch.arange(len(rows), device=x.device)
+        score, row = scores[chosen, each], found[chosen, each]
+        closer = score < best_score[rows]
+        best[rows[closer]], best_score[rows[closer]] = row[closer], score[closer]
     return search.approach(x, search.drop(x, best))
 
 
@@ -87,32 +95,42 @@ class _Search:
         """Return rows with their bias, inside the bounds; where it is zero, the same bits."""
         return x + bias if self._bounds is None else (x + bias).clamp(*self._bounds)
 
-    @torch.enable_grad()
-    def minimise(
-        self, x: Tensor, bias: Tensor, free: Tensor, steps: int, sparsity: float
-    ) -> Tensor:
-        """Return the bias on the ``free`` features after proximal steps of Adam."""
-        mean, square = torch.zeros_like(x), torch.zeros_like(x)
-        for step in range(1, steps + 1):
-            bias = bias.detach().requires_grad_()
-            excess = (self._log_score(self.apply(x, bias)) - self._limit).clamp_min(-SLACK)
-            if not sparsity and bool((excess == -SLACK).all()):
+    def sparsify(self, x: Tensor) -> Tensor:
+        """Return a sparse bias that moves rows towards the limit."""
+        bias, adam = torch.zeros_like(x), _Adam(x)
+        for _ in range(SPARSE_STEPS):
+            bias = adam.step(bias, self._slope(x, bias)[1])
+            bias = bias.sign() * (bias.abs() - RATE * SPARSITY).clamp_min(0)
+        return bias
+
+    def descend(self, x: Tensor, bias: Tensor, free: Tensor) -> Tensor:
+        """Return the bias on the ``free`` features, of each row where it gets within the limit."""
+        bias, adam = bias * free, _Adam(x)
+        left = torch.arange(len(x), device=x.device)  # rows beyond the limit
+        for step in range(STEPS + 1):
+            excess, slope = self._slope(x[left], bias[left])
+            beyond = excess > -SLACK
+            left, slope = left[beyond], slope[beyond]
+            if step == STEPS or not len(left):
                 break
-            (gradient,) = torch.autograd.grad(excess.sum(), bias)
-            gradient = gradient.nan_to_num(0.0, 0.0, 0.0) * free
-            mean = 0.9 * mean + 0.1 * gradient
-            square = 0.99 * square + 0.01 * gradient.square()
-            pace = (square / (1 - 0.99**step)).sqrt().amax(dim=1, keepdim=True) + 1e-12
-            with torch.no_grad():
-                bias = bias - RATE * mean / (1 - 0.9**step) / pace
-                bias = bias.sign() * (bias.abs() - RATE * sparsity).clamp_min(0)
-        return bias.detach()
+            adam.keep(beyond)
+            bias[left] = adam.step(bias[left], slope * free[left])
+        return bias
+
+    @torch.enable_grad()
+    def _slope(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how far rows are beyond the limit, and the gradient of that."""
+        bias = bias.detach().requires_grad_()
+        excess = self._log_score(self.apply(x, bias)) - self._limit
+        (slope,) = torch.autograd.grad(excess.clamp_min(-SLACK).sum(), bias)
+        return excess.detach(), slope.nan_to_num(0.0, 0.0, 0.0)
 
     @torch.no_grad()
     def drop(self, x: Tensor, rows: Tensor) -> Tensor:
         """Return rows with every feature put back that need not be changed, least moved first."""
         order = (rows - x).abs().argsort(dim=1, stable=True)
-        for column in order.T:
+        n_moved = int((rows != x).sum(dim=1).max())
+        for column in order.T[x.shape[1] - n_moved :]:
             feature = column[:, None]
             trial = rows.scatter(1, feature, x.gather(1, feature))
             changed = (trial != rows).any(dim=1)
@@ -136,29 +154,75 @@ class _Search:
         return torch.where(normal, moved, rows)
 
 
-@torch.no_grad()
+class _Adam:
+    """Steps of Adam, of which the longest of a row is ``RATE``, while no gradient turns."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._mean, self._square, self._n_steps = torch.zeros_like(x), torch.zeros_like(x), 0
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all but these rows."""
+        self._mean, self._square = self._mean[rows], self._square[rows]
+
+    def step(self, bias: Tensor, gradient: Tensor) -> Tensor:
+        """Return the bias, one step on."""
+        self._n_steps += 1
+        self._mean = 0.9 * self._mean + 0.1 * gradient
+        self._square = 0.99 * self._square + 0.01 * gradient.square()
+        pace = (self._square / (1 - 0.99**self._n_steps)).sqrt().amax(dim=1, keepdim=True)
+        return bias - RATE * self._mean / (1 - 0.9**self._n_steps) / (pace + 1e-12)
+
+
+class _Starts:
+    """Where the search begins: at restored features, and at those of a sparse bias."""
+
+    def __init__(
+        self, search: _Search, log_score: LogScore, restore: Restore, x: Tensor, typical: Tensor
+    ) -> None:
+        self._search, self._x = search, x
+        with torch.no_grad():
+            restored = [restore(x), _unseen(restore, x, typical)]
+        slope = log_slope(log_score, x)
+        self._starts = [(r - x, _ranks(_falls(log_score, slope, x, r))) for r in restored]
+
+    def take(self, size: int, start: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a start's bias of rows, and its first features: 1, others 0."""
+        if start == len(self._starts):  # made for those that a restored feature leaves odd
+            bias = torch.zeros_like(self._x)
+            bias[rows] = self._search.sparsify(self._x[rows])
+            self._starts.append((bias, _ranks(bias.abs())))
+        guess, ranks = self._starts[start]
+        return guess[rows], (ranks[rows] < size).to(guess)
+
+
 def _unseen(restore: Restore, x: Tensor, typical: Tensor) -> Tensor:
     """Return what the network makes of each feature where it is given a typical value for it.
 
     Where a value is far outside, what the network makes of it is too.
     """
     values = torch.empty_like(x)
-    for feature in range(x.shape[1]):
-        given = x.clone()
-        given[:, feature] = typical[feature]
-        values[:, feature] = restore(given)[:, feature]
+    for features in torch.arange(x.shape[1], device=x.device).split(max(1, COPIES // x.shape[1])):
+        copy = torch.arange(len(features), device=x.device)
+        for row, value in zip(x, values, strict=True):
+            given = row.repeat(len(features), 1)
+            given[copy, features] = typical[features]
+            value[features] = restore(given)[copy, features]
     return values
 
 
 @torch.no_grad()
-def _falls(log_score: LogScore, x: Tensor, x_hat: Tensor) -> Tensor:
-    """Return how far the score falls when each feature is restored."""
-    left = torch.empty_like(x)
-    for feature in range(x.shape[1]):
-        restored = x.clone()
-        restored[:, feature] = x_hat[:, feature]
-        left[:, feature] = log_score(restored).float()
-    return log_score(x).float()[:, None] - left
+def _falls(log_score: LogScore, slope: Tensor, x: Tensor, restored: Tensor) -> Tensor:
+    """Return how far the score falls when each feature is restored.
+
+    As in an explanation, features that move most are scored, and the slope tells of the others.
+    """
+    move = restored - x
+    falls = -slope * move
+    measured = move.abs().topk(min(MEASURED, x.shape[1]), dim=1).indices[:, :, None]
+    copies = x[:, None].repeat(1, measured.shape[1], 1)
+    copies.scatter_(2, measured, restored[:, None].gather(2, measured.mT).mT)
+    left = log_score(copies.flatten(0, 1)).to(x).unflatten(0, measured.shape[:2])
+    return falls.scatter(1, measured[:, :, 0], log_score(x).to(x)[:, None] - left)
 
 
 def _ranks(importance: Tensor) -> Tensor:
@@ -166,10 +230,10 @@ def _ranks(importance: Tensor) -> Tensor:
     return importance.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
 
 
-def _sizes(n_features: int) -> list[int]:
-    """Return how many features are tried: 1, 2, 3, 4, 6, 8, 12, ... and all."""
+def _attempts(n_features: int) -> list[tuple[int, int]]:
+    """Return how many features are tried, each with three starts: 1, 2, 3, 4, 6, ... and all."""
     sizes, size = [], 1.0
     while size < n_features:
         sizes.append(int(size))
         size = max(size + 1, 1.4 * size)
-    return [*sizes, n_features]
+    return [(size, start) for size in (*sizes, n_features) for start in range(3)]

@@ -3,6 +3,7 @@
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import (
     PRECISIONS,
+    limit_threads,
     make_generator,
     move,
     resolve_device,
@@ -25,6 +26,7 @@ __all__ = [
     "Run",
     "align",
     "infer",
+    "limit_threads",
     "make_generator",
     "move",
     "resolve_device",

@@ -66,14 +66,9 @@ def set_precision(precision: str, device: torch.device) -> Iterator[None]:
             yield
 
 
-# Multiplications and additions of a step under which two threads lose more time meeting than they
-# save: the break-even lies between 85 and 160 million on a machine of two cores.
-SHARED_WORK = 2**27
-
-
-def limit_threads(work: int) -> AbstractContextManager:
+def limit_threads(work: int, shared_work: int) -> AbstractContextManager:
     """Keep a step of ``work`` multiplications and additions on one thread if it is a small one."""
-    return nullcontext() if work >= SHARED_WORK else one_thread()
+    return nullcontext() if work >= shared_work else one_thread()
 
 
 @contextmanager

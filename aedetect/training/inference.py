@@ -192,7 +192,7 @@ class _Comparison(TorchFunctionMode):
             equal = (result == middle) | (result.isnan() & middle.isnan())
             agrees = equal.reshape(n_rows, -1).all(dim=1)
             if agrees.sum() >= n_rows // 2:  # else its entries are no rows, but columns say
-                self.agrees &= agrees
+                self.agrees = self.agrees & agrees
 
 
 # Threads that share no product.

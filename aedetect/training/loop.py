@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -141,7 +140,7 @@ def train(
         _resume(run, checkpoint, watcher)
     batch_sizes = [last - first for first, last in _batch_bounds(len(x), batch_size)]
     n_batches = len(batch_sizes)
-    work = _work(step.parameters) * batch_size
+    work = step.count_work(x[:1].to(generator.device)) * batch_size
     # A few held-out rows meet several draws of the noise.
     x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
     parts = Parts()
@@ -151,7 +150,7 @@ def train(
         started = time.perf_counter()
         total = torch.zeros((), device=generator.device)
         n_done = len(run.epochs) * n_batches
-        with set_precision(precision, generator.device), limit_threads(work):
+        with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
             for rows in _shuffled_batches(len(x), batch_size, len(networks), generator):
                 rate = learning_rate * SCHEDULES[schedule](n_done / (max_epochs * n_batches))
                 for group in optim.param_groups:
@@ -192,17 +191,6 @@ def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
     else:
         run.load_state_dict(checkpoint.state)
         watcher.on_resume(run.epochs)
-
-
-def _work(parameters: Sequence[Tensor]) -> int:
-    """Return the multiplications and additions that training takes for one row.
-
-    A convolution applies its weights to every pixel, which is always worth all threads.
-    """
-    if any(parameter.ndim > 2 for parameter in parameters):
-        return sys.maxsize
-    # Two a weight and pass: forward, backward by the input, backward by the weights.
-    return 6 * sum(parameter.numel() for parameter in parameters)
 
 
 def _prepare(networks: Sequence[nn.Module], generator: Generator) -> None:

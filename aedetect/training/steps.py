@@ -9,6 +9,7 @@ from typing import Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
 from aedetect.networks import Autoencoder
 from aedetect.training.dense import DenseStep
@@ -20,6 +21,10 @@ class Step(Protocol):
     """Turns a batch into gradients."""
 
     parameters: Sequence[Tensor]  # of all networks, for the optimiser
+    shared_work: int  # multiplications and additions of a batch from which threads share it
+
+    def count_work(self, x: Tensor) -> int:
+        """Return the multiplications and additions that a row ``(1, n_features)`` takes."""
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Learn the rows of each batch of an epoch, which uses no draws of the one before."""
@@ -64,6 +69,7 @@ class AutogradStep:
         *,
         compile: bool,
     ) -> None:
+        self._originals = networks
         self._networks = [_compiled(n) for n in networks] if compile else networks
         self._objective, self._generator = objective, generator
         self.parameters: Sequence[Tensor] = [
@@ -71,6 +77,22 @@ class AutogradStep:
         ]
         normalizes = any(isinstance(m, _BatchNorm) for n in networks for m in n.modules())
         self._parts = Parts(smallest=2 if normalizes else 1)  # one row has no variance
+
+    # Autograd's many small operations make threads meet some four times as often as DenseStep does.
+    shared_work = 2**29
+
+    @torch.no_grad()
+    def count_work(self, x: Tensor) -> int:
+        """Return the multiplications and additions for one row, as :class:`Step` says.
+
+        A convolution applies its weights to every pixel, so they are counted as they are done.
+        """
+        network = self._originals[0].eval()  # nothing is drawn, no statistics change
+        with FlopCounterMode(display=False) as counter:
+            network(x)
+        network.train()
+        # Forward, backward by the input, backward by the weights.
+        return 3 * counter.get_total_flops() * len(self._originals)
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Do nothing: all draws are used at once."""
