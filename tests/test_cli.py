@@ -88,6 +88,13 @@ def test_the_package_runs_as_a_module():
     assert "usage: aedetect" in run("-m", "aedetect", "--help").stdout
 
 
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"aedetect {aedetect.__version__}\n"
+
+
 def test_public_names_are_all_there():
     for name in aedetect.__all__:
         assert getattr(aedetect, name).__doc__

@@ -155,6 +155,168 @@ def test_without_out_scores_go_to_stdout(folder, capsys):
     assert output.out.count("\n") == 201
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".PARQUET", ".csv.gz", ".csv"])
+def test_scores_are_written_in_the_format_of_the_name(folder, tmp_path, monkeypatch, suffix):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 70)
+    more = ["--keep", "id", "odd", "--explain", "1"]
+    expected = score(folder, *more)
+    out = tmp_path / f"scores{suffix}"
+    paths = [str(folder / "model.aedetect"), str(folder / "rows.csv")]
+    assert main(["score", *paths, "-o", str(out), *more]) == 0
+    written = pd.read_parquet(out) if "parquet" in suffix.lower() else pd.read_csv(out)
+    pd.testing.assert_frame_equal(written, expected)
+    assert (out.read_bytes()[:2] == b"\x1f\x8b") == (suffix == ".csv.gz")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_parquet_results_are_written_a_part_at_a_time(folder, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 70)
+    out = tmp_path / "scores.parquet"
+    paths = [str(folder / "model.aedetect"), str(folder / "rows.csv"), "-o", str(out)]
+    assert main(["score", *paths]) == 0
+    assert parquet.ParquetFile(out).num_row_groups == 3
+
+
+def test_a_parquet_result_that_fails_halfway_leaves_the_former_one(
+    folder, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 100)
+    frame = pd.read_csv(folder / "rows.csv")
+    frame["note"] = [*range(150), *["word"] * 50]
+    frame.to_csv(tmp_path / "notes.csv", index=False)
+    out = tmp_path / "scores.parquet"
+    out.write_text("former")
+    paths = [folder / "model.aedetect", tmp_path / "notes.csv", "-o", out, "--keep", "note"]
+    text = error_of(["score", *paths], capsys)
+    assert "column note" in text
+    assert "row 100 or after" in text
+    assert "Write a .csv file" in text
+    assert out.read_text() == "former"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_gap_in_a_kept_column_of_numbers_is_a_gap_in_the_parquet_result(
+    folder, tmp_path, monkeypatch
+):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 100)
+    frame = pd.read_csv(folder / "rows.csv", dtype={"odd": "Int64"})
+    frame.loc[150, "odd"] = pd.NA
+    frame.to_csv(tmp_path / "gap.csv", index=False)
+    out = tmp_path / "scores.parquet"
+    paths = [folder / "model.aedetect", tmp_path / "gap.csv", "-o", out, "--keep", "odd"]
+    assert main(["score", *map(str, paths)]) == 0
+    np.testing.assert_array_equal(pd.read_parquet(out)["odd"].isna(), frame["odd"].isna())
+
+
+def test_a_parquet_result_without_pyarrow_names_the_extra(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    paths = [folder / "model.aedetect", folder / "rows.csv", "-o", tmp_path / "s.parquet"]
+    assert "pip install 'aedetect[parquet]'" in error_of(["score", *paths], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "out", "rule"),
+    [
+        ("fit", "model.parquet", ".aedetect, .safetensors, no ending"),
+        ("score", "scores.npy", ".csv, .csv.gz, .parquet"),
+        ("score", "scores", ".csv, .csv.gz, .parquet"),
+        ("score", "scores.parquet.gz", ".csv, .csv.gz, .parquet"),
+        ("report", "page.pdf", ".html, .htm"),
+    ],
+)
+def test_an_ending_of_another_format_is_refused_with_the_rule(
+    folder, tmp_path, capsys, command, out, rule
+):
+    model = [] if command == "fit" else [str(folder / "model.aedetect")]
+    with pytest.raises(SystemExit) as stop:
+        main([command, *model, str(folder / "rows.csv"), "-o", str(tmp_path / out)])
+    assert stop.value.code == 2
+    assert f"{out} has none of: {rule}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("default")  # as a user has it
+def test_a_level_that_no_row_can_reach_is_told_with_what_it_takes(folder, tmp_path, capsys):
+    rows = [str(folder / "model.aedetect"), str(folder / "rows.csv")]
+    out = tmp_path / "scores.csv"
+    assert main(["score", *rows, "-o", str(out), "--alpha", "0.02"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("aedetect: 40 calibration rows are too few for any alarm at --alpha 0.0")
+    assert "it takes 49." in line
+    assert "raise --alpha above 0.02439" in line
+    assert pd.read_csv(out)["anomaly"].sum() == 0
+    assert main(["score", *rows, "-o", str(out), "--alpha", "0.0244"]) == 0
+    assert capsys.readouterr().err == ""
+    assert pd.read_csv(out)["anomaly"].sum() > 0
+
+
+def test_who_stops_reading_ends_the_scores_without_a_word(folder):
+    paths = [str(folder / "model.aedetect"), str(folder / "rows.csv")]
+    command = [sys.executable, "-m", "aedetect", "score", *paths]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program.stdout.close()  # as head does, before the first row is written
+    assert program.stderr.read() == ""
+    program.stderr.close()
+    assert program.wait() == 141
+
+
+def test_score_says_how_to_get_numbers_and_not_to_drop_what_the_model_needs(
+    folder, tmp_path, capsys
+):
+    frame = pd.read_csv(folder / "rows.csv").assign(heat="warm")
+    frame.to_csv(tmp_path / "words.csv", index=False)
+    for command in ("score", "report"):
+        text = error_of([command, folder / "model.aedetect", tmp_path / "words.csv"], capsys)
+        assert "not numeric (row 0 and after): heat" in text
+        assert "fitted to numbers in these columns" in text
+        assert "--drop" not in text
+
+
+def test_a_model_without_names_takes_the_columns_that_are_not_left_out(folder, tmp_path, capsys):
+    frame = pd.read_csv(folder / "rows.csv")
+    X = frame.drop(columns=["id", "odd"])
+    model = aedetect.DenoisingAutoencoder(hidden_layer_sizes=(8,), max_epochs=3, random_state=0)
+    aedetect.save(model.fit(X.to_numpy()), tmp_path / "unnamed")
+    out = tmp_path / "scores.csv"
+    arguments = ["score", tmp_path / "unnamed", folder / "rows.csv", "-o", out, "--keep", "odd"]
+    text = error_of(arguments, capsys)
+    assert "fitted to 4 columns without names" in text
+    assert "has 6: id, hum, heat, load, total, speed, odd. Leave the others out with --drop" in text
+    assert main([*map(str, arguments), "--drop", "id", "odd"]) == 0
+    table = pd.read_csv(out)
+    np.testing.assert_array_equal(table["score"], model.score_samples(X.to_numpy()))
+    np.testing.assert_array_equal(table["odd"], frame["odd"])
+    page = str(tmp_path / "page.html")
+    arguments = ["report", str(tmp_path / "unnamed"), str(folder / "rows.csv"), "-o", page]
+    assert main([*arguments, "--drop", "id", "odd"]) == 0
+
+
+def test_a_kept_column_may_not_be_named_as_a_result(folder, tmp_path, capsys):
+    pd.read_csv(folder / "rows.csv").assign(score=1).to_csv(tmp_path / "scored.csv")
+    arguments = ["score", folder / "model.aedetect", tmp_path / "scored.csv", "--keep", "score"]
+    assert "--keep score: the results have columns of that name" in error_of(arguments, capsys)
+
+
+@pytest.mark.parametrize("seed", [["--seed", "7"], ["--set", "random_state=7"]], ids=str)
+def test_two_fits_with_one_seed_are_equal_and_others_are_not(folder, tmp_path, seed):
+    def fitted(*seed):
+        path = str(tmp_path / "m")
+        arguments = ["fit", str(folder / "rows.csv"), "-o", path, "--drop", "id", "odd"]
+        assert main([*arguments, *SMALL[:4], *seed]) == 0
+        return aedetect.load(path)
+
+    first, second, other = fitted(*seed), fitted(*seed), fitted("--seed", "8")
+    np.testing.assert_array_equal(first.calibration_indices_, second.calibration_indices_)
+    np.testing.assert_array_equal(first.calibration_scores_, second.calibration_scores_)
+    assert not np.array_equal(first.calibration_indices_, other.calibration_indices_)
+    assert not np.array_equal(first.calibration_scores_, other.calibration_scores_)
+
+
 def test_columns_that_are_no_numbers_are_named_and_refused(folder, tmp_path, capsys):
     text = error_of(["fit", folder / "rows.csv", "-o", tmp_path / "m"], capsys)
     assert "not numeric (row 0 and after): id." in text
@@ -240,6 +402,7 @@ def test_alpha_needs_calibration_rows(folder, tmp_path, capsys):
         ["fit", "rows.csv", "-o", "m", "--calibration", "1"],
         ["score", "m", "rows.csv", "--alpha", "0"],
         ["score", "m", "rows.csv", "--explain", "-1"],
+        ["fit", "rows.csv", "-o", "m", "--seed", "one"],
     ],
 )
 def test_bad_usage_exits_with_2(arguments, capsys):

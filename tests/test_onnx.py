@@ -17,8 +17,19 @@ from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import (
+    Binarizer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 from torch import nn
 
 from aedetect import AutoencoderTransformer, VAEDetector, to_onnx
@@ -92,10 +103,13 @@ def answer(session, feeds):
     return dict(zip(names, session.run(None, feeds), strict=True))
 
 
+DTYPES = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(string)": object}
+
+
 def columns_of(session, frame):
     """Return the feeds of a graph that takes a DataFrame's columns."""
     return {
-        given.name: frame[[given.name]].to_numpy("float64" if "double" in given.type else object)
+        given.name: frame[[given.name]].to_numpy(DTYPES[given.type])
         for given in session.get_inputs()
     }
 
@@ -227,6 +241,70 @@ def test_a_category_that_is_new_is_none_of_those_known(conformal, frame):
     detector, session = conformal
     X = frame[400:410].assign(colour="violet")
     assert_agree(answer(session, columns_of(session, X)), detector, X)
+
+
+WORDS, SIZES = ["colour", "shape"], ["size in m", "price"]
+BINS = {"quantile_method": "averaged_inverted_cdf"}  # an edge is a training value
+ENCODERS = {
+    "one-hot": (OneHotEncoder(handle_unknown="ignore"), WORDS),
+    "ordinal": (OrdinalEncoder(), WORDS),
+    "ordinal integers": (OrdinalEncoder(dtype=int), WORDS),
+    "numbered categories": (OneHotEncoder(), ["count"]),
+    "ordinal numbers": (OrdinalEncoder(), ["count"]),
+    "encoded and scaled": (make_pipeline(OrdinalEncoder(), StandardScaler()), WORDS),
+    "imputed and encoded": (
+        make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()),
+        WORDS,
+    ),
+    "columns of columns": (
+        make_column_transformer((OneHotEncoder(), ["shape"]), (RobustScaler(), ["price"])),
+        ["shape", "price"],
+    ),
+    "bins": (KBinsDiscretizer(4, encode="ordinal", **BINS), SIZES),
+    "bins, one-hot": (KBinsDiscretizer([2, 5], encode="onehot", **BINS), SIZES),
+    "bins, dense": (KBinsDiscretizer([5, 2], encode="onehot-dense", **BINS), SIZES),
+    "zero or more": (Binarizer(), ["count"]),
+    "all between 0 and 1": (MinMaxScaler(), SIZES),
+    "two scalers": (make_union(StandardScaler(), MinMaxScaler()), SIZES),
+    "imputed": (SimpleImputer(), ["weight", "count"]),
+    "as they are": ("passthrough", ["count"]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_steps_side_by_side_agree_in_either_order(name, dtype, frame, tmp_path):
+    frame = frame.fillna({"colour": "none"})
+    if dtype == "float32":
+        frame = frame.assign(**{"size in m": frame["size in m"] - 1e6})  # has the digits for it
+        frame = frame.astype(dict.fromkeys(frame.select_dtypes("number"), dtype))
+    scaled = (StandardScaler(), SIZES)
+    for parts in ([ENCODERS[name], scaled], [scaled, ENCODERS[name]], [ENCODERS[name]]):
+        columns = make_column_transformer(*parts, sparse_threshold=0).fit(frame)
+        session = load(columns, tmp_path / "columns.onnx", dtype=dtype)
+        (told,) = session.run(None, columns_of(session, frame))
+        np.testing.assert_allclose(told, columns.transform(frame), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [],
+        [MaxAbsScaler(), PCA(4)],
+        [make_union(RobustScaler(), Normalizer()), MinMaxScaler()],
+        [Binarizer()],
+    ],
+    ids=str,
+)
+def test_steps_behind_an_encoder_get_float64(steps, frame, tmp_path):
+    frame = frame.fillna({"colour": "none"})
+    columns = make_column_transformer(ENCODERS["one-hot"], ("passthrough", SIZES))
+    detector = AutoencoderTransformer(2, anomaly_score="reconstruction", **QUICK)
+    pipeline = make_pipeline(columns, *steps, detector).fit(frame)
+    session = load(pipeline, tmp_path / "pipeline.onnx")
+    outputs = answer(session, columns_of(session, frame))
+    assert_agree(outputs, pipeline, frame)
+    assert outputs["transform"].dtype == np.float64
 
 
 @pytest.mark.filterwarnings("ignore:Skipping features without any observed values")

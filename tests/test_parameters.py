@@ -12,11 +12,12 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import ACTIVATIONS
-from aedetect.training import OPTIMIZERS, SCHEDULES, resolve_device
+from aedetect.training import OPTIMIZERS, SCHEDULES, devices, resolve_device
 
 ESTIMATORS = [AutoencoderTransformer, DenoisingAutoencoder, VAEDetector]
 BASE = {
@@ -75,7 +76,7 @@ TESTED_ELSEWHERE = {
     "compile": "test_compiled_networks_learn_what_others_do",
     "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
     "contamination": "test_contamination_moves_the_threshold_alone",
-    "device": "test_network_trains_on_the_asked_device",
+    "device": "test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else",
     "verbose": "test_verbose_shows_progress_on_stderr_and_silence_is_the_default",
 }
 
@@ -182,11 +183,53 @@ def test_contamination_moves_the_threshold_alone(small, table):
     assert len({detector.offset_ for detector in detectors.values()}) == 3
 
 
-@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
-def test_network_trains_on_the_asked_device(small, table, device):
-    detector = small.set_params(device=device).fit(table)
-    assert {p.device.type for p in detector.network_.parameters()} == {"cpu"}
-    assert resolve_device("auto").type in ("cpu", "cuda", "mps")
+class Elsewhere(TorchDispatchMode):
+    """Keeps on the CPU all that is sent to the device "meta", and notes its shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if kwargs.get("device") == torch.device("meta"):
+            kwargs["device"] = torch.device("cpu")
+            self.shapes += [tuple(x.shape) for x in args if isinstance(x, torch.Tensor)]
+        return function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("device", ["meta", torch.device("meta")])
+def test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else(
+    small, table, device, monkeypatch
+):
+    generators = []
+
+    def make_generator(device):
+        generators.append(torch.device(device).type)
+        return torch.Generator()
+
+    monkeypatch.setattr(devices, "Generator", make_generator)
+    with Elsewhere() as cpu:
+        expected = clone(small).set_params(device="cpu").fit(table).score_samples(table)
+    assert cpu.shapes == []
+    assert set(generators) == {"cpu"}
+    with Elsewhere() as asked:
+        detector = small.set_params(device=device).fit(table)
+    weights = {tuple(p.shape) for p in detector.network_.parameters()}
+    assert weights <= set(asked.shapes)
+    rows = [shape[0] for shape in asked.shapes if shape not in weights and shape[1:] == (5,)]
+    assert sum(rows) >= len(table)
+    assert "meta" in generators
+    np.testing.assert_array_equal(detector.score_samples(table), expected)
+
+
+@pytest.mark.parametrize(
+    ("found", "taken"), [("cuda", "cuda"), ("mps", "mps"), ("xpu", "cpu"), (None, "cpu")]
+)
+def test_auto_takes_the_accelerator_that_is_there(found, taken, monkeypatch):
+    accelerator = None if found is None else torch.device(found)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator)
+    assert resolve_device("auto") == torch.device(taken)
 
 
 def test_auto_settings_follow_the_data():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import resource
@@ -9,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import joblib
@@ -19,11 +21,28 @@ import safetensors
 import skops.io
 import torch
 from sklearn.base import clone
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.covariance import EllipticEnvelope
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+from skops.io.exceptions import UntrustedTypesFoundException
 from torch import nn
 
 import aedetect
@@ -545,8 +564,48 @@ def test_a_pipeline_comes_back_from_skops_pickle_and_joblib(estimator_class, set
         clone(twin)
 
 
-def test_skops_trusts_the_classes_that_can_be_saved():
-    assert {name.rsplit(".", 1)[1] for name in SKOPS_TRUSTED} == set(CLASSES)
-    for name in SKOPS_TRUSTED:
+COMMON_STEPS = [
+    SimpleImputer(add_indicator=True),
+    SimpleImputer(strategy="constant", fill_value=1),
+    KNNImputer(),
+    IterativeImputer(max_iter=2),
+    make_pipeline(KNNImputer(), KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf")),
+    make_pipeline(KNNImputer(), QuantileTransformer(n_quantiles=10), PolynomialFeatures()),
+    make_pipeline(KNNImputer(), FunctionTransformer(np.log1p), PowerTransformer(), PCA(2)),
+    make_pipeline(KNNImputer(), make_union(RobustScaler(), MinMaxScaler(), Normalizer())),
+]
+
+
+@pytest.mark.parametrize("step", COMMON_STEPS, ids=lambda step: str(step).replace("\n", " "))
+def test_common_steps_come_back_from_skops(step, X, tmp_path):
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    frame.loc[3, "b"] = np.nan
+    frame["word"] = np.where(frame["a"] < 0.5, "low", "high")
+    columns = make_column_transformer(
+        (clone(step), make_column_selector(dtype_include="number")),
+        (make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["word"]),
+        sparse_threshold=0,
+    )
+    detector = ConformalDetector(make_pipeline(columns, make()), cv=KFold(2), random_state=0)
+    detector.fit(frame)
+    skops.io.dump(detector, tmp_path / "detector.skops")
+    twin = skops.io.load(tmp_path / "detector.skops", trusted=SKOPS_TRUSTED)
+    np.testing.assert_array_equal(twin.p_values(frame), detector.p_values(frame))
+
+
+def test_skops_trusts_the_classes_that_can_be_saved_and_types_that_exist():
+    ours = [name for name in SKOPS_TRUSTED if name.startswith("aedetect.")]
+    assert {name.rsplit(".", 1)[1] for name in ours} == set(CLASSES)
+    for name in ours:
         module, kind = name.rsplit(".", 1)
         assert getattr(aedetect, kind).__module__ == module
+    for name in set(SKOPS_TRUSTED) - set(ours):
+        module, kind = name.rsplit(".", 1)
+        assert isinstance(getattr(import_module(module), kind), type)
+
+
+def test_skops_still_refuses_a_type_that_nobody_named(X, tmp_path):
+    pipeline = make_pipeline(FunctionTransformer(os.path.normpath), make())
+    skops.io.dump(pipeline, tmp_path / "pipeline.skops")
+    with pytest.raises(UntrustedTypesFoundException, match="normpath"):
+        skops.io.load(tmp_path / "pipeline.skops", trusted=SKOPS_TRUSTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from argparse import Namespace
@@ -10,14 +11,14 @@ from typing import TextIO
 
 from aedetect.cli.arguments import parse
 
-INTERRUPTED = 130  # as shells have it: 128 and the signal's number
+INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 and the number of SIGINT or SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0 is success, 1 an error in the data, the model or the files, 2 bad usage and 130 an
-    interruption by Ctrl-C.
+    0 is success, 1 an error in the data, the model or the files, 2 bad usage, 130 an interruption
+    by Ctrl-C and 141 an output that nobody reads any more, as with ``| head``.
 
     Parameters
     ----------
@@ -28,10 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _tell
+            # Tables have names, whether the model was fitted with names or without.
+            warnings.filterwarnings("ignore", "X has feature names")
             _run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("aedetect: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # What is left in the buffer would fail again, and loudly, as the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     except (ImportError, OSError, TypeError, ValueError) as error:
         if arguments.debug:
             raise

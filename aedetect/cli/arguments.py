@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import aedetect
+
 EPILOG = """\
-exit codes: 0 success, 1 an error in data, model or files, 2 bad usage, 130 interrupted
+exit codes: 0 success, 1 an error in data, model or files, 2 bad usage, 130 interrupted,
+  141 whoever read the output has stopped (| head)
 tables: .csv (also .csv.gz), .parquet, .npy; numeric columns alone
 example:
   aedetect fit normal.csv -o model.aedetect --drop id
@@ -25,6 +28,7 @@ def parse(argv: Sequence[str] | None) -> Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"aedetect {aedetect.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_fit(commands)
@@ -41,7 +45,13 @@ Commands = argparse._SubParsersAction
 def _add_fit(commands: Commands) -> None:
     fit = commands.add_parser("fit", help="train on a table and write a model file")
     _add_table(fit, "rows to train on, nearly all of them normal")
-    fit.add_argument("-o", "--out", type=Path, required=True, help="the model file to write")
+    fit.add_argument(
+        "-o",
+        "--out",
+        type=_path(".aedetect", ".safetensors", ""),
+        required=True,
+        help="the model file to write",
+    )
     fit.add_argument(
         "--estimator",
         choices=["denoising", "autoencoder", "vae"],
@@ -58,7 +68,11 @@ def _add_fit(commands: Commands) -> None:
         help="a parameter of the estimator, such as latent_dim=8; may be repeated",
     )
     fit.add_argument(
-        "--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, such as ids"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="starts all generators, so that two fits of one table are equal: calibration rows and"
+        " training (default: drawn anew); the same as --set random_state=N",
     )
     fit.add_argument(
         "--calibration",
@@ -74,7 +88,12 @@ def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score the rows of a table")
     score.add_argument("model", type=Path, help="a model file")
     _add_table(score, "rows to score; columns are found by their names")
-    score.add_argument("-o", "--out", type=Path, help="the CSV file to write (default: stdout)")
+    score.add_argument(
+        "-o",
+        "--out",
+        type=_path(".csv", ".csv.gz", ".parquet"),
+        help="the table to write: .csv, .csv.gz or .parquet (default: CSV on stdout)",
+    )
     score.add_argument(
         "--alpha",
         type=_level,
@@ -98,7 +117,11 @@ def _add_report(commands: Commands) -> None:
     report.add_argument("model", type=Path, help="a model file")
     _add_table(report, "rows to report on")
     report.add_argument(
-        "-o", "--out", type=Path, default=Path("report.html"), help="default: report.html"
+        "-o",
+        "--out",
+        type=_path(".html", ".htm"),
+        default=Path("report.html"),
+        help="default: report.html",
     )
     report.add_argument(
         "--label", metavar="COLUMN", help="column that holds +1 for normal rows, -1 for anomalies"
@@ -129,6 +152,24 @@ def _add_table(parser: ArgumentParser, help: str) -> None:
     parser.add_argument(
         "--sep", default=",", metavar="CHARACTER", help="between the columns of a CSV file"
     )
+    parser.add_argument(
+        "--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, such as ids"
+    )
+
+
+def _path(*endings: str) -> Callable[[str], Path]:
+    """Return what takes a file's name with one of the endings; "" stands for none."""
+
+    def path(text: str) -> Path:
+        name = Path(text).name.lower()
+        if not (name.endswith(tuple(filter(None, endings))) or ("" in endings and "." not in name)):
+            rule = ", ".join(ending or "no ending" for ending in endings)
+            raise argparse.ArgumentTypeError(
+                f"the ending tells the format, and {text} has none of: {rule}"
+            )
+        return Path(text)
+
+    return path
 
 
 def _setting(text: str) -> tuple[str, object]:

@@ -26,10 +26,15 @@ ESTIMATORS = {
 def run(arguments: Namespace) -> None:
     """Train an estimator and write it, with calibration rows unless they are declined."""
     estimator = ESTIMATORS[arguments.estimator](verbose=sys.stderr.isatty())
-    estimator.set_params(**dict(arguments.settings))
+    settings = {"random_state": arguments.seed, **dict(arguments.settings)}
+    estimator.set_params(**settings)
     X = read_numbers(arguments.table, sep=arguments.sep, drop=arguments.drop)
     if arguments.calibration:
-        model = ConformalDetector(estimator, calibration_size=arguments.calibration).fit(X)
+        model = ConformalDetector(
+            estimator,
+            calibration_size=arguments.calibration,
+            random_state=settings["random_state"],
+        ).fit(X)
         trained = model.estimator_
     else:
         model = trained = estimator.fit(X)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from aedetect import load, report
-from aedetect.cli.tables import check_columns, numbers, read_chunks
+from aedetect.cli.features import known_columns
+from aedetect.cli.tables import check_columns, read_chunks
 
 
 def run(arguments: Namespace) -> None:
@@ -25,6 +26,4 @@ def run(arguments: Namespace) -> None:
                 f"--label {label}: must hold +1 for normal rows and -1 for anomalies, but it holds"
                 f" {sorted(set(y))[:5]}."
             )
-    names = list(getattr(model, "feature_names_in_", frame.columns))
-    check_columns(frame, names, arguments.table)
-    print(report(model, numbers(frame[names], arguments.table), y, path=arguments.out))
+    print(report(model, known_columns(model, frame, arguments), y, path=arguments.out))

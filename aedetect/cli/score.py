@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
-from aedetect.cli.tables import check_columns, numbers, read_chunks
-from aedetect.files import atomic_write
+from aedetect.cli.features import known_columns
+from aedetect.cli.results import open_results
+from aedetect.cli.tables import check_columns, read_chunks
+from aedetect.scoring import alarm_rank, rows_needed
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another of our estimators
 
@@ -26,22 +28,43 @@ def run(arguments: Namespace) -> None:
             f"--alpha={arguments.alpha:g} needs calibration rows, and {arguments.model} has none."
             " Fit it again without --calibration 0."
         )
-    with nullcontext(sys.stdout) if arguments.out is None else atomic_write(arguments.out) as file:
+    _warn_of_too_few(model, arguments)
+    with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
-            table = _results(model, X, arguments)
-            for name in reversed(arguments.keep):
-                table.insert(0, name, chunk[name])
-            table.to_csv(file, header=chunk.index[0] == 0, index_label="row")
+            write(_with_kept(_results(model, X, arguments), chunk, arguments.keep))
+
+
+def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
+    """Say so if there are too few calibration rows for any alarm, whatever the rows are."""
+    if not isinstance(model, ConformalDetector):
+        return
+    alpha = model.alpha if arguments.alpha is None else arguments.alpha
+    n_rows = len(model.calibration_scores_)
+    if alarm_rank(n_rows, alpha) == 0:
+        warnings.warn(
+            f"{n_rows} calibration rows are too few for any alarm at --alpha {alpha:g}: it takes"
+            f" {rows_needed(alpha)}. Fit again with more rows or a larger --calibration, or raise"
+            f" --alpha above {1 / (n_rows + 1):.4g}.",
+            stacklevel=2,
+        )
 
 
 def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield parts of the table, and the columns of each that the model knows."""
-    names = getattr(model, "feature_names_in_", None)
+    """Yield parts of the table, and the columns of each that the model scores."""
     for chunk in read_chunks(arguments.table, sep=arguments.sep):
         check_columns(chunk, arguments.keep, arguments.table)
-        columns = list(chunk.columns if names is None else names)
-        check_columns(chunk, columns, arguments.table)
-        yield chunk, numbers(chunk[columns], arguments.table)
+        yield chunk, known_columns(model, chunk, arguments)
+
+
+def _with_kept(table: pd.DataFrame, chunk: pd.DataFrame, keep: list[str]) -> pd.DataFrame:
+    """Return the results behind the columns that are copied."""
+    taken = [name for name in keep if name in {"row", *table.columns}]
+    if taken:
+        raise ValueError(
+            f"--keep {' '.join(taken)}: the results have columns of that name. Rename them in the"
+            " table, or leave them out of --keep."
+        )
+    return chunk[list(dict.fromkeys(keep))].join(table).rename_axis(index="row")
 
 
 def _progress(parts: Iterator) -> Iterator:

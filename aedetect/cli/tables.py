@@ -78,14 +78,17 @@ def leave_out(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.Dat
     return frame.drop(columns=list(columns))
 
 
-def numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return the same values as float64, once all columns are known to be numeric."""
+def numbers(frame: pd.DataFrame, path: Path, *, remedy: str | None = None) -> pd.DataFrame:
+    """Return the same values as float64, once all columns are known to be numeric.
+
+    ``remedy`` says what to do about others where ``--drop`` cannot leave them out.
+    """
     others = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
     if others:
+        drop = f"Encode them, or leave them out with --drop {' '.join(map(str, others))}."
         raise ValueError(
             f"{path} has columns that are not numeric (row {frame.index[0]} and after):"
-            f" {', '.join(map(str, others))}. Encode them, or leave them out with --drop"
-            f" {' '.join(map(str, others))}."
+            f" {', '.join(map(str, others))}. {remedy or drop}"
         )
     return frame.astype(np.float64)
 

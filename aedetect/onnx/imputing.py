@@ -21,6 +21,8 @@ from skl2onnx.common.data_types import (
 from skl2onnx.operator_converters.imputer_op import convert_sklearn_imputer
 from sklearn.impute import SimpleImputer
 
+from aedetect.onnx.nodes import Nodes
+
 
 def shape_imputer(operator: Operator) -> None:
     """Set the type of what is imputed: that of the input, but float64 for integers."""
@@ -49,32 +51,21 @@ def _convert_strings(scope: Scope, operator: Operator, container: ModelComponent
 
 
 def _convert_numbers(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
-    imputer = operator.raw_operator
+    imputer, nodes = operator.raw_operator, Nodes(scope, container)
     number = guess_proto_type(operator.outputs[0].type)
-
-    def add(op_type: str, *inputs: str, **attributes: int) -> str:
-        output = scope.get_unique_variable_name(op_type.lower())
-        container.add_node(op_type, list(inputs), output, **attributes)
-        return output
-
-    def constant(kind: int, values: np.ndarray) -> str:
-        name = scope.get_unique_variable_name("constant")
-        container.add_initializer(name, kind, values.shape, values.ravel().tolist())
-        return name
-
-    x = add("Cast", operator.inputs[0].full_name, to=number)
+    x = nodes.add("Cast", operator.inputs[0].full_name, to=number)
     value = imputer.missing_values
     is_missing = (
-        add("IsNaN", x)
+        nodes.add("IsNaN", x)
         if pd.isna(value)
-        else add("Equal", x, constant(number, np.array([value], dtype=float)))
+        else nodes.add("Equal", x, nodes.constant(number, np.array([value], dtype=float)))
     )
-    statistics = constant(number, imputer.statistics_.astype(float))
-    kept = constant(TensorProto.INT64, _kept(imputer))
-    parts = [add("Gather", add("Where", is_missing, statistics, x), kept, axis=1)]
+    statistics = nodes.constant(number, imputer.statistics_.astype(float))
+    kept = nodes.constant(TensorProto.INT64, _kept(imputer))
+    parts = [nodes.add("Gather", nodes.add("Where", is_missing, statistics, x), kept, axis=1)]
     if imputer.indicator_ is not None:
-        marked = constant(TensorProto.INT64, imputer.indicator_.features_)
-        parts.append(add("Gather", add("Cast", is_missing, to=number), marked, axis=1))
+        marked = nodes.constant(TensorProto.INT64, imputer.indicator_.features_)
+        parts.append(nodes.add("Gather", nodes.add("Cast", is_missing, to=number), marked, axis=1))
     container.add_node("Concat", parts, operator.outputs[0].full_name, axis=1)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from onnx.compose import add_prefix
 from skl2onnx import convert_sklearn
+from skl2onnx._parse import sklearn_parsers_map
 from skl2onnx.common._container import ModelComponentContainer
 from skl2onnx.common._topology import Operator, Scope, Variable
 from skl2onnx.common.data_types import (
@@ -25,13 +25,15 @@ from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import Binarizer, KBinsDiscretizer
 from sklearn.utils import _safe_indexing
 
 import aedetect
 from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.files import atomic_write
+from aedetect.onnx.binning import convert_binarizer, convert_bins, shape_bins
 from aedetect.onnx.graphs import OUTPUTS, Decision, Detection, Encoding, trace
 from aedetect.onnx.imputing import convert_imputer, shape_imputer
 
@@ -51,20 +53,26 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
     """Return the graph of a fitted estimator, known to be valid."""
     estimator, decision = _unwrapped(estimator)
     types = _input_types(estimator, dtype)
-    graphs = _Graphs(_last_step(estimator), decision, opset)
+    graphs = _Graphs(_last_step(estimator), decision, dtype, opset)
     try:
         model = convert_sklearn(
             estimator,
             name="aedetect",
             initial_types=types,
             target_opset={"": opset, "ai.onnx.ml": ML_OPSET},
-            custom_parsers=dict.fromkeys(ESTIMATORS, graphs.parse),
+            custom_parsers={
+                **dict.fromkeys(ESTIMATORS, graphs.parse),
+                **dict.fromkeys((ColumnTransformer, FeatureUnion), _parse_joined),
+            },
             custom_shape_calculators={
                 **dict.fromkeys(ESTIMATORS, lambda operator: None),  # parse has set the types
+                KBinsDiscretizer: shape_bins,
                 SimpleImputer: shape_imputer,
             },
             custom_conversion_functions={
                 **dict.fromkeys(ESTIMATORS, graphs.convert),
+                Binarizer: convert_binarizer,
+                KBinsDiscretizer: convert_bins,
                 SimpleImputer: convert_imputer,
             },
         )
@@ -91,8 +99,11 @@ def write(model: onnx.ModelProto, path: Path) -> Path:
 class _Graphs:
     """What skl2onnx has to know of our estimators."""
 
-    def __init__(self, last: BaseEstimator, decision: Decision | None, opset: int) -> None:
+    def __init__(
+        self, last: BaseEstimator, decision: Decision | None, dtype: str, opset: int
+    ) -> None:
         self._last, self._decision, self._opset = last, decision, opset
+        self._rows = NUMBERS[dtype]  # whatever type an encoder before gives
         self._traced: dict[str, onnx.GraphProto] = {}
 
     def parse(
@@ -105,8 +116,7 @@ class _Graphs:
         """Declare the outputs, and their types."""
         operator = scope.declare_local_operator(type(estimator).__name__, estimator)
         operator.inputs = inputs
-        is_last = estimator is self._last
-        rows = _float_type(inputs[0]) if is_last else FloatTensorType
+        rows = self._rows if estimator is self._last else FloatTensorType
         types = {
             "label": Int64TensorType([None]),
             "transform": rows([None, estimator.latent_dim_]),
@@ -120,13 +130,12 @@ class _Graphs:
     def convert(self, scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
         """Trace the estimator, and keep its place with one node."""
         estimator, (rows,) = operator.raw_operator, operator.inputs
-        kind = _float_type(rows)
-        dtype = torch.float32 if kind is FloatTensorType else torch.float64
+        dtype = torch.float32 if self._rows is FloatTensorType else torch.float64
         model = trace(self._module(estimator), dtype, self._opset)
         name = scope.get_unique_operator_name(type(estimator).__name__)
         self._traced[name] = add_prefix(model, f"{name}.", inplace=True).graph
         cast = scope.get_unique_variable_name("rows")
-        container.add_node("Cast", rows.full_name, cast, to=guess_proto_type(kind()))
+        container.add_node("Cast", rows.full_name, cast, to=guess_proto_type(self._rows()))
         outputs = [output.full_name for output in operator.outputs]
         place = {"op_domain": DOMAIN, "op_version": 1, "name": name}
         container.add_node(type(estimator).__name__, cast, outputs, **place)
@@ -160,13 +169,28 @@ class _Graphs:
         return Detection(estimator, self._decision or Decision(estimator.offset_))
 
 
+def _parse_joined(
+    scope: Scope,
+    step: ColumnTransformer | FeatureUnion,
+    inputs: list[Variable],
+    custom_parsers: dict[type, Any] | None = None,
+) -> list[Variable]:
+    """Declare steps side by side, and what joins them: float64 if one of them gives that.
+
+    skl2onnx declares the type of the first, float32 for an encoder, and the steps that follow go
+    by it; when it learns the true one, it has declared theirs.
+    """
+    outputs = sklearn_parsers_map[type(step)](scope, step, inputs, custom_parsers=custom_parsers)
+    last = list(scope.operators.values())[-1]
+    if last.type == "SklearnConcat" and any(
+        isinstance(part.type, DoubleTensorType) for part in last.inputs
+    ):
+        last.outputs[0].type = DoubleTensorType([None, None])
+    return outputs
+
+
 def _identity(source: str, target: str) -> onnx.NodeProto:
     return onnx.helper.make_node("Identity", [source], [target])
-
-
-def _float_type(rows: Variable) -> type[FloatTensorType | DoubleTensorType]:
-    """Return the type that rows are worked with in: integers become float64, as in Python."""
-    return FloatTensorType if isinstance(rows.type, FloatTensorType) else DoubleTensorType
 
 
 def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None]:
@@ -215,22 +239,23 @@ def _input_types(estimator: BaseEstimator, dtype: str) -> list[tuple[str, Any]]:
             f"Columns and outputs of a graph need different names, but {taken} are names of both."
             " Rename these columns before fitting."
         )
-    strings = set(_string_columns(first))
+    strings = set(_string_columns(first, pd.Index(names)))
     return [(name, (StringTensorType if name in strings else number)([None, 1])) for name in names]
 
 
-def _string_columns(transformer: ColumnTransformer) -> Iterator[str]:
-    """Yield the names of the columns that hold strings, going by what encodes them."""
-    names = pd.DataFrame(columns=transformer.feature_names_in_)
-    for _, step, columns in transformer.transformers_:
-        chosen = _safe_indexing(names, [columns] if isinstance(columns, str) else columns, axis=1)
-        steps = [part for _, part in step.steps] if isinstance(step, Pipeline) else [step]
-        categories: list[NDArray] = next(
-            (s.categories_ for s in steps if hasattr(s, "categories_")), []
-        )
-        for name, known in zip(chosen.columns, categories, strict=False):
-            if known.dtype.kind not in "biuf":
-                yield name
+def _string_columns(step: BaseEstimator | str, names: pd.Index) -> Iterator[str]:
+    """Yield which of the columns that a step takes hold strings, going by what encodes them."""
+    if isinstance(step, ColumnTransformer):
+        frame = pd.DataFrame(columns=names)
+        for _, part, columns in step.transformers_:
+            columns = [columns] if isinstance(columns, str) else columns
+            yield from _string_columns(part, _safe_indexing(frame, columns, axis=1).columns)
+    elif isinstance(step, Pipeline | FeatureUnion):
+        for _, part in step.steps if isinstance(step, Pipeline) else step.transformer_list:
+            yield from _string_columns(part, names)
+    for name, known in zip(names, getattr(step, "categories_", []), strict=False):
+        if known.dtype.kind not in "biuf":
+            yield name
 
 
 def _name_inputs(model: onnx.ModelProto, names: list[str]) -> None:

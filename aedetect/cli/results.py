@@ -1,0 +1,93 @@
+"""Tables of results, written a part at a time in the format that the file's name tells."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from aedetect.files import atomic_write
+
+Write = Callable[[pd.DataFrame], None]
+
+
+@contextmanager
+def open_results(path: Path | None) -> Iterator[Write]:
+    """Open a table for rows that come in parts; a file is there once all of them are.
+
+    Parameters
+    ----------
+    path : Path or None
+        A name that ends in .csv, .csv.gz or .parquet; None for CSV on stdout.
+
+    Yields
+    ------
+    write : callable
+        Takes a DataFrame, whose index becomes the first column.
+
+    Raises
+    ------
+    ImportError
+        If the name ends in .parquet and pyarrow is not installed.
+    """
+    if path is None:
+        yield _csv_writer(sys.stdout)
+        return
+    name = path.name.lower()
+    with atomic_write(path) as file:
+        if name.endswith(".parquet"):
+            with closing(_ParquetRows(file, path)) as rows:
+                yield rows.write
+        elif name.endswith(".gz"):
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                yield _csv_writer(packed)
+        else:
+            yield _csv_writer(file)
+
+
+def _csv_writer(file: Any) -> Write:
+    def write(table: pd.DataFrame) -> None:
+        table.to_csv(file, header=table.index[0] == 0)
+
+    return write
+
+
+class _ParquetRows:
+    """Writes each part as a row group; the first part fixes the types of the columns."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise ImportError(
+                f"{path} needs pyarrow: pip install 'aedetect[parquet]'. Or write a .csv file."
+            ) from error
+        self._pyarrow, self._file, self._path = pyarrow, file, path
+        self._writer: Any = None
+
+    def write(self, table: pd.DataFrame) -> None:
+        part = self._typed(table.reset_index())
+        if self._writer is None:
+            self._writer = self._pyarrow.parquet.ParquetWriter(self._file, part.schema)
+        self._writer.write_table(part)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _typed(self, table: pd.DataFrame) -> Any:
+        schema = None if self._writer is None else self._writer.schema
+        try:
+            return self._pyarrow.Table.from_pandas(table, schema=schema, preserve_index=False)
+        except (self._pyarrow.ArrowInvalid, self._pyarrow.ArrowTypeError) as error:
+            raise ValueError(
+                f"{self._path} holds values of one type in a column, but a value in row"
+                f" {table['row'].iloc[0]} or after it is of another: {error}. Write a .csv file, or"
+                " leave this column out of --keep."
+            ) from error
