@@ -13,14 +13,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
 from torch import Tensor
 
 from aedetect.losses import FEATURE_ERRORS
-from aedetect.networks import Autoencoder, row_stable_linear
+from aedetect.networks import Autoencoder
 from aedetect.scoring.neighbors import Neighbors, fit_neighbors
 from aedetect.scoring.sketch import sketch
 from aedetect.scoring.thresholds import FloatArray
+from aedetect.scoring.whitening import Whitening, fit_whitening
 
 Members = Sequence[Autoencoder]
 # Returns a function's values for all reference rows, the held-out ones first.
@@ -198,7 +198,9 @@ SCORES = (
     *("reconstruction", "standardized", "sap", "neighbors", "latent_neighbors", "combined"),
     *WHITENED,
 )
-RIDGE = 1e-3  # of the mean variance, added to each
+
+
+LEAST = 1e-7  # that is left of a row's distance to itself, for rounding
 
 
 class Whitened(NamedTuple):
@@ -213,57 +215,27 @@ class Whitened(NamedTuple):
     kind: str
     loss: str
     n_rows: int  # that it was fitted to
-    whitening: list[NDArray[np.float32]]  # of each member, (width, width)
-    shift: list[NDArray[np.float32]]  # (width,)
+    whitenings: list[Whitening]  # of each member
 
     def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
         """Return the distance per direction: about 1 on average for the reference rows."""
-        triples = zip(members, self.whitening, self.shift, strict=True)
-        distances = torch.stack([self._distance(x, *triple) for triple in triples])
+        pairs = zip(members, self.whitenings, strict=True)
+        distances = torch.stack(
+            [whitening(whitened_rows(self.kind, member, self.loss, x)) for member, whitening in pairs]
+        )
         if left_out:  # Sherman & Morrison, 1950: the covariance without the row's own square
-            own_share = distances * len(self.shift[0]) / (self.n_rows - 1)
-            distances = distances / (1 - own_share).clamp_min(1e-4)
-        return distances.mean(dim=0)
-
-    def _distance(
-        self, x: Tensor, member: Autoencoder, whitening: NDArray, shift: NDArray
-    ) -> Tensor:
-        weight, bias = (torch.from_numpy(array).to(x.device) for array in (whitening, shift))
-        white = row_stable_linear(_rows(self.kind, member, self.loss, x), weight, bias)
-        return white.double().square().mean(dim=1)
+            distances = distances / (1 - distances / (self.n_rows - 1)).clamp_min(LEAST)
+        return distances.mean(dim=0) / len(self.whitenings[0].mean)
 
 
-def _rows(kind: str, member: Autoencoder, loss: str, x: Tensor) -> Tensor:
+def whitened_rows(kind: str, member: Autoencoder, loss: str, x: Tensor) -> Tensor:
     """Return what the distance is taken of, ``(rows, width)``."""
     return torch.cat([sketch(part) for part in WHITENED[kind](member, loss, x)], dim=1)
 
 
 def _fit_whitened(kind: str, members: Members, loss: str, evaluate: Evaluate) -> Whitened:
-    weights, shifts = [], []
-    for member in members:
-        rows = evaluate(partial(_rows, kind, member, loss))
-        weight, shift = _whitening(rows)
-        weights.append(weight)
-        shifts.append(shift)
-    return Whitened(kind, loss, len(rows), weights, shifts)
-
-
-def _whitening(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the map ``W @ row + b`` after which the rows have mean 0 and covariance 1."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    centred = rows - mean.astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        covariance = (centred.T @ centred).astype(np.float64) / len(rows)
-    if not np.isfinite(covariance).all():
-        raise ValueError(
-            "The activations of the training rows are too large for a covariance in float32: X"
-            " holds extreme values. Clip them, or leave scaling='auto' on."
-        )
-    ridge = RIDGE * covariance.diagonal().mean() or 1.0  # 1 where all rows are equal
-    np.fill_diagonal(covariance, covariance.diagonal() + ridge)
-    factor = cholesky(covariance, lower=True, overwrite_a=True)
-    weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
-    return weight.astype(np.float32), -(weight @ mean).astype(np.float32)
+    tables = [evaluate(partial(whitened_rows, kind, member, loss)) for member in members]
+    return Whitened(kind, loss, len(tables[0]), [fit_whitening(rows) for rows in tables])
 
 
 # Nearest neighbours.

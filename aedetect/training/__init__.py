@@ -5,6 +5,7 @@ from aedetect.training.devices import (
     PRECISIONS,
     make_generator,
     move,
+    one_blas_thread,
     resolve_device,
     seeded_globally,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "infer",
     "make_generator",
     "move",
+    "one_blas_thread",
     "resolve_device",
     "seeded_globally",
     "train",
