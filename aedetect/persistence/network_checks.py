@@ -122,6 +122,8 @@ def check_measure(estimator: BaseAutoencoder, member: Autoencoder) -> None:
     require(isinstance(scaling, Scaling), "_scaling is something else")
     _check_array("_scaling", scaling.location, (n_features,))
     _check_array("_scaling", scaling.scale, (n_features,), positive=True)
+    for fence in (-scaling.low, scaling.high):
+        _check_array("_scaling", fence, (n_features,), positive=True)
     if isinstance(estimator, DenoisingAutoencoder):
         _check_array("_bounds", estimator._bounds, (2, n_features))
     members = [member] * estimator._n_members
