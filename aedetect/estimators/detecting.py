@@ -29,8 +29,10 @@ from aedetect.scoring import (
     alarm_threshold,
     fill,
     labelled_threshold,
+    leaving_out,
     local_errors,
     of_complete_rows,
+    of_copies,
     repair,
     restore,
     surprises,
@@ -261,9 +263,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         """
         return float(self.score_samples(X).mean())
 
-    def _score(self, X: NDArray, *, left_out: bool = False) -> FloatArray:
+    def _score(self, X: NDArray) -> FloatArray:
         measure, members = self._measure, members_of(self.network_)
-        return -check_finite(self._infer(lambda x: measure(members, x, left_out=left_out), X))
+        return -check_finite(self._infer(lambda x: measure(members, x), X))
 
     @property
     def _is_sum(self) -> bool:
@@ -278,7 +280,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         return surprises(self._question(of_complete_rows(self._measure)), x)
 
     def _question(self, measure: Measure) -> Question:
-        members = members_of(self.network_)
+        measure, members = of_copies(measure), members_of(self.network_)
         return Question(
             lambda x: self._infer_scaled(lambda x: measure(members, x), x),
             lambda x: self._infer_scaled(self._restore, x),
@@ -323,7 +325,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         return np.where(moved != scaled, self._scaling.invert(moved), rows).astype(rows.dtype)
 
     def _repair_scaled(self, x: Tensor) -> Tensor:
-        measure, members = self._measure, members_of(self.network_)
+        members = members_of(self.network_)
+        measure = leaving_out(self._measure, members, x)
         limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
         bounds = (0.0, 1.0) if self.loss == "bce" else None
         typical = torch.from_numpy(self._typical_row).to(x.device)

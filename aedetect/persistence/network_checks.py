@@ -26,6 +26,7 @@ from aedetect.scoring import (
 )
 from aedetect.scoring.measures import Measure
 from aedetect.scoring.neighbors import Neighbors
+from aedetect.scoring.recognition import N_MARKS, Marks
 from aedetect.scoring.whitening import Whitening
 
 MEASURES: dict[str, type] = {
@@ -163,9 +164,12 @@ def _check_parts(measure: Measure, score: str, members: Sequence[Autoencoder], x
             n_layers = len(members[0].activations(x)) - 1
             for array in usual:
                 _check_array("_measure", array, (n_layers,), positive=True)
-        case measures.Whitened(kind, loss, n_rows, whitenings):
-            require(kind == score and exceeds(n_rows, 1), "_measure is of other rows")
+        case measures.Whitened(kind, loss, whitenings, marks):
+            require(kind == score, "_measure is of another kind")
             require(len(whitenings) == len(members), "_measure is of other networks")
+            require(isinstance(marks, Marks), "_measure has marks of another kind")
+            _check_array("_measure", marks.marks, (len(marks.oddities), N_MARKS))
+            _check_array("_measure", marks.oddities, (len(marks.marks),))
             width = measures.whitened_rows(kind, members[0], loss, x).shape[1]
             for whitening in whitenings:
                 _check_whitening(whitening, width)

@@ -7,8 +7,8 @@ from aedetect.scoring.explanations import (
     local_errors,
     surprises,
     usual_surprise,
-    without_rows,
 )
+from aedetect.scoring.leaving_out import leaving_out, of_copies, without_rows
 from aedetect.scoring.measures import (
     SCORES,
     Measure,
@@ -23,7 +23,6 @@ from aedetect.scoring.thresholds import (
     FloatArray,
     alarm_rank,
     alarm_threshold,
-    chi_squared_limit,
     labelled_threshold,
     rows_needed,
     threshold,
@@ -42,12 +41,13 @@ __all__ = [
     "Standardized",
     "alarm_rank",
     "alarm_threshold",
-    "chi_squared_limit",
     "fill",
     "fit_measure",
     "labelled_threshold",
+    "leaving_out",
     "local_errors",
     "of_complete_rows",
+    "of_copies",
     "repair",
     "restore",
     "rows_needed",

@@ -18,6 +18,7 @@ from torch import Tensor
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import Autoencoder
 from aedetect.scoring.neighbors import Neighbors, fit_neighbors
+from aedetect.scoring.recognition import Marks, fit_marks
 from aedetect.scoring.sketch import sketch
 from aedetect.scoring.thresholds import FloatArray
 from aedetect.scoring.whitening import Whitening, fit_whitening
@@ -30,11 +31,11 @@ Evaluate = Callable[[Callable[[Tensor], Tensor]], NDArray]
 class Measure(Protocol):
     """Measures how odd rows are."""
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the oddity of scaled rows ``(rows, n_features)``: ``(rows,)``, float64.
 
-        ``left_out`` is for reference rows: what would it be, had the measure been fitted to the
-        other ones alone?
+        That of a reference row is what it would be, had covariances and neighbours been those of
+        the other rows alone.
         """
 
 
@@ -65,7 +66,7 @@ def fit_measure(
     if score == "neighbors":
         return RowNeighbors(fit_neighbors(evaluate(lambda x: x)))
     if score == "latent_neighbors":
-        return CodeNeighbors(fit_neighbors(evaluate(lambda x: _codes(members, x))))
+        return CodeNeighbors(fit_neighbors(evaluate(lambda x: codes(members, x))))
     if score == "combined":
         names = ("activations", "neighbors")
         return Product([fit_measure(n, members, loss, evaluate, n_held_out) for n in names])
@@ -93,7 +94,7 @@ class Reconstruction(NamedTuple):
 
     loss: str
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the error of rows."""
         return self.parts(members, x).sum(dim=1)
 
@@ -108,7 +109,7 @@ class Standardized(NamedTuple):
     loss: str
     usual: FloatArray  # (n_features,)
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the mean of the features' ratios."""
         return self.parts(members, x).sum(dim=1)
 
@@ -148,7 +149,7 @@ class Layerwise(NamedTuple):
     loss: str
     usual: list[FloatArray]  # of each member, (n_layers,)
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the mean of the layers' ratios."""
         ratios = [
             _squared_differences(member, self.loss, x) / torch.from_numpy(usual).to(x.device)
@@ -171,7 +172,8 @@ def _squared_differences(member: Autoencoder, loss: str, x: Tensor) -> Tensor:
     return torch.stack(gaps[:-1], dim=1)
 
 
-def _codes(members: Members, x: Tensor) -> Tensor:
+def codes(members: Members, x: Tensor) -> Tensor:
+    """Return the codes of all members side by side."""
     return torch.cat([member.encode(x) for member in members], dim=1)
 
 
@@ -200,9 +202,6 @@ SCORES = (
 )
 
 
-LEAST = 1e-7  # that is left of a row's distance to itself, for rounding
-
-
 class Whitened(NamedTuple):
     """The squared Mahalanobis distance of what a network makes of a row.
 
@@ -214,18 +213,17 @@ class Whitened(NamedTuple):
 
     kind: str
     loss: str
-    n_rows: int  # that it was fitted to
     whitenings: list[Whitening]  # of each member
+    marks: Marks | None  # None: all rows are taken for new ones
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the distance per direction: about 1 on average for the reference rows."""
         pairs = zip(members, self.whitenings, strict=True)
         distances = torch.stack(
-            [whitening(whitened_rows(self.kind, member, self.loss, x)) for member, whitening in pairs]
+            [whitening(whitened_rows(self.kind, m, self.loss, x)) for m, whitening in pairs]
         )
-        if left_out:  # Sherman & Morrison, 1950: the covariance without the row's own square
-            distances = distances / (1 - distances / (self.n_rows - 1)).clamp_min(LEAST)
-        return distances.mean(dim=0) / len(self.whitenings[0].mean)
+        distances = distances.mean(dim=0) / len(self.whitenings[0].mean)
+        return distances if self.marks is None else self.marks.known_or(x, distances)
 
 
 def whitened_rows(kind: str, member: Autoencoder, loss: str, x: Tensor) -> Tensor:
@@ -234,8 +232,14 @@ def whitened_rows(kind: str, member: Autoencoder, loss: str, x: Tensor) -> Tenso
 
 
 def _fit_whitened(kind: str, members: Members, loss: str, evaluate: Evaluate) -> Whitened:
-    tables = [evaluate(partial(whitened_rows, kind, member, loss)) for member in members]
-    return Whitened(kind, loss, len(tables[0]), [fit_whitening(rows) for rows in tables])
+    whitenings, left_out = [], []
+    for member in members:
+        rows = evaluate(partial(whitened_rows, kind, member, loss))
+        whitening, distances = fit_whitening(rows)
+        whitenings.append(whitening)
+        left_out.append(distances / rows.shape[1])
+    marks = fit_marks(evaluate(lambda x: x), np.mean(left_out, axis=0))
+    return Whitened(kind, loss, whitenings, marks)
 
 
 # Nearest neighbours.
@@ -246,7 +250,7 @@ class RowNeighbors(NamedTuple):
 
     neighbors: Neighbors
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the squared geometric mean of the distances."""
         return self.neighbors(x)
 
@@ -256,9 +260,9 @@ class CodeNeighbors(NamedTuple):
 
     neighbors: Neighbors
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the squared geometric mean of the distances."""
-        return self.neighbors(_codes(members, x))
+        return self.neighbors(codes(members, x))
 
 
 # Several at once.
@@ -273,7 +277,7 @@ class Product(NamedTuple):
 
     parts: list[Measure]
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the geometric mean."""
-        logs = [torch.log(part(members, x, left_out=left_out)) for part in self.parts]
+        logs = [torch.log(part(members, x)) for part in self.parts]
         return torch.exp(torch.stack(logs).mean(dim=0))

@@ -17,7 +17,8 @@ FloatArray = NDArray[np.float64]
 
 RIDGE = 1e-3  # of the mean variance, added to each
 SMALLEST = 1e-70  # ridge whose inverse root is a number of float32
-BLOCK = 1024  # rows whose squares are summed at a time, in float64
+LEAST = 1e-9  # that is left of a row by itself, for rounding
+BLOCK = 1024  # rows that are whitened at a time
 
 
 class Whitening(NamedTuple):
@@ -52,12 +53,22 @@ class Whitening(NamedTuple):
         return F.linear(coordinates, weight), centred - coordinates @ basis
 
 
-def fit_whitening(rows: NDArray[np.float32]) -> Whitening:
-    """Return the whitening of ``rows``, of shape (n_rows, width).
+def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
+    """Return the whitening of rows, and how far from the others each of them is.
 
     All sums are in float64 and on one thread, whose number must not change a bit. The ridge is
     above ``RIDGE / width`` of the largest variance, which is far above the rounding of float64: so
     the covariance has a Cholesky factor, whatever the rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, width), float32
+
+    Returns
+    -------
+    whitening : Whitening
+    left_out : ndarray of shape (n_rows,), float64
+        The squared distances from the mean, by the covariance, of the other rows alone.
 
     Raises
     ------
@@ -73,29 +84,24 @@ def fit_whitening(rows: NDArray[np.float32]) -> Whitening:
     # Rounded as it is subtracted later: of equal rows nothing may be left.
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     with one_blas_thread():
-        basis, coordinates = None, rows
+        basis, coordinates = None, rows.astype(np.float64) - mean
         if 2 * n_rows <= width:  # from here on two products are less than one with a square matrix
-            basis, coordinates = _basis(rows.astype(np.float64) - mean)
-            covariance = coordinates.T @ coordinates / n_rows
-        else:
-            covariance = _covariance(rows, mean)
+            directions, triangle = qr(coordinates.T, mode="economic", check_finite=False)
+            basis = np.ascontiguousarray(directions.T, dtype=np.float32)
+            coordinates = np.ascontiguousarray(triangle.T)
+        covariance = coordinates.T @ coordinates / n_rows
         ridge = float(RIDGE * covariance.trace() / width)
         ridge = max(ridge, SMALLEST) if ridge else 1.0  # 1 where all rows are equal
         np.fill_diagonal(covariance, covariance.diagonal() + ridge)
         factor = cholesky(covariance, lower=True, overwrite_a=True)
         weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
-    return Whitening(mean, weight.astype(np.float32), basis, ridge)
+        distances = _squared_lengths(coordinates, weight)
+    # Sherman & Morrison, 1950: the covariance without the row's own square.
+    rest = np.maximum(1 - distances / (n_rows - 1), LEAST)
+    left_out = n_rows / (n_rows - 1) * distances / rest
+    return Whitening(mean, weight.astype(np.float32), basis, ridge), left_out
 
 
-def _covariance(rows: NDArray[np.float32], mean: NDArray[np.float32]) -> FloatArray:
-    total = np.zeros((len(mean), len(mean)))
-    for first in range(0, len(rows), BLOCK):
-        centred = rows[first : first + BLOCK].astype(np.float64) - mean
-        total += centred.T @ centred
-    return total / len(rows)
-
-
-def _basis(centred: FloatArray) -> tuple[NDArray[np.float32], FloatArray]:
-    """Return an orthonormal basis of the rows ``(n_rows, width)``, and their coordinates."""
-    directions, coordinates = qr(centred.T, mode="economic", check_finite=False)
-    return np.ascontiguousarray(directions.T, dtype=np.float32), coordinates.T
+def _squared_lengths(coordinates: FloatArray, weight: FloatArray) -> FloatArray:
+    blocks = [coordinates[i : i + BLOCK] for i in range(0, len(coordinates), BLOCK)]
+    return np.concatenate([np.square(block @ weight.T).sum(axis=1) for block in blocks])
