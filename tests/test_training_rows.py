@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from aedetect import DenoisingAutoencoder
@@ -65,8 +66,6 @@ def test_marks_know_rows_whatever_their_order_and_no_others():
     oddities = rng.rand(2000)
     oddities[50:60] = oddities[40:50]
     marks = fit_marks(rows, oddities)
-    import torch
-
     asked = torch.from_numpy(np.r_[rows[::-1], rng.randn(500, 7).astype(np.float32)])
     found = marks.known_or(asked, torch.full((2500,), np.inf, dtype=torch.float64)).numpy()
     np.testing.assert_array_equal(found[:2000], oddities[::-1])
@@ -86,3 +85,34 @@ def test_odd_training_rows_are_repaired_as_new_ones(settings):
     np.testing.assert_array_equal(repaired[~odd], X[~odd])
     moved = np.abs(repaired - X).sum(axis=1)[:3]
     assert (moved > 6).all()  # no hair's breadth from a reference row, which makes it normal
+
+
+def gaussian(rng, n_rows):
+    return rng.randn(n_rows, 3) @ np.random.RandomState(5).randn(3, 8) + 0.3 * rng.randn(n_rows, 8)
+
+
+def student(rng, n_rows):
+    rows = rng.randn(n_rows, 8) @ np.random.RandomState(5).randn(8, 8)
+    return rows / np.sqrt(rng.chisquare(2, (n_rows, 1)) / 2)
+
+
+def binary(rng, n_rows):
+    chances = np.random.RandomState(5).uniform(0.05, 0.9, (3, 12))
+    return (rng.rand(n_rows, 12) < chances[rng.randint(3, size=n_rows)]).astype(float)
+
+
+def one_hot(rng, n_rows):
+    kinds, draw = rng.randint(3, size=n_rows), np.random.RandomState(5).dirichlet
+    chances = [draw(np.full(k, 0.7), 3)[kinds].cumsum(axis=1) for k in (3, 4, 5, 6)]
+    chosen = [(rng.rand(n_rows, 1) > c).sum(axis=1) for c in chances]
+    return np.hstack([np.eye(c.shape[1] + 1)[i] for c, i in zip(chances, chosen, strict=True)])
+
+
+@pytest.mark.parametrize("make", [gaussian, student, binary, one_hot])
+def test_auto_flags_about_a_fortieth_of_new_normal_rows(make):
+    rates = []
+    for seed in range(2):
+        rng = np.random.RandomState(seed)
+        detector = DenoisingAutoencoder(random_state=seed, max_epochs=10).fit(make(rng, 1000))
+        rates.append((detector.predict(make(rng, 2000)) == -1).mean())
+    assert 0.0125 < np.mean(rates) < 0.05

@@ -51,7 +51,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     offset_: float
     _measure: Measure
     image_shape: tuple[int, int, int] | None
-    _left_out_scores: FloatArray  # of training rows as if they were new, in ascending order
+    _left_out_scores: FloatArray  # of training rows, each left out, in ascending order
     _typical_row: NDArray[np.float32]  # the mean of the scaled training rows
     _usual_surprise: float
 
@@ -66,7 +66,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         -------
         scores : ndarray of shape (n_samples,), float64
             Minus a squared distance (see the parameter ``anomaly_score``). At most 0; higher is
-            more normal.
+            more normal. A row equal to a training row is scored as if that had been left out.
 
         Raises
         ------
@@ -118,8 +118,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         fpr : float in (0, 1), default=None
             Share of normal rows to come that may be flagged. With ``X`` it is kept on average, if
             those rows had no part in the fit; :class:`~aedetect.ConformalDetector` says how far off
-            it may be. Without ``X`` it is an estimate by training rows: by what they would score,
-            had they been left out of covariances and neighbours, if not of the network's training.
+            it may be. Without ``X`` it is an estimate by training rows: each is left out of
+            covariances and neighbours, if not of the network's training.
         contamination : float in (0, 0.5], default=None
             Share of the rows of ``X`` to flag: of the training rows, as the constructor's
             parameter has it, or of others. Without ``X`` it goes by the same scores as ``fpr``.

@@ -66,7 +66,8 @@ class Scaling(NamedTuple):
         if not wild.any():
             return scaled
         columns = np.nonzero(wild)[1]
-        values = scaled[wild].astype(np.float64)
+        # A quotient beyond float64 is as good as the largest number of it.
+        values = np.clip(scaled[wild].astype(np.float64), -BEYOND, BEYOND)
         limits = np.clip(values, self.low[columns], self.high[columns])
         scaled = scaled.astype(np.float64)
         scaled[wild] = limits + np.copysign(bend(np.abs(values - limits)), values - limits)

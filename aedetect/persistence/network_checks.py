@@ -167,9 +167,7 @@ def _check_parts(measure: Measure, score: str, members: Sequence[Autoencoder], x
         case measures.Whitened(kind, loss, whitenings, marks):
             require(kind == score, "_measure is of another kind")
             require(len(whitenings) == len(members), "_measure is of other networks")
-            require(isinstance(marks, Marks), "_measure has marks of another kind")
-            _check_array("_measure", marks.marks, (len(marks.oddities), N_MARKS))
-            _check_array("_measure", marks.oddities, (len(marks.marks),))
+            _check_marks(marks)
             width = measures.whitened_rows(kind, members[0], loss, x).shape[1]
             for whitening in whitenings:
                 _check_whitening(whitening, width)
@@ -194,6 +192,12 @@ def _check_whitening(whitening: Any, width: int) -> None:
     _check_array("_measure", weight, (rank, width if basis is None else rank))
     if basis is not None:
         _check_array("_measure", basis, (rank, width))
+
+
+def _check_marks(marks: Any) -> None:
+    require(isinstance(marks, Marks), "_measure has marks of another kind")
+    _check_array("_measure", marks.marks, (len(marks.oddities), N_MARKS))
+    _check_array("_measure", marks.oddities, (len(marks.marks),))
 
 
 def _check_bank(bank: Any, smoothing: Any, width: int) -> None:

@@ -18,6 +18,7 @@ N_NEIGHBORS = 20
 SPARE = 4  # candidates beyond those needed: products of float32 may swap a few
 SMOOTHING = 0.01  # of the mean distance, added to each: a copy of a row is not infinitely normal
 SAME = 2e-6  # of a row's length: nearer points differ by rounding, in another runtime say
+CACHED = 2**18  # differences that are squared at a time
 SEARCHED = 2**23  # values that a search holds at a time
 ROWS = 32  # searched at least
 
@@ -75,9 +76,18 @@ def nearest(bank: Tensor, x: Tensor, tolerance: float = 0.0) -> Tensor:
     n_candidates = min(n_neighbors + 1 + SPARE, len(bank))
     # Contiguous and unsorted: a third of the time.
     candidates = closeness.contiguous().topk(n_candidates, dim=1, sorted=False).indices
-    gaps = (bank[candidates] - x[:, None]).double()  # (rows, candidates, width)
-    distances = gaps.square().sum(dim=2).sqrt().sort(dim=1).values
+    distances = _distances(bank, candidates, x).sort(dim=1).values
     rounding = (SAME * x.double().square().sum(dim=1, keepdim=True).sqrt()).clamp_max(tolerance)
     is_itself = distances[:, :1] <= rounding
     others, all_ = distances[:, 1 : n_neighbors + 1], distances[:, :n_neighbors]
     return torch.where(is_itself, others, all_)
+
+
+def _distances(bank: Tensor, candidates: Tensor, x: Tensor) -> Tensor:
+    """Return the distances of rows to their candidates, ``(rows, candidates)``, float64."""
+    # Of wide rows, a few candidates at a time: their differences stay in the processor's cache.
+    size = candidates.shape[1]
+    if not torch.compiler.is_exporting():
+        size = min(size, max(1, CACHED // max(1, x.numel())))
+    gaps = ((bank[part] - x[:, None]).double() for part in candidates.split(size, dim=1))
+    return torch.cat([gap.square().sum(dim=2) for gap in gaps], dim=1).sqrt()
