@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from strategies import CONTAINERS, cases, memory_mapped, outcome_of, read_only
 
 from aedetect import AutoencoderTransformer
+from aedetect.scoring.whitening import fit_whitening
 
 N_CASES = 300
 
@@ -121,12 +122,19 @@ def test_a_frame_of_another_byte_order_gets_answers_of_this_one(fitted, table):
     np.testing.assert_array_equal(codes, fitted.transform(table))
 
 
-def test_activations_whose_covariance_overflows_are_refused(table):
+def test_activations_whose_squares_are_beyond_float32_are_whitened(table):
     X = table / table.std(axis=0)
-    X[5, 2] = 1e22  # its square is beyond float32, but the training loss is not
+    X[5, 2] = 1e22  # the training loss is not
     settings = {"max_epochs": 1, "hidden_layer_sizes": (8,), "random_state": 0, "scaling": None}
+    detector = AutoencoderTransformer(2, loss="huber", **settings).fit(X)
+    assert detector.score_samples(X).argmin() == 5
+
+
+def test_activations_beyond_float32_are_refused():
+    rows = np.ones((5, 3), dtype=np.float32)
+    rows[2, 1] = np.inf
     with pytest.raises(ValueError, match=r"activations of the training rows are too large.*Clip"):
-        AutoencoderTransformer(2, loss="huber", **settings).fit(X)
+        fit_whitening(rows)
 
 
 def test_a_frame_without_columns_is_refused(fitted):
@@ -159,11 +167,19 @@ def test_a_cell_beyond_float32_is_refused_by_place_where_nothing_is_scaled(estim
 @pytest.mark.parametrize(
     ("method", "what"), [("transform", "code"), ("reconstruct", "reconstruction")]
 )
-def test_an_answer_beyond_float32_names_the_row(fitted, table, method, what):
+def test_an_answer_beyond_float32_names_the_row(small, table, method, what):
     X = table.copy()
     X[3] = 1e300
+    small.set_params(scaling=None).fit(table)
     with pytest.raises(ValueError, match=f"The {what} of row 3 is not finite.*Clip"):
-        getattr(fitted, method)(X)
+        getattr(small, method)(X)
+
+
+@pytest.mark.parametrize("method", ["transform", "score_samples", "decision_function"])
+def test_scaled_rows_of_any_size_get_finite_answers(small, table, method):
+    X = table.copy()
+    X[3], X[4, 2] = 1e300, -1e308
+    assert np.isfinite(getattr(small.fit(table), method)(X)).all()
 
 
 def test_codes_that_decode_beyond_float32_are_refused(fitted):

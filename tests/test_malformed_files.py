@@ -355,7 +355,10 @@ HOSTILE = {
     "score of no kind": lambda e: e["fitted"].update(_score_name="os.system"),
     "loss of no kind": lambda e: part(e).update(loss="os.system"),
     "kind of no kind": lambda e: part(e).update(kind="nap"),
-    "rows that are none": lambda e: part(e).update(n_rows=0),
+    "ridge of zero": lambda e: part(e)["whitenings"][0].update(ridge=0.0),
+    "no whitening": lambda e: part(e).update(whitenings=[]),
+    "whitening of another kind": lambda e: part(e).update(whitenings=[part(e, 1)["neighbors"]]),
+    "no marks": lambda e: part(e).update(marks=None),
     "smoothing of zero": lambda e: part(e, 1)["neighbors"].update(smoothing=0.0),
     "number without end": lambda e: part(e, 1)["neighbors"].update(smoothing=1e999),
     "infinite number": lambda e: part(e, 1)["neighbors"].update(

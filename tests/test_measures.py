@@ -10,13 +10,15 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
 from aedetect import AutoencoderTransformer, VAEDetector, datasets
 from aedetect.networks import members_of
 from aedetect.scoring import SCORES
-from aedetect.scoring.measures import RIDGE, WHITENED
+from aedetect.scoring.measures import WHITENED
 from aedetect.scoring.neighbors import N_NEIGHBORS, SMOOTHING
 from aedetect.scoring.sketch import WIDEST, sketch
+from aedetect.scoring.whitening import RIDGE, fit_whitening
 
 LATENT_SCORES = ("mahalanobis", "latent_neighbors")
 NETWORKS = {
@@ -177,9 +179,61 @@ def test_left_out_distances_are_those_of_a_fit_without_the_row(kind, problem):
         gap = A[row] - others.mean(axis=0)
         covariance = np.cov(others.T, bias=True) + ridge
         expected.append(gap @ np.linalg.solve(covariance, gap) / len(gap))
-    left_out = -detector._score(X, left_out=True)[:10]
-    np.testing.assert_allclose(left_out, expected, rtol=0.1)
-    assert (left_out > -detector.score_samples(X)[:10]).all()
+    as_rows_of_it = -detector.score_samples(X)[:10]
+    np.testing.assert_allclose(as_rows_of_it, expected, rtol=0.1)
+    as_new_rows = -detector.score_samples(X + 1e-4)[:10]
+    assert (as_rows_of_it > as_new_rows).all()
+
+
+def distances_to(rows, points):
+    """Return squared Mahalanobis distances by a square covariance in float64."""
+    covariance = np.cov(rows.T.astype(float), bias=True)
+    covariance += RIDGE * covariance.diagonal().mean() * np.eye(len(covariance))
+    gaps = points.astype(float) - rows.mean(axis=0, dtype=float)
+    return np.einsum("ij,ji->i", gaps, np.linalg.solve(covariance, gaps.T))
+
+
+@pytest.mark.parametrize("n_rows", [2, 5, 30, 45, 90, 300])
+@pytest.mark.parametrize("copies", [1, 4])
+def test_few_rows_are_whitened_as_many_are(n_rows, copies):
+    rng = np.random.RandomState(0)
+    mixing = rng.randn(90, 90) * rng.uniform(0.01, 10, 90)
+    rows, points = ((rng.randn(n, 90) @ mixing).astype(np.float32) for n in (n_rows, 20))
+    rows = np.tile(rows, (copies, 1))
+    whitening, _ = fit_whitening(rows)
+    found = whitening(torch.from_numpy(np.r_[rows, points])).numpy()
+    np.testing.assert_allclose(found, distances_to(rows, np.r_[rows, points]), rtol=1e-3)
+    n_stored = sum(array.size for array in whitening[:3] if array is not None)
+    assert n_stored <= 90 * (min(2 * len(rows), 90) + 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("value", [1e6, -9999, 1e15])
+def test_a_covariance_with_a_corrupt_row_can_be_inverted(seed, value):
+    rows = np.random.RandomState(seed).randn(1000, 300).astype(np.float32)
+    rows[0] = value
+    distances = fit_whitening(rows)[0](torch.from_numpy(rows)).numpy()
+    assert np.isfinite(distances).all()
+    assert distances.argmax() == 0
+
+
+@pytest.mark.parametrize("score", ["combined", *WHITENED])
+@pytest.mark.parametrize("scaling", [None, "auto"])
+def test_a_corrupt_row_does_not_end_the_fit(score, scaling):
+    X = np.random.RandomState(0).randn(400, 6)
+    X[0] = 1e6
+    detector = fit(score, X, scaling=scaling, max_epochs=3)
+    assert np.isfinite(detector.score_samples(X)).all()
+    assert detector.score_samples(X).argmin() == 0
+
+
+@pytest.mark.parametrize("n_rows", [40, 400])
+def test_a_whitening_does_not_depend_on_the_number_of_threads(n_rows):
+    rows = np.random.RandomState(0).randn(n_rows, 300).astype(np.float32)
+    with threadpool_limits(1):
+        alone, _ = fit_whitening(rows)
+    for array, expected in zip(fit_whitening(rows)[0], alone, strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.parametrize("score", ["neighbors", "latent_neighbors"])
@@ -243,7 +297,7 @@ def test_a_sketch_keeps_distances_and_leaves_narrow_rows_alone():
 def test_wide_rows_are_scored(problem):
     X = np.random.RandomState(0).randn(60, 2 * WIDEST)
     detector = fit("activations", X[:40], max_epochs=2)
-    assert detector._measure.whitening[0].shape[0] < 2 * WIDEST + 1000
+    assert len(detector._measure.whitenings[0].mean) < 2 * WIDEST + 1000
     odd = X[40:] * 3
     assert detector.score_samples(odd).max() < detector.score_samples(X[40:]).min()
 

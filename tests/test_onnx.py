@@ -167,6 +167,14 @@ def test_both_labels_are_given_and_what_is_not_finite_is_an_anomaly(exported):
     assert detector.loss == "bce" or labels[0] == -1
 
 
+def test_wild_cells_and_training_rows_have_the_scores_of_python(exported):
+    detector, session, X, _ = exported
+    X = X[:60].copy()
+    if detector.loss != "bce":
+        X[::7, 2], X[3, 1] = 1e6, -1e9
+    assert_agree(answer(session, {"X": X}), detector, X)
+
+
 @pytest.fixture(scope="module")
 def frame():
     """Return a table of numbers and strings with holes; its last columns are not used."""

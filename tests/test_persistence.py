@@ -393,7 +393,7 @@ def test_other_estimators_are_refused_with_a_hint_at_skops(X, path):
 
 def test_every_record_has_its_measure_or_is_part_of_one():
     assert set(MEASURES) == {*SCORES, *EVIDENCE_SCORES}
-    others = {"Scaling", "Neighbors", "ObservedCells"}
+    others = {"Scaling", "Neighbors", "Whitening", "Marks", "ObservedCells"}
     assert {kind.__name__ for kind in MEASURES.values()} | others == set(RECORDS)
 
 

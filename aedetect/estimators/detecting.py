@@ -30,9 +30,11 @@ from aedetect.scoring import (
     alarm_threshold,
     fill,
     labelled_threshold,
+    leaving_out,
     local_errors,
     log_slope,
     of_complete_rows,
+    of_copies,
     repair,
     restore,
     surprises,
@@ -53,7 +55,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     offset_: float
     _measure: Measure
     _image_shape: tuple[int, int, int] | None
-    _left_out_scores: FloatArray  # of training rows as if they were new, in ascending order
+    _left_out_scores: FloatArray  # of training rows, each left out, in ascending order
     _typical_row: NDArray[np.float32]  # the mean of the scaled training rows
     _usual_surprise: float
 
@@ -68,7 +70,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         -------
         scores : ndarray of shape (n_samples,), float64
             Minus a squared distance (see the parameter ``anomaly_score``). At most 0; higher is
-            more normal.
+            more normal. A row equal to a training row is scored as if that had been left out.
 
         Raises
         ------
@@ -120,8 +122,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         fpr : float in (0, 1), default=None
             Share of normal rows to come that may be flagged. With ``X`` it is kept on average, if
             those rows had no part in the fit; :class:`~aedetect.ConformalDetector` says how far off
-            it may be. Without ``X`` it is an estimate by training rows: by what they would score,
-            had they been left out of covariances and neighbours, if not of the network's training.
+            it may be. Without ``X`` it is an estimate by training rows: each is left out of
+            covariances and neighbours, if not of the network's training.
         contamination : float in (0, 0.5], default=None
             Share of the rows of ``X`` to flag: of the training rows, as the constructor's
             parameter has it, or of others. Without ``X`` it goes by the same scores as ``fpr``.
@@ -266,10 +268,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         """
         return float(self.score_samples(X).mean())
 
-    def _score(self, X: NDArray, *, left_out: bool = False) -> FloatArray:
+    def _score(self, X: NDArray) -> FloatArray:
         measure, members = self._measure, members_of(self.network_)
-        name = "left out" if left_out else "score"
-        return -check_finite(self._infer(name, lambda x: measure(members, x, left_out=left_out), X))
+        return -check_finite(self._infer("score", lambda x: measure(members, x), X))
 
     @property
     def _is_sum(self) -> bool:
@@ -284,8 +285,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         return surprises(self._question(of_complete_rows(self._measure)), x)
 
     def _question(self, measure: Measure) -> Question:
-        members = members_of(self.network_)
         name = "complete" if measure is of_complete_rows(self._measure) else None
+        measure, members = of_copies(measure), members_of(self.network_)
         return Question(
             lambda x: self._infer_scaled(name, lambda x: measure(members, x), x),
             lambda x: self._infer_scaled(
@@ -336,7 +337,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         return np.where(moved != scaled, self._scaling.invert(moved), rows).astype(rows.dtype)
 
     def _repair_scaled(self, x: Tensor) -> Tensor:
-        measure, members = self._measure, members_of(self.network_)
+        members = members_of(self.network_)
+        measure = leaving_out(self._measure, members, x)
         limit = max((1 - MARGIN) * -self.offset_, np.finfo(float).tiny)
         bounds = (0.0, 1.0) if self._loss == "bce" else None
         typical = torch.from_numpy(self._typical_row).to(x.device)

@@ -84,7 +84,9 @@ scaling : {"auto", "standard", "common"} or None, default="auto"
     but divides all by one number, so that a pixel that hardly varies stays unimportant.
     ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
     of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
-    is.
+    is. All others are robust to a few wild cells (at most 5% of a column, and 28 standard
+    deviations off or more): these have no part in means and deviations, training sees the median of
+    their column, and when scored they count with the logarithm of what is beyond.
 missing : {"error", "mask"}, default="error"
     What becomes of NaN in X: ``"error"`` refuses it. With ``"mask"`` the network sees zeros, the
     mean of a scaled column, in its place, and a mask as further inputs; a row's loss is the mean
@@ -111,12 +113,12 @@ anomaly_score : str, default="auto"
     - ``"activations"``: the same of the activations together with these differences.
     - ``"mahalanobis"``: the same of the code.
     - ``"neighbors"``, ``"latent_neighbors"``: the squared geometric mean of the distances to the 20
-      nearest training rows, in the scaled features or in the code. A training row at distance 0
-      is taken for the row itself and left out.
+      nearest training rows, in the scaled features or in the code.
 
     Covariances and neighbours are those of 10,000 training rows at most, which the estimator
-    keeps. Beside these :class:`~aedetect.VAEDetector` has ``"elbo"``, the negative evidence
-    lower bound, and ``"reconstruction_probability"``, its first term (An & Cho, 2015), both by
+    keeps. A row that is equal to one of them is taken for that row and left out. Beside these
+    :class:`~aedetect.VAEDetector` has ``"elbo"``, the negative evidence lower bound, and
+    ``"reconstruction_probability"``, its first term (An & Cho, 2015), both by
     eight fixed draws from the posterior.
 n_members : int, default=1
     Networks that are trained side by side from different starts, each with its own order of rows
@@ -125,11 +127,11 @@ n_members : int, default=1
     networks cost far less than as many fits.
 contamination : float in (0, 0.5] or "auto", default="auto"
     Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
-    share: it is the 97.5% quantile of a scaled chi-squared distribution that is fitted robustly to
-    the training rows' errors, raised to the level of the held-out rows (Box 1954; Wilson &
-    Hilferty 1931; Rousseeuw & van Zomeren 1990). It aims at flagging 2.5% of normal rows; real
-    errors have heavier tails, and a network that has learned a small table by heart flags many
-    more, above all with ``validation_fraction=0``.
+    share: it aims at flagging 2.5% of new normal rows, by an order statistic of the training rows'
+    scores, each as if the row had been left out of covariances and neighbours, and those of fitted
+    rows at the level of the held-out ones. Anomalies among the training rows take places in these
+    2.5%, so that fewer normal rows are flagged; where more rows than that stand far apart from all
+    others, all of these are flagged.
 random_state : int, RandomState instance or None, default=None
     Governs the first weights, the held-out rows, the order of rows and all noise. None starts
     from fresh entropy. The global generators of NumPy and PyTorch are not touched.

@@ -160,8 +160,9 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
     ) -> Run:
         """Train ``network`` in place, then set it, the history, the score and the threshold."""
         seed = draw_seed(random_state)
+        tame = self._scaling.tame(X)
         x_val, x_train = (
-            move(torch.from_numpy(check_scaled(self._scaling.apply(X, rows), rows)), device)
+            move(torch.from_numpy(check_scaled(self._scaling.apply(tame, rows), rows)), device)
             for rows in split
         )
         batch_size = resolve_batch_size(self.batch_size, len(x_train), self.image_shape)
@@ -236,20 +237,22 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
         self._score_name = resolve_score(self.anomaly_score, self._image_shape)
         if self._device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
-        reference = X[np.concatenate(split)[:N_REFERENCE]]
+        order = np.concatenate(split)[:N_REFERENCE]
+        reference = X[order]
         held_out = np.arange(min(len(split.held_out), len(reference)))
+        tame = self._scaling.tame(reference)
         if self._takes_missing:
-            self._measure = self._fit_observed_cells(reference, len(held_out))
+            self._measure = self._fit_observed_cells(tame, len(held_out))
         else:
-            self._measure = self._fit_measure(reference, len(held_out))
-        if self.contamination == "auto":  # aims at rows to come, which had no part in the fit
-            scores = left_out = self._score(reference, left_out=True)
+            self._measure = self._fit_measure(tame, len(held_out))
+        if self.contamination == "auto":
+            scores = left_out = self._score(reference)
         else:
             scores = self._score(X)
-            left_out = self._score(reference[:N_LEFT_OUT], left_out=True)
+            left_out = scores[order[:N_LEFT_OUT]]
         self._left_out_scores = np.sort(left_out)
         self.offset_ = threshold(scores, self.contamination, held_out)
-        self._fit_usual_surprise(reference, len(held_out))
+        self._fit_usual_surprise(tame, len(held_out))
         network.cpu()
 
     def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from aedetect.estimators.fences import BEYOND, FEW, Fences, FloatArray, fit_fences
+
 BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
 
 
@@ -18,10 +20,16 @@ def row_blocks(n_rows: int, n_features: int) -> list[slice]:
 
 
 class Scaling(NamedTuple):
-    """What is subtracted from each column, and what it is then divided by."""
+    """What is subtracted from each column, and what it is then divided by.
 
-    location: NDArray[np.float64]  # (n_features,)
-    scale: NDArray[np.float64]  # (n_features,)
+    Scaled cells below ``low`` or above ``high`` are wild: what is beyond grows as its logarithm.
+    They keep their order, stay odder than all others, and can be restored.
+    """
+
+    location: FloatArray  # (n_features,)
+    scale: FloatArray  # (n_features,)
+    low: FloatArray  # (n_features,), scaled
+    high: FloatArray  # (n_features,), scaled
 
     def apply(self, X: NDArray, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
         """Return the scaled rows of ``X`` (or those numbered ``rows``), in that order."""
@@ -30,16 +38,47 @@ class Scaling(NamedTuple):
         for block in row_blocks(*scaled.shape):
             part = X[block] if rows is None else X[rows[block]]
             with np.errstate(over="ignore"):  # an infinite score is refused where it is made
-                scaled[block] = (part - self.location) / self.scale
+                scaled[block] = self._beyond((part - self.location) / self.scale, np.log1p)
         return scaled
 
-    def invert(self, scaled: NDArray) -> NDArray[np.float64]:
+    def invert(self, scaled: NDArray) -> FloatArray:
         """Return scaled rows in the units of X."""
-        return scaled * self.scale + self.location
+        with np.errstate(over="ignore"):  # what is not finite is refused where it is asked for
+            return self._beyond(scaled, np.expm1) * self.scale + self.location
+
+    def tame(self, X: NDArray) -> NDArray:
+        """Return rows to train on: with wild cells at the middle of their column's fences.
+
+        A column in which they are more than a few stays as it is: there, they are no exceptions.
+        """
+        with np.errstate(over="ignore"):
+            scaled = (X - self.location) / self.scale
+        wild = (scaled < self.low) | (scaled > self.high)
+        wild &= wild.mean(axis=0) <= FEW
+        if not wild.any():
+            return X
+        middle = (self.low / 2 + self.high / 2) * self.scale + self.location
+        return np.where(wild, middle.astype(X.dtype), X)
+
+    def _beyond(self, scaled: NDArray, bend: np.ufunc) -> NDArray:
+        """Return scaled cells, with what lies beyond the fences bent; all others bit for bit."""
+        wild = (scaled < self.low) | (scaled > self.high)
+        if not wild.any():
+            return scaled
+        columns = np.nonzero(wild)[1]
+        # A quotient beyond float64 is as good as the largest number of it.
+        values = np.clip(scaled[wild].astype(np.float64), -BEYOND, BEYOND)
+        limits = np.clip(values, self.low[columns], self.high[columns])
+        scaled = scaled.astype(np.float64)
+        scaled[wild] = limits + np.copysign(bend(np.abs(values - limits)), values - limits)
+        return scaled
 
 
 def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:
-    """Return the location and scale of the columns of ``X``.
+    """Return the location and scale of the columns of ``X``, and their fences.
+
+    Wild cells have no part in them: those far beyond the usual distances of their column (see
+    :func:`fit_fences`), where they are 5% at most.
 
     Parameters
     ----------
@@ -59,22 +98,32 @@ def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:
     ValueError
         If the variance of a column is beyond float64.
     """
+    n_features = X.shape[1]
+    if scaling is None or (scaling == "auto" and loss == "bce"):
+        limits = np.full(n_features, BEYOND)
+        return Scaling(np.zeros(n_features), np.ones(n_features), -limits, limits)
+    fences, common = fit_fences(X)
     if scaling == "auto":
-        scaling = None if loss == "bce" else "common" if share_a_unit(X) else "standard"
-    if scaling is None:
-        return Scaling(np.zeros(X.shape[1]), np.ones(X.shape[1]))
+        scaling = "common" if share_a_unit(X, fences.widened(common)) else "standard"
+    if scaling == "common":  # what is usual elsewhere is in order in a column that hardly varies
+        fences = fences.widened(common)
     scaler = StandardScaler()
     with np.errstate(over="ignore", invalid="ignore"):
         for block in row_blocks(*X.shape):
-            scaler.partial_fit(X[block])
+            scaler.partial_fit(fences.without_wild(X[block]))
     _check_spread(scaler.var_)
-    if scaling == "standard":
-        return Scaling(scaler.mean_, scaler.scale_)
-    common = np.sqrt(scaler.var_.mean()) or 1.0
-    return Scaling(scaler.mean_, np.full(X.shape[1], common))
+    scale = scaler.scale_
+    if scaling == "common":
+        scale = np.full(n_features, np.sqrt(scaler.var_.mean()) or 1.0)
+    with np.errstate(over="ignore"):
+        limits = [
+            np.clip((fences.medians + reach - scaler.mean_) / scale, -BEYOND, BEYOND)
+            for reach in (-fences.radii, fences.radii)
+        ]
+    return Scaling(scaler.mean_, scale, *limits)
 
 
-def _check_spread(variances: NDArray[np.float64]) -> None:
+def _check_spread(variances: FloatArray) -> None:
     if not np.isfinite(variances).all():
         raise ValueError(
             f"The variance of column {np.flatnonzero(~np.isfinite(variances))[0]} of X is too large"
@@ -82,16 +131,18 @@ def _check_spread(variances: NDArray[np.float64]) -> None:
         )
 
 
-def share_a_unit(X: NDArray) -> bool:
+def share_a_unit(X: NDArray, fences: Fences) -> bool:
     """Return whether the columns look like measurements in one unit, as pixels do.
 
-    They do when half of the columns that vary at all cover half of the range of the whole table.
-    Dividing such a column by its own deviation would blow up the ones that hardly ever vary (the
-    border of an image) above those that matter.
+    They do when half of the columns that vary at all cover half of the range of the whole table,
+    wild cells aside. Dividing such a column by its own deviation would blow up the ones that hardly
+    ever vary (the border of an image) above those that matter.
     """
+    blocks = row_blocks(*X.shape)
     # Unlike min and max, these pass over NaN.
-    low = np.fmin.reduce(X, axis=0).astype(np.float64)
-    high = np.fmax.reduce(X, axis=0).astype(np.float64)
+    lows = [np.fmin.reduce(fences.without_wild(X[block]), axis=0) for block in blocks]
+    highs = [np.fmax.reduce(fences.without_wild(X[block]), axis=0) for block in blocks]
+    low, high = np.fmin.reduce(lows).astype(np.float64), np.fmax.reduce(highs).astype(np.float64)
     with np.errstate(over="ignore"):  # infinite ranges compare too
         ranges, whole = high - low, high.max() - low.min()
         varying = ranges[ranges > 0]

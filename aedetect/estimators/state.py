@@ -8,12 +8,14 @@ from typing import Any
 from aedetect.estimators.scaling import Scaling
 from aedetect.scoring import Evidence, ObservedCells, measures
 from aedetect.scoring.neighbors import Neighbors
+from aedetect.scoring.recognition import Marks
+from aedetect.scoring.whitening import Whitening
 
 # What a fitted estimator may hold beside arrays and plain Python: these named tuples, by name.
 RECORDS: dict[str, Any] = {
     record.__name__: record
     for record in (
-        *(Scaling, Neighbors, Evidence, ObservedCells),
+        *(Scaling, Neighbors, Whitening, Marks, Evidence, ObservedCells),
         *(measures.Reconstruction, measures.Standardized, measures.Layerwise, measures.Whitened),
         *(measures.RowNeighbors, measures.CodeNeighbors, measures.Product),
     )

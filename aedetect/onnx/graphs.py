@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
@@ -45,12 +45,14 @@ class Encoding(nn.Module):
     outputs: tuple[str, ...] = ("transform",)
     _location: Tensor
     _scale: Tensor
+    _low: Tensor
+    _high: Tensor
 
     def __init__(self, estimator: BaseAutoencoder) -> None:
         super().__init__()
         self._network = estimator.network_
-        self.register_buffer("_location", torch.from_numpy(estimator._scaling.location))
-        self.register_buffer("_scale", torch.from_numpy(estimator._scaling.scale))
+        for name, numbers in estimator._scaling._asdict().items():
+            self.register_buffer(f"_{name}", torch.from_numpy(numbers))
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the codes, ``(rows, latent_dim)``, float32 as the network makes them."""
@@ -58,7 +60,13 @@ class Encoding(nn.Module):
 
     def _scaled(self, X: Tensor) -> Tensor:
         # In float64: float32 has no digits left for a column whose mean is far above its deviation.
-        return ((X.double() - self._location) / self._scale).float()
+        return self._beyond((X.double() - self._location) / self._scale, torch.log1p).float()
+
+    def _beyond(self, scaled: Tensor, bend: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return scaled cells, with what lies beyond the fences bent as ``Scaling`` does."""
+        inside = scaled.clamp(self._low, self._high)
+        excess = scaled - inside
+        return inside + excess.sign() * bend(excess.abs())
 
 
 class Detection(Encoding):
@@ -88,7 +96,7 @@ class Detection(Encoding):
     def _restored(self, x: Tensor) -> Tensor:
         x_hat = self._network(x)
         rows = torch.sigmoid(x_hat) if self._gives_logits else x_hat
-        return rows.double() * self._scale + self._location
+        return self._beyond(rows.double(), torch.expm1) * self._scale + self._location
 
 
 def _p_values(scores: Tensor, calibration_scores: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ from aedetect.scoring import (
 )
 from aedetect.scoring.measures import Measure
 from aedetect.scoring.neighbors import Neighbors
+from aedetect.scoring.recognition import N_MARKS, Marks
+from aedetect.scoring.whitening import Whitening
 
 MEASURES: dict[str, type] = {
     "reconstruction": measures.Reconstruction,
@@ -126,6 +128,8 @@ def check_measure(estimator: BaseAutoencoder, member: Autoencoder) -> None:
     require(isinstance(scaling, Scaling), "_scaling is something else")
     _check_array("_scaling", scaling.location, (n_features,))
     _check_array("_scaling", scaling.scale, (n_features,), positive=True)
+    for fence in (-scaling.low, scaling.high):
+        _check_array("_scaling", fence, (n_features,), positive=True)
     if isinstance(estimator, DenoisingAutoencoder):
         _check_array("_bounds", estimator._bounds, (2, n_features))
     members = [member] * estimator._n_members
@@ -165,11 +169,13 @@ def _check_parts(measure: Measure, score: str, members: Sequence[Autoencoder], x
             n_layers = len(members[0].activations(x)) - 1
             for array in usual:
                 _check_array("_measure", array, (n_layers,), positive=True)
-        case measures.Whitened(kind, _, n_rows, whitening, shift):
-            require(kind == score and exceeds(n_rows, 1), "_measure is of other rows")
-            for weight, bias in zip(whitening, shift, strict=True):
-                _check_array("_measure", weight, (len(bias), len(bias)))
-                _check_array("_measure", bias, (len(bias),))
+        case measures.Whitened(kind, loss, whitenings, marks):
+            require(kind == score, "_measure is of another kind")
+            require(len(whitenings) == len(members), "_measure is of other networks")
+            _check_marks(marks)
+            width = measures.whitened_rows(kind, members[0], loss, x).shape[1]
+            for whitening in whitenings:
+                _check_whitening(whitening, width)
         case measures.RowNeighbors(Neighbors(bank, smoothing)):
             _check_bank(bank, smoothing, x.shape[1])
         case measures.CodeNeighbors(Neighbors(bank, smoothing)):
@@ -179,6 +185,24 @@ def _check_parts(measure: Measure, score: str, members: Sequence[Autoencoder], x
             _check_array("_measure", draws, (len(draws), members[0].encode(x).shape[1]))
         case _:
             require(isinstance(measure, measures.Reconstruction), "_measure is incomplete")
+
+
+def _check_whitening(whitening: Any, width: int) -> None:
+    require(isinstance(whitening, Whitening), "_measure has a whitening of another kind")
+    mean, weight, basis, ridge = whitening
+    require(exceeds(ridge, 0), "the ridge of _measure is not above 0")
+    rank = len(weight) if basis is None else len(basis)
+    require(0 < rank <= width, "a whitening of _measure has more directions than there are")
+    _check_array("_measure", mean, (width,))
+    _check_array("_measure", weight, (rank, width if basis is None else rank))
+    if basis is not None:
+        _check_array("_measure", basis, (rank, width))
+
+
+def _check_marks(marks: Any) -> None:
+    require(isinstance(marks, Marks), "_measure has marks of another kind")
+    _check_array("_measure", marks.marks, (len(marks.oddities), N_MARKS))
+    _check_array("_measure", marks.oddities, (len(marks.marks),))
 
 
 def _check_bank(bank: Any, smoothing: Any, width: int) -> None:

@@ -8,8 +8,8 @@ from aedetect.scoring.explanations import (
     log_slope,
     surprises,
     usual_surprise,
-    without_rows,
 )
+from aedetect.scoring.leaving_out import leaving_out, of_copies, without_rows
 from aedetect.scoring.measures import (
     SCORES,
     Measure,
@@ -24,7 +24,6 @@ from aedetect.scoring.thresholds import (
     FloatArray,
     alarm_rank,
     alarm_threshold,
-    chi_squared_limit,
     labelled_threshold,
     rows_needed,
     threshold,
@@ -43,13 +42,14 @@ __all__ = [
     "Standardized",
     "alarm_rank",
     "alarm_threshold",
-    "chi_squared_limit",
     "fill",
     "fit_measure",
     "labelled_threshold",
+    "leaving_out",
     "local_errors",
     "log_slope",
     "of_complete_rows",
+    "of_copies",
     "repair",
     "restore",
     "rows_needed",

@@ -37,7 +37,7 @@ class Evidence(NamedTuple):
         pairs = np.concatenate([draws, -draws]).astype(np.float32)
         return cls(loss, beta if score == "elbo" else 0.0, pairs)
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the negative bound in nats, up to a constant; the mean over the members."""
         bounds = [self._negative_bound(cast(VariationalAutoencoder, m), x) for m in members]
         return torch.stack(bounds).mean(dim=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.scoring.measures import CodeNeighbors, Measure, Product, RowNeighbors
 from aedetect.scoring.thresholds import FloatArray
 
 Rows = NDArray[np.float32]  # scaled, (rows, n_features)
@@ -131,17 +129,6 @@ def local_errors(errors: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
     images = errors.view(len(errors), *image_shape)
     means = F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
     return means.flatten(1)
-
-
-def without_rows(measure: Measure, n_rows: int) -> Measure:
-    """Return a measure for which the first reference rows are new: none is its own neighbour."""
-    if isinstance(measure, Product):
-        return Product([without_rows(part, n_rows) for part in measure.parts])
-    if isinstance(measure, RowNeighbors | CodeNeighbors):
-        neighbors = measure.neighbors
-        if len(neighbors.bank) - n_rows > 1:
-            return type(measure)(replace(neighbors, bank=neighbors.bank[n_rows:]))
-    return measure
 
 
 def log_slope(measure: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

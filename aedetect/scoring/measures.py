@@ -12,16 +12,16 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
 from torch import Tensor
 
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import Autoencoder
 from aedetect.scoring.neighbors import Neighbors, fit_neighbors
+from aedetect.scoring.recognition import Marks, fit_marks
 from aedetect.scoring.sketch import sketch
 from aedetect.scoring.thresholds import FloatArray
+from aedetect.scoring.whitening import Whitening, fit_whitening
 
 Members = Sequence[Autoencoder]
 # Returns a function's values for all reference rows, the held-out ones first.
@@ -31,11 +31,11 @@ Evaluate = Callable[[Callable[[Tensor], Tensor]], NDArray]
 class Measure(Protocol):
     """Measures how odd rows are."""
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the oddity of scaled rows ``(rows, n_features)``: ``(rows,)``, float64.
 
-        ``left_out`` is for reference rows: what would it be, had the measure been fitted to the
-        other ones alone?
+        That of a reference row is what it would be, had covariances and neighbours been those of
+        the other rows alone.
         """
 
 
@@ -66,7 +66,7 @@ def fit_measure(
     if score == "neighbors":
         return RowNeighbors(fit_neighbors(evaluate(lambda x: x)))
     if score == "latent_neighbors":
-        return CodeNeighbors(fit_neighbors(evaluate(lambda x: _codes(members, x))))
+        return CodeNeighbors(fit_neighbors(evaluate(lambda x: codes(members, x))))
     if score == "combined":
         names = ("activations", "neighbors")
         return Product([fit_measure(n, members, loss, evaluate, n_held_out) for n in names])
@@ -94,7 +94,7 @@ class Reconstruction(NamedTuple):
 
     loss: str
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the error of rows."""
         return self.parts(members, x).sum(dim=1)
 
@@ -109,7 +109,7 @@ class Standardized(NamedTuple):
     loss: str
     usual: FloatArray  # (n_features,)
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the mean of the features' ratios."""
         return self.parts(members, x).sum(dim=1)
 
@@ -149,7 +149,7 @@ class Layerwise(NamedTuple):
     loss: str
     usual: list[FloatArray]  # of each member, (n_layers,)
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the mean of the layers' ratios."""
         ratios = [
             _squared_differences(member, self.loss, x) / torch.from_numpy(usual).to(x.device)
@@ -172,7 +172,8 @@ def _squared_differences(member: Autoencoder, loss: str, x: Tensor) -> Tensor:
     return torch.stack(gaps[:-1], dim=1)
 
 
-def _codes(members: Members, x: Tensor) -> Tensor:
+def codes(members: Members, x: Tensor) -> Tensor:
+    """Return the codes of all members side by side."""
     return torch.cat([member.encode(x) for member in members], dim=1)
 
 
@@ -199,7 +200,6 @@ SCORES = (
     *("reconstruction", "standardized", "sap", "neighbors", "latent_neighbors", "combined"),
     *WHITENED,
 )
-RIDGE = 1e-3  # of the mean variance, added to each
 
 
 class Whitened(NamedTuple):
@@ -213,58 +213,33 @@ class Whitened(NamedTuple):
 
     kind: str
     loss: str
-    n_rows: int  # that it was fitted to
-    whitening: list[NDArray[np.float32]]  # of each member, (width, width)
-    shift: list[NDArray[np.float32]]  # (width,)
+    whitenings: list[Whitening]  # of each member
+    marks: Marks | None  # None: all rows are taken for new ones
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the distance per direction: about 1 on average for the reference rows."""
-        triples = zip(members, self.whitening, self.shift, strict=True)
-        distances = torch.stack([self._distance(x, *triple) for triple in triples])
-        if left_out:  # Sherman & Morrison, 1950: the covariance without the row's own square
-            own_share = distances * len(self.shift[0]) / (self.n_rows - 1)
-            distances = distances / (1 - own_share).clamp_min(1e-4)
-        return distances.mean(dim=0)
-
-    def _distance(
-        self, x: Tensor, member: Autoencoder, whitening: NDArray, shift: NDArray
-    ) -> Tensor:
-        weight, bias = (torch.from_numpy(array).to(x.device) for array in (whitening, shift))
-        white = F.linear(_rows(self.kind, member, self.loss, x), weight, bias)
-        return white.double().square().mean(dim=1)
+        pairs = zip(members, self.whitenings, strict=True)
+        distances = torch.stack(
+            [whitening(whitened_rows(self.kind, m, self.loss, x)) for m, whitening in pairs]
+        )
+        distances = distances.mean(dim=0) / len(self.whitenings[0].mean)
+        return distances if self.marks is None else self.marks.known_or(x, distances)
 
 
-def _rows(kind: str, member: Autoencoder, loss: str, x: Tensor) -> Tensor:
+def whitened_rows(kind: str, member: Autoencoder, loss: str, x: Tensor) -> Tensor:
     """Return what the distance is taken of, ``(rows, width)``."""
     return torch.cat([sketch(part) for part in WHITENED[kind](member, loss, x)], dim=1)
 
 
 def _fit_whitened(kind: str, members: Members, loss: str, evaluate: Evaluate) -> Whitened:
-    weights, shifts = [], []
+    whitenings, left_out = [], []
     for member in members:
-        rows = evaluate(partial(_rows, kind, member, loss))
-        weight, shift = _whitening(rows)
-        weights.append(weight)
-        shifts.append(shift)
-    return Whitened(kind, loss, len(rows), weights, shifts)
-
-
-def _whitening(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the map ``W @ row + b`` after which the rows have mean 0 and covariance 1."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    centred = rows - mean.astype(np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        covariance = (centred.T @ centred).astype(np.float64) / len(rows)
-    if not np.isfinite(covariance).all():
-        raise ValueError(
-            "The activations of the training rows are too large for a covariance in float32: X"
-            " holds extreme values. Clip them, or leave scaling='auto' on."
-        )
-    ridge = RIDGE * covariance.diagonal().mean() or 1.0  # 1 where all rows are equal
-    np.fill_diagonal(covariance, covariance.diagonal() + ridge)
-    factor = cholesky(covariance, lower=True, overwrite_a=True)
-    weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
-    return weight.astype(np.float32), -(weight @ mean).astype(np.float32)
+        rows = evaluate(partial(whitened_rows, kind, member, loss))
+        whitening, distances = fit_whitening(rows)
+        whitenings.append(whitening)
+        left_out.append(distances / rows.shape[1])
+    marks = fit_marks(evaluate(lambda x: x), np.mean(left_out, axis=0))
+    return Whitened(kind, loss, whitenings, marks)
 
 
 # Nearest neighbours.
@@ -275,7 +250,7 @@ class RowNeighbors(NamedTuple):
 
     neighbors: Neighbors
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the squared geometric mean of the distances."""
         return self.neighbors(x)
 
@@ -285,9 +260,9 @@ class CodeNeighbors(NamedTuple):
 
     neighbors: Neighbors
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the squared geometric mean of the distances."""
-        return self.neighbors(_codes(members, x))
+        return self.neighbors(codes(members, x))
 
 
 # Several at once.
@@ -302,7 +277,7 @@ class Product(NamedTuple):
 
     parts: list[Measure]
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the geometric mean."""
-        logs = [torch.log(part(members, x, left_out=left_out)) for part in self.parts]
+        logs = [torch.log(part(members, x)) for part in self.parts]
         return torch.exp(torch.stack(logs).mean(dim=0))

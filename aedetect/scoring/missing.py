@@ -35,10 +35,10 @@ class ObservedCells(NamedTuple):
     slope: FloatArray | None = None  # (n_features + 1,), by the number of missing cells
     shift: FloatArray | None = None
 
-    def __call__(self, members: Members, x: Tensor, *, left_out: bool = False) -> Tensor:
+    def __call__(self, members: Members, x: Tensor) -> Tensor:
         """Return the oddity of rows; that of complete ones is the measure's own."""
         missing = x.isnan()
-        oddity = self.measure(members, fill(members, x, self.loss), left_out=left_out)
+        oddity = self.measure(members, fill(members, x, self.loss))
         if self.slope is None or self.shift is None:
             return oddity
         number = missing.sum(dim=1).cpu()

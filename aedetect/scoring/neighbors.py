@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aedetect.training import infer
+from aedetect.training import aligned, infer
 
 N_NEIGHBORS = 20
 SPARE = 4  # candidates beyond those needed: products of float32 may swap a few
 SMOOTHING = 0.01  # of the mean distance, added to each: a copy of a row is not infinitely normal
 SAME = 2e-6  # of a row's length: nearer points differ by rounding, in another runtime say
-SEARCHED = 2**21  # values of differences that are held at a time
+CACHED = 2**18  # differences that are squared at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +40,8 @@ class Neighbors:
     @cached_property
     def _points(self) -> tuple[Tensor, Tensor]:
         """The bank in memory of PyTorch's own, and half of each point's squared length."""
-        with torch.inference_mode(False):  # repairs differentiate with these
-            points = torch.tensor(self.bank)
-            return points, points.square().sum(dim=1) / 2
+        points = aligned(self.bank)
+        return points, aligned(np.square(self.bank).sum(axis=1) / 2)
 
 
 def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:
@@ -73,25 +72,22 @@ def nearest(bank: Tensor, half_squares: Tensor, x: Tensor, tolerance: float = 0.
     # -|x - b|^2 / 2 without |x|^2, which all points share.
     closeness = F.linear(x, bank, -half_squares)
     n_candidates = min(n_neighbors + 1 + SPARE, len(bank))
+    # Unsorted: a third of the time.
     candidates = closeness.topk(n_candidates, dim=1, sorted=False).indices
-    distances = _distances(bank, x, candidates).sort(dim=1).values
+    distances = _distances(bank, candidates, x).sort(dim=1).values
     rounding = (SAME * x.double().square().sum(dim=1, keepdim=True).sqrt()).clamp_max(tolerance)
     is_itself = distances[:, :1] <= rounding
     others, all_ = distances[:, 1 : n_neighbors + 1], distances[:, :n_neighbors]
     return torch.where(is_itself, others, all_)
 
 
-def _distances(bank: Tensor, x: Tensor, candidates: Tensor) -> Tensor:
-    """Return the distances of rows to their candidates ``(rows, candidates)``, float64."""
-    if torch.compiler.is_exporting():  # a graph for any number of rows has no loop over parts
-        return _norms(bank[candidates] - x[:, None])
-    size = max(1, SEARCHED // (candidates.shape[1] * x.shape[1]))
-    pairs = zip(x.split(size), candidates.split(size), strict=True)
-    return torch.cat([_norms(bank[numbers] - rows[:, None]) for rows, numbers in pairs])
-
-
-def _norms(gaps: Tensor) -> Tensor:
-    """Return the lengths of gaps ``(rows, candidates, width)``; that of none has the gradient 0."""
-    squares = gaps.double().square().sum(dim=2)
-    positive = squares > 0
+def _distances(bank: Tensor, candidates: Tensor, x: Tensor) -> Tensor:
+    """Return the distances of rows to their candidates, ``(rows, candidates)``, float64."""
+    # Of wide rows, a few candidates at a time: their differences stay in the processor's cache.
+    size = candidates.shape[1]
+    if not torch.compiler.is_exporting():
+        size = min(size, max(1, CACHED // max(1, x.numel())))
+    gaps = ((bank[part] - x[:, None]).double() for part in candidates.split(size, dim=1))
+    squares = torch.cat([gap.square().sum(dim=2) for gap in gaps], dim=1)
+    positive = squares > 0  # else the square root has no gradient
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)

@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 from sklearn.metrics import roc_curve
 
 FloatArray = NDArray[np.float64]
 
 
-AUTO_SHARE = 0.005  # of the training rows that "auto" flags at least, should their tail be light
+AUTO_RATE = 0.025  # of new normal rows that "auto" aims to flag
+SEVERAL = 1.5  # times the distance from the median to the upper decile, of logarithms, is far apart
 
 
 def threshold(
@@ -24,10 +24,9 @@ def threshold(
     Parameters
     ----------
     scores : ndarray of shape (n_samples,), float64
-        Scores of the training rows; higher is more normal.
+        Scores of the training rows, as if each had been left out; higher is more normal.
     contamination : float in (0, 0.5] or "auto"
-        A float flags that share of the training rows. ``"auto"`` is :func:`chi_squared_limit`,
-        and at least 0.5% of the rows.
+        A float flags that share of the training rows. ``"auto"`` is :func:`auto_threshold`.
     held_out : ndarray of int
         Numbers of the rows that the network was not fitted to.
 
@@ -37,8 +36,59 @@ def threshold(
     """
     if contamination != "auto":
         return float(np.percentile(scores, 100 * contamination))
-    strictest = float(np.percentile(scores, 100 * AUTO_SHARE))
-    return max(-chi_squared_limit(-scores, held_out), strictest)
+    return auto_threshold(scores, held_out)
+
+
+def auto_threshold(scores: FloatArray, held_out: NDArray[np.intp]) -> float:
+    """Return a threshold that flags ``AUTO_RATE`` of new normal rows, and what stands far apart.
+
+    It is that of :func:`alarm_threshold`, or of :func:`far_limit` where more rows than these are
+    beyond. A network errs less on the rows that it was fitted to, so their scores are first brought
+    to the level of the held-out ones.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+        Scores of the training rows, at most 0.
+    held_out : ndarray of int
+        Numbers of the rows that the network was not fitted to; where there are none or no others,
+        the scores are taken as they are.
+
+    Returns
+    -------
+    offset : float
+    """
+    levelled = _level(scores, held_out)
+    return max(alarm_threshold(levelled, AUTO_RATE), -far_limit(-levelled))
+
+
+def far_limit(errors: FloatArray) -> float:
+    """Return beyond which error rows stand far apart from nine tenths of all.
+
+    Logarithms of errors are skewed little, and those of heavy tails end as an exponential
+    distribution does: 1% of it lies beyond, 0.01% of a chi-squared one with ten degrees of freedom.
+    """
+    half, upper = np.quantile(np.log(np.maximum(errors, np.finfo(float).tiny)), [0.5, 0.9])
+    with np.errstate(over="ignore"):
+        limit = np.exp(upper + SEVERAL * (upper - half))
+    return float(max(limit, np.quantile(errors, 0.9)))  # rounding must not flag equal rows
+
+
+def _level(scores: FloatArray, held_out: NDArray[np.intp]) -> FloatArray:
+    """Return scores, those of the fitted rows lowered to the level of the held-out ones.
+
+    By the means of the cube roots, which are nearly normal (Wilson & Hilferty, 1931), and by one
+    standard error of their difference less: that of a few held-out rows may be chance.
+    """
+    roots = np.cbrt(-scores)
+    others, fitted = roots[held_out], np.delete(roots, held_out)
+    if min(len(others), len(fitted)) < 2 or not fitted.any():
+        return scores
+    error = np.sqrt(others.var(ddof=1) / len(others) + fitted.var(ddof=1) / len(fitted))
+    rise = max(0.0, others.mean() - fitted.mean() - error)
+    factor = np.full(len(scores), (1 + rise / fitted.mean()) ** 3)
+    factor[held_out] = 1
+    return scores * factor
 
 
 def alarm_rank(n_scores: int, rate: float) -> int:
@@ -57,9 +107,9 @@ def alarm_rank(n_scores: int, rate: float) -> int:
 def alarm_threshold(scores: FloatArray, rate: float) -> float:
     """Return below which score new normal rows lie with a probability of at most ``rate``.
 
-    ``scores`` are those of ``rows_needed(rate)`` normal rows or more.
+    ``scores`` are those of normal rows. Fewer than ``rows_needed(rate)`` give the lowest of them.
     """
-    return float(np.sort(scores)[alarm_rank(len(scores), rate) - 1])
+    return float(np.sort(scores)[max(alarm_rank(len(scores), rate), 1) - 1])
 
 
 def labelled_threshold(scores: FloatArray, y: NDArray) -> float:
@@ -83,36 +133,3 @@ def rows_needed(rate: float) -> int:
     while alarm_rank(n_scores, rate) == 0:
         n_scores += 1
     return n_scores
-
-
-def chi_squared_limit(errors: FloatArray, held_out: NDArray[np.intp]) -> float:
-    """Return the 97.5% quantile of the scaled chi-squared distribution that errors follow.
-
-    The squared residuals of a normal row add up to nearly a scaled chi-squared variable (Box,
-    1954), whose cube root is nearly normal (Wilson & Hilferty, 1931). Its mean and deviation are
-    read off the median and the quartiles, which a few anomalies hardly move, and the quantile is
-    the usual one for robust distances (Rousseeuw & van Zomeren, "Unmasking multivariate outliers
-    and leverage points", 1990). A network errs less on the rows that it was fitted to, so their
-    errors are first multiplied to the level of the held-out ones.
-
-    Parameters
-    ----------
-    errors : ndarray of shape (n_samples,)
-        Reconstruction errors of the training rows, 0 or above.
-    held_out : ndarray of int
-        Numbers of the rows that the network was not fitted to; where there are none or no others,
-        the errors are taken as they are.
-
-    Returns
-    -------
-    limit : float
-    """
-    roots = np.cbrt(errors)
-    fitted = np.delete(roots, held_out)
-    if len(held_out) and fitted.any():
-        fitted *= roots[held_out].mean() / fitted.mean()
-    # Of a large table all rows that are scored were held out: their level is right as it is.
-    q1, median, q3 = np.percentile(fitted if len(fitted) else roots, [25, 50, 75])
-    deviation = (q3 - q1) / (2 * norm.ppf(0.75))
-    limit = (median + norm.ppf(0.975) * deviation) ** 3
-    return float(max(limit, np.percentile(errors, 75)))  # rounding must not flag equal rows

@@ -6,10 +6,11 @@ from aedetect.training.devices import (
     limit_threads,
     make_generator,
     move,
+    one_blas_thread,
     resolve_device,
     seeded_globally,
 )
-from aedetect.training.inference import align, infer
+from aedetect.training.inference import align, aligned, infer
 from aedetect.training.interrupt import Interrupt
 from aedetect.training.loop import OPTIMIZERS, SCHEDULES, train
 from aedetect.training.objective import Objective
@@ -25,10 +26,12 @@ __all__ = [
     "Objective",
     "Run",
     "align",
+    "aligned",
     "infer",
     "limit_threads",
     "make_generator",
     "move",
+    "one_blas_thread",
     "resolve_device",
     "seeded_globally",
     "train",

@@ -87,6 +87,11 @@ def one_thread() -> Iterator[None]:
             set_mkl_limit(before)
 
 
+def one_blas_thread() -> AbstractContextManager:
+    """Keep the products and factors of NumPy and SciPy on one thread: more round otherwise."""
+    return _thread_pools().limit(limits=1, user_api="blas")
+
+
 # OpenMP's threads do not live on in a forked process, which would wait for them without end.
 # PyTorch's own data loaders do the same in their workers.
 if hasattr(os, "register_at_fork"):

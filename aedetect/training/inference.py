@@ -92,6 +92,12 @@ def align(network: nn.Module) -> None:
         tensor.data = tensor.data.clone()
 
 
+def aligned(array: NDArray) -> Tensor:
+    """Return an array in memory that PyTorch has aligned, for computations with gradients too."""
+    with torch.inference_mode(False):
+        return torch.tensor(array)
+
+
 @torch.inference_mode()
 def _compute(
     function: Function,

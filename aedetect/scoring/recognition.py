@@ -1,0 +1,72 @@
+"""Reference rows, known again among rows that are scored."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aedetect.scoring.neighbors import SAME
+from aedetect.scoring.thresholds import FloatArray
+from aedetect.training import aligned
+
+N_MARKS = 4
+N_TRIED = 4  # rows with nearly the first mark of a row that are compared with it
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Random projections of the reference rows, in the order of the first one, and their oddities.
+
+    A training row must not be judged by a covariance that it is part of, and no one tells which
+    rows those are. A row whose marks are all those of a reference row, but for rounding, is taken
+    for that row, as the neighbours do with a row at distance 0.
+    """
+
+    marks: FloatArray  # (n_rows, N_MARKS)
+    oddities: FloatArray  # (n_rows,), of the reference rows as if each had been left out
+
+    def known_or(self, x: Tensor, oddities: Tensor) -> Tensor:
+        """Return the oddities of scaled rows ``x``, but for reference rows those kept."""
+        marks, kept = (tensor.to(x.device) for tensor in self._tensors)
+        x = x.detach().double()
+        own = _project(x)
+        rounding = SAME * x.square().sum(dim=1, keepdim=True).sqrt()
+        first = _count_below(marks[:, 0].contiguous(), own[:, :1] - rounding)
+        places = (first + torch.arange(N_TRIED, device=x.device)).clamp_max(len(marks) - 1)
+        gaps = (marks[places] - own[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
+        is_same = (gaps <= rounding[:, None]).all(dim=2)
+        found = torch.where(is_same, kept[places], -1.0).amax(dim=1)
+        return torch.where(found >= 0, found, oddities)
+
+    @functools.cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        return aligned(self.marks), aligned(self.oddities)
+
+
+def fit_marks(x: NDArray[np.float32], oddities: FloatArray) -> Marks:
+    """Return the marks of scaled rows, ``(n_rows, n_features)``."""
+    marks = _project(torch.from_numpy(x).double()).numpy()
+    order = np.argsort(marks[:, 0], kind="stable")
+    return Marks(marks[order], oddities[order])
+
+
+def _project(x: Tensor) -> Tensor:
+    return x @ torch.from_numpy(_directions(x.shape[1])).to(x.device)
+
+
+@functools.lru_cache
+def _directions(width: int) -> NDArray[np.float64]:
+    """Return random directions ``(width, N_MARKS)``. Kept: an export draws no numbers."""
+    return np.random.RandomState(0).standard_normal((width, N_MARKS))
+
+
+def _count_below(values: Tensor, limits: Tensor) -> Tensor:
+    """Return how many of the ascending values lie below each limit, ``(rows, 1)``."""
+    if torch.compiler.is_exporting():  # no other runtime has a binary search
+        return (values < limits).sum(dim=1, keepdim=True)
+    return torch.searchsorted(values, limits)

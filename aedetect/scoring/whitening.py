@@ -1,0 +1,112 @@
+"""The squared Mahalanobis distance to rows, of which there may be fewer than columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, qr, solve_triangular
+from torch import Tensor
+
+from aedetect.training import aligned, one_blas_thread
+
+FloatArray = NDArray[np.float64]
+
+RIDGE = 1e-3  # of the mean variance, added to each
+SMALLEST = 1e-70  # ridge whose inverse root is a number of float32
+LEAST = 1e-9  # that is left of a row by itself, for rounding
+BLOCK = 1024  # rows that are whitened at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """A mean and the inverse root of a covariance ``C + ridge * I``.
+
+    Of fewer rows than columns the covariance is zero in most directions. Then those in which the
+    rows lie are kept alone, as an orthonormal basis: in all others the variance is the ridge.
+    """
+
+    mean: NDArray[np.float32]  # (width,)
+    weight: NDArray[np.float32]  # (rank, rank), whitens the coordinates
+    basis: NDArray[np.float32] | None  # (rank, width), orthonormal rows; None for all directions
+    ridge: float
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return the squared distance of rows ``(n, width)``, summed over directions, float64."""
+        white, rest = self.split(rows)
+        inside = white.double().square().sum(dim=1)
+        if rest is None:
+            return inside
+        return inside + rest.double().square().sum(dim=1) / self.ridge
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the white coordinates of rows, and what lies outside the basis."""
+        mean, weight, basis = (tensor.to(rows.device) for tensor in self._tensors)
+        centred = rows - mean
+        if self.basis is None:
+            return F.linear(centred, weight), None
+        coordinates = F.linear(centred, basis)
+        # Taken off the row itself: a difference of two squares would round to anything.
+        return F.linear(coordinates, weight), centred - coordinates @ basis
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        basis = np.empty((0, len(self.mean)), np.float32) if self.basis is None else self.basis
+        return aligned(self.mean), aligned(self.weight), aligned(basis)
+
+
+def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
+    """Return the whitening of rows, and how far from the others each of them is.
+
+    All sums are in float64 and on one thread, whose number must not change a bit. The ridge is
+    above ``RIDGE / width`` of the largest variance, which is far above the rounding of float64: so
+    the covariance has a Cholesky factor, whatever the rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, width), float32
+
+    Returns
+    -------
+    whitening : Whitening
+    left_out : ndarray of shape (n_rows,), float64
+        The squared distances from the mean, by the covariance, of the other rows alone.
+
+    Raises
+    ------
+    ValueError
+        If a row is not finite.
+    """
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            "The activations of the training rows are too large for float32: X holds extreme"
+            " values. Clip them, or leave scaling='auto' on."
+        )
+    n_rows, width = rows.shape
+    # Rounded as it is subtracted later: of equal rows nothing may be left.
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    with one_blas_thread():
+        basis, coordinates = None, rows.astype(np.float64) - mean
+        if 2 * n_rows <= width:  # from here on two products are less than one with a square matrix
+            directions, triangle = qr(coordinates.T, mode="economic", check_finite=False)
+            basis = np.ascontiguousarray(directions.T, dtype=np.float32)
+            coordinates = np.ascontiguousarray(triangle.T)
+        covariance = coordinates.T @ coordinates / n_rows
+        ridge = float(RIDGE * covariance.trace() / width)
+        ridge = max(ridge, SMALLEST) if ridge else 1.0  # 1 where all rows are equal
+        np.fill_diagonal(covariance, covariance.diagonal() + ridge)
+        factor = cholesky(covariance, lower=True, overwrite_a=True)
+        weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
+        distances = _squared_lengths(coordinates, weight)
+    # Sherman & Morrison, 1950: the covariance without the row's own square.
+    rest = np.maximum(1 - distances / (n_rows - 1), LEAST)
+    left_out = n_rows / (n_rows - 1) * distances / rest
+    return Whitening(mean, weight.astype(np.float32), basis, ridge), left_out
+
+
+def _squared_lengths(coordinates: FloatArray, weight: FloatArray) -> FloatArray:
+    blocks = [coordinates[i : i + BLOCK] for i in range(0, len(coordinates), BLOCK)]
+    return np.concatenate([np.square(block @ weight.T).sum(axis=1) for block in blocks])
