@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aedetect.estimators.architecture import build
 from aedetect.estimators.checks import check_conv, check_image, check_layer_sizes
 from aedetect.estimators.fitting import NetworkFitter, Split, local_random_state, split_rows
+from aedetect.estimators.places import names_places
 from aedetect.estimators.progress import History, warn_of_interruption
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import ACTIVATIONS, Autoencoder
@@ -143,6 +144,7 @@ class BaseAutoencoder(NetworkFitter):
         self.verbose = verbose
 
     @with_callbacks
+    @names_places
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train the network on ``X`` and set the threshold.
 
@@ -211,6 +213,7 @@ class BaseAutoencoder(NetworkFitter):
         return self
 
     @with_callbacks
+    @names_places
     def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train for one pass over ``X``, from where the weights are.
 

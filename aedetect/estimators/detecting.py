@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from aedetect.estimators.checks import check_finite, check_fpr, check_labels, check_one_rule
+from aedetect.estimators.places import names_places
 from aedetect.estimators.transforming import NetworkTransformer
 from aedetect.networks import members_of
 from aedetect.scoring import (
@@ -53,6 +54,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     _typical_row: NDArray[np.float32]  # the mean of the scaled training rows
     _usual_surprise: float
 
+    @names_places
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """Return how normal each row is: minus its ``anomaly_score``.
 
@@ -166,6 +168,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             self.offset_ = threshold(scores, share, held_out=np.arange(0))
         return self
 
+    @names_places
     def explain(self, X: ArrayLike) -> FloatArray | pd.DataFrame:
         """Return how much each feature adds to the anomaly of each row.
 
@@ -207,6 +210,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
         parts = check_finite(parts)
         return _framed_like(X, parts) if hasattr(self, "feature_names_in_") else parts
 
+    @names_places
     def repair(self, X: ArrayLike) -> NDArray[np.floating] | pd.DataFrame:
         """Return the nearest normal version of every row, with few features changed.
 

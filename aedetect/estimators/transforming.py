@@ -18,10 +18,13 @@ from torch import Tensor
 from aedetect.estimators.checks import (
     as_finite,
     check_finite,
+    check_infinity,
     check_missing,
     check_unit_interval,
+    is_finite,
 )
-from aedetect.estimators.containers import unpack
+from aedetect.estimators.containers import explain_refusal, unpack
+from aedetect.estimators.places import names_places
 from aedetect.estimators.scaling import Scaling, row_blocks
 from aedetect.estimators.state import from_plain, to_plain
 from aedetect.networks import ROW_STABLE, Autoencoder, members_of, summarize
@@ -40,6 +43,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     _score_name: str
     _takes_missing: bool
 
+    @names_places
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the codes of ``X``.
 
@@ -89,6 +93,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         decoded = infer(self.network_.decode, Z.astype(np.float32, copy=False), self._device)
         return as_finite(self._to_units(decoded), Z.dtype)
 
+    @names_places
     def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the network's version of every row.
 
@@ -165,21 +170,27 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
                 f" one row with X.reshape({shape[0]}, -1)."
             )
+        X = unpack(X)
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused, not summed
-                X = validate_data(
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow is refused below
+                checked = validate_data(
                     self,
-                    unpack(X),
+                    X,
                     reset=reset,
                     dtype=[np.float64, np.float32],
                     ensure_min_samples=min_rows,
-                    ensure_all_finite="allow-nan",  # NaN is ours to refuse, with a remedy
+                    ensure_all_finite=False,  # ours to refuse, with place and remedy
                 )
         except OverflowError as error:
             raise ValueError("X holds a whole number beyond float64. Clip it.") from error
-        X = X.astype(X.dtype.newbyteorder("="), copy=False)  # columns of a frame keep theirs
-        check_missing(X, allowed=self._takes_missing, fitting=min_rows > 1)
-        return X
+        except (TypeError, ValueError):
+            explain_refusal(X)
+            raise
+        checked = checked.astype(checked.dtype.newbyteorder("="), copy=False)  # frames keep theirs
+        if not is_finite(checked):
+            check_infinity(checked)
+            check_missing(checked, allowed=self._takes_missing, fitting=min_rows > 1)
+        return checked
 
     def _is_checked(self, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
         """Return whether the checks would return ``X`` as it is: most of a single row's time."""
@@ -193,8 +204,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             and X.shape[1] == self.n_features_in_
             and not hasattr(self, "feature_names_in_")
         )
-        with np.errstate(over="ignore", invalid="ignore"):
-            return plain and bool(np.isfinite(X.sum()))
+        return plain and is_finite(X)
 
     def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)
