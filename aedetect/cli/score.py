@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.tables import check_columns, numbers, read_chunks
+from aedetect.estimators.places import rows_of
 from aedetect.files import atomic_write
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another of our estimators
@@ -28,7 +29,8 @@ def run(arguments: Namespace) -> None:
         )
     with nullcontext(sys.stdout) if arguments.out is None else atomic_write(arguments.out) as file:
         for chunk, X in _progress(_read(model, arguments)):
-            table = _results(model, X, arguments)
+            with rows_of(X.index):
+                table = _results(model, X, arguments)
             for name in reversed(arguments.keep):
                 table.insert(0, name, chunk[name])
             table.to_csv(file, header=chunk.index[0] == 0, index_label="row")

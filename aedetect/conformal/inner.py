@@ -52,11 +52,13 @@ def score_rows(detector: Any, X: ArrayLike, *, higher_is_normal: bool) -> FloatA
     scores = column_or_1d(np.asarray(method(X), dtype=np.float64))
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores))[0])
-        raise PlaceError(
+        error = PlaceError(
             f"The score of row {{row}} by {type(detector).__name__} is NaN, which cannot be"
             " compared. Remove the row, or look for what the detector cannot take in it.",
             row=row,
         )
+        error.name(X)
+        raise error
     largest = np.finfo(np.float64).max
     scores = np.clip(scores, -largest, largest)  # KernelDensity gives -inf: odder than all others
     return scores if higher_is_normal else -scores

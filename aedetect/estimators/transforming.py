@@ -90,7 +90,9 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have"
                 f" {self.latent_dim_}. Pass what transform returned."
             )
-        decoded = infer(self.network_.decode, Z.astype(np.float32, copy=False), self._device)
+        # A copy where it cannot be written to: PyTorch has no tensors that are read-only.
+        z = Z.astype(np.float32, copy=not Z.flags.writeable)
+        decoded = infer(self.network_.decode, z, self._device)
         return as_finite(self._to_units(decoded), Z.dtype)
 
     @names_places
