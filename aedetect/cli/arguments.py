@@ -101,7 +101,9 @@ def _add_report(commands: Commands) -> None:
         "-o", "--out", type=Path, default=Path("report.html"), help="default: report.html"
     )
     report.add_argument(
-        "--label", metavar="COLUMN", help="column that holds +1 for normal rows, -1 for anomalies"
+        "--label",
+        metavar="COLUMN",
+        help="column that holds +1 for normal rows and -1 for anomalies, or classes",
     )
 
 

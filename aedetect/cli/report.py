@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-import numpy as np
 import pandas as pd
 
 from aedetect import load, report
 from aedetect.cli.tables import check_columns, numbers, read_chunks
+from aedetect.reporting.subject import read_labels
 
 
 def run(arguments: Namespace) -> None:
@@ -19,12 +19,7 @@ def run(arguments: Namespace) -> None:
     y = None
     if label is not None:
         check_columns(frame, [label], arguments.table)
-        y = frame.pop(label).to_numpy()
-        if not np.isin(y, [-1, 1]).all():
-            raise ValueError(
-                f"--label {label}: must hold +1 for normal rows and -1 for anomalies, but it holds"
-                f" {sorted(set(y))[:5]}."
-            )
+        y = read_labels(frame.pop(label).to_numpy(), f"--label {label}")
     names = list(getattr(model, "feature_names_in_", frame.columns))
     check_columns(frame, names, arguments.table)
     print(report(model, numbers(frame[names], arguments.table), y, path=arguments.out))

@@ -18,10 +18,12 @@ from aedetect.scoring import rows_needed
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
+CHANNELS = (1, 3, 4)  # of grey images, colour images, and those with transparency
+
 
 def check_layer_sizes(hidden_layer_sizes: Sequence[int] | str) -> None:
     """Refuse sizes that are not positive integers."""
-    if hidden_layer_sizes == "auto":
+    if isinstance(hidden_layer_sizes, str):  # "auto"
         return
     for size in hidden_layer_sizes:
         if not isinstance(size, Integral) or size < 1:
@@ -37,13 +39,40 @@ def check_image(image_shape: Sequence[int] | None, n_features: int) -> tuple[int
         raise ValueError(
             "network='conv' needs image_shape=(channels, height, width), but it is None."
         )
-    if len(image_shape) != 3 or math.prod(image_shape) != n_features or min(image_shape) < 1:
+    shape = tuple(np.asarray(image_shape).tolist())
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ValueError(f"image_shape must hold integers of at least 1, but it is {shape}.")
+    n_values = math.prod(shape)
+    if len(shape) != 3:
+        grey = f", such as (1, {shape[0]}, {shape[1]}) for grey images" if len(shape) == 2 else ""
         raise ValueError(
-            f"image_shape={tuple(image_shape)} has {math.prod(image_shape)} values, but X has"
-            f" {n_features} features. Pass (channels, height, width)."
+            f"image_shape={shape} must hold three numbers: (channels, height, width){grey}."
         )
-    channels, height, width = image_shape
-    return channels, height, width
+    if n_values != n_features:
+        raise ValueError(
+            f"image_shape={shape} has {n_values} values, but X has {n_features} features. Pass"
+            " (channels, height, width)."
+        )
+    _check_channels_first(shape)
+    return shape
+
+
+def _check_channels_first(shape: tuple[int, int, int]) -> None:
+    """Refuse what is (height, width, channels) in all likelihood."""
+    height, width, channels = shape
+    if channels in CHANNELS and min(height, width) > max(CHANNELS):
+        turned = (channels, height, width)
+        rows = (
+            " X is good as it is."
+            if channels == 1
+            else f" Bring the rows into this order, with X.reshape(-1, {height}, {width},"
+            f" {channels}).transpose(0, 3, 1, 2).reshape(len(X), -1)."
+        )
+        raise ValueError(
+            f"image_shape={shape} must be (channels, height, width), but it looks like (height,"
+            f" width, channels). Pass {turned}.{rows} If there are {height} channels indeed, swap"
+            f" height and width: ({height}, {channels}, {width})."
+        )
 
 
 def check_conv(estimator: BaseAutoencoder) -> None:

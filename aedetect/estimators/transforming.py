@@ -24,6 +24,7 @@ from aedetect.estimators.checks import (
     is_finite,
 )
 from aedetect.estimators.containers import explain_refusal, unpack
+from aedetect.estimators.frames import column_numbers, in_frame, names_of
 from aedetect.estimators.places import names_places
 from aedetect.estimators.scaling import Scaling, row_blocks
 from aedetect.estimators.state import from_plain, to_plain
@@ -37,6 +38,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     network_: Autoencoder
     latent_dim_: int
     n_features_in_: int
+    _column_numbers: list[int] | None  # names of columns that are whole numbers
     loss: str
     missing: str
     _scaling: Scaling
@@ -65,7 +67,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         codes = self._infer(self.network_.encode, X)
         return check_finite(codes, "code").astype(X.dtype, copy=False)
 
-    def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
+    def inverse_transform(self, Z: ArrayLike) -> Any:
         """Return the rows that codes stand for.
 
         Parameters
@@ -75,8 +77,9 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
         Returns
         -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            Rows in the units of the training data, of the dtype of ``Z``.
+        X_hat : ndarray or frame of shape (n_samples, n_features)
+            Rows in the units of the training data, of the dtype of ``Z``; with ``set_output`` a
+            frame with the names of the features.
 
         Raises
         ------
@@ -84,6 +87,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             If a row is not finite.
         """
         check_is_fitted(self)
+        codes = Z
         Z = check_array(unpack(Z), dtype=[np.float64, np.float32], input_name="Z")
         if Z.shape[1] != self.latent_dim_:
             raise ValueError(
@@ -93,10 +97,11 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         # A copy where it cannot be written to: PyTorch has no tensors that are read-only.
         z = Z.astype(np.float32, copy=not Z.flags.writeable)
         decoded = infer(self.network_.decode, z, self._device)
-        return as_finite(self._to_units(decoded), Z.dtype)
+        X_hat = as_finite(self._to_units(decoded), Z.dtype)
+        return in_frame(X_hat, codes, names_of(None, self), self, like_X=False)
 
     @names_places
-    def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
+    def reconstruct(self, X: ArrayLike) -> Any:
         """Return the network's version of every row.
 
         It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"`` without
@@ -108,16 +113,18 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
         Returns
         -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            In the units and the dtype of ``X``; missing cells are filled.
+        X_hat : ndarray or frame of shape (n_samples, n_features)
+            In the units and the dtype of ``X``; missing cells are filled. With ``set_output`` a
+            frame with the names of the features.
 
         Raises
         ------
         ValueError
             If a reconstruction is not finite.
         """
-        X = self._check_new_rows(X)
-        return as_finite(self._to_units(self._infer(self.network_, X)), X.dtype)
+        rows = self._check_new_rows(X)
+        X_hat = as_finite(self._to_units(self._infer(self.network_, rows)), rows.dtype)
+        return in_frame(X_hat, X, names_of(X, self), self, like_X=False)
 
     def summary(self) -> pd.DataFrame:
         """Return a table of the fitted network, or of one of several, which are alike.
@@ -188,6 +195,8 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         except (TypeError, ValueError):
             explain_refusal(X)
             raise
+        if reset:
+            self._column_numbers = column_numbers(X)
         checked = checked.astype(checked.dtype.newbyteorder("="), copy=False)  # frames keep theirs
         if not is_finite(checked):
             check_infinity(checked)
