@@ -65,13 +65,16 @@ def _check_frame(frame: nw.DataFrame[Any]) -> None:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={frame.shape}) while a minimum of 1 is required."
         )
-    for number, (name, dtype) in enumerate(frame.schema.items()):
-        if dtype.is_temporal():
-            native = frame[name].to_native()
-            kind = getattr(native, "dtype", None) or native.type  # Arrow's has no dtype
+    native = frame.to_native()
+    if isinstance(native, pd.DataFrame) and all(d.kind in "biuf" for d in set(native.dtypes)):
+        return  # at a glance: the schema takes long
+    for number, column in enumerate(frame.iter_columns()):
+        if column.dtype.is_temporal():
+            held = column.to_native()
+            kind = getattr(held, "dtype", None) or held.type  # Arrow's has no dtype
             raise _refusal(f"column {{column}} holds {kind}", number)
-        if dtype == nw.Object:
-            _check_cells(frame[name].to_numpy()[:, None], first_column=number)
+        if column.dtype == nw.Object:
+            _check_cells(column.to_numpy()[:, None], first_column=number)
 
 
 def _check_array(array: NDArray) -> None:
@@ -133,24 +136,22 @@ def explain_refusal(X: Any) -> None:
 def _no_number(
     kind: type[PlaceError], row: int, column: int, cell: object, reason: str
 ) -> PlaceError:
-    text = repr(cell)
+    text = repr(cell.item() if isinstance(cell, np.generic) else cell)
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     rule = f"X must hold numbers, but column {{column}} holds {text} in row {{row}}{reason}"
     return kind(rule, row=row, column=column)
 
 
 def _objects(X: Any) -> Iterator[tuple[int, int, Any]]:
-    """Yield row, column and value of all cells that need not be numbers, column by column."""
+    """Yield row, column and value of all cells that need not be numbers, but for missing ones."""
     if nw.dependencies.is_into_dataframe(X):
         frame = nw.from_native(X, eager_only=True)
-        for column, (name, dtype) in enumerate(frame.schema.items()):
-            if not (dtype.is_numeric() or dtype == nw.Boolean):
-                for row, cell in enumerate(frame[name].to_list()):
-                    if cell is not None:  # a missing value
-                        yield row, column, cell
-    elif isinstance(X, np.ndarray | list | tuple):
-        cells = np.asarray(X, dtype=object)
-        if cells.ndim == 2:
-            for column, row in np.ndindex(cells.shape[::-1]):
-                if cells[row, column] is not None:
-                    yield row, column, cells[row, column]
+        columns = [column.to_numpy() for column in frame.iter_columns()]
+    else:  # as objects, lest numbers in lists with text become text
+        cells = np.asarray(X, dtype=object if isinstance(X, list | tuple) else None)
+        columns = list(cells.T) if cells.ndim == 2 else []
+    for number, values in enumerate(columns):
+        if values.dtype.kind in "OUS":
+            for row, cell in enumerate(values):
+                if cell is not None:
+                    yield row, number, cell

@@ -33,7 +33,6 @@ from aedetect.estimators.defaults import (
 )
 from aedetect.estimators.detecting import NetworkDetector
 from aedetect.estimators.identity import FIXED, as_plain, describe, identify
-from aedetect.estimators.places import rows_of
 from aedetect.estimators.progress import FitProgress, History
 from aedetect.estimators.scaling import fit_scaling
 from aedetect.networks import Autoencoder, Ensemble, initialize, members_of
@@ -233,20 +232,17 @@ class NetworkFitter(CallbackSupportMixin, NetworkDetector):
         self._score_name = resolve_score(self.anomaly_score, self.image_shape)
         if self._device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
-        order = np.concatenate(split)[:N_REFERENCE]
-        reference = X[order]
+        reference = X[np.concatenate(split)[:N_REFERENCE]]
         held_out = np.arange(min(len(split.held_out), len(reference)))
         if self._takes_missing:
             self._measure = self._fit_observed_cells(reference, len(held_out))
         else:
             self._measure = self._fit_measure(reference, len(held_out))
         if self.contamination == "auto":  # aims at rows to come, which had no part in the fit
-            with rows_of(order):
-                scores = left_out = self._score(reference, left_out=True)
+            scores = left_out = self._score(reference, left_out=True)
         else:
             scores = self._score(X)
-            with rows_of(order):
-                left_out = self._score(reference[:N_LEFT_OUT], left_out=True)
+            left_out = self._score(reference[:N_LEFT_OUT], left_out=True)
         self._left_out_scores = np.sort(left_out)
         self.offset_ = threshold(scores, self.contamination, held_out)
         self._fit_usual_surprise(reference, len(held_out))
