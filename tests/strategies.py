@@ -119,21 +119,24 @@ ESTIMATORS = {cls.__name__: cls for cls in (AutoencoderTransformer, DenoisingAut
 }
 METHODS = ["score_samples", "predict", "transform", "reconstruct", "explain"]
 
+ROW = r"\d+( \(index 'same'\))?"
+COLUMN = r"(\d+|'c\d*')"
 # Every error that a table may meet: what it is about, and how it says so.
 RULES = {
-    "no NaN": r"NaN: row \d+ has no value in column \d+.*missing='mask'.*SimpleImputer",
-    "no infinity": r"contains infinity or a value too large for dtype",
-    "a value in every row and column": r"(Row|Column) \d+ of X holds NaN alone.*leave it out",
-    "variance within float64": r"variance of column \d+ of X is too large for float64.*Clip",
-    "scaled values within float32": r"row \d+, column \d+, that is too large for float32.*Clip",
-    "answers within float32": r"The \w+ of row \d+ is not finite.*too far from the training.*Clip",
+    "no NaN": rf"NaN: row {ROW} has no value in column {COLUMN}.*missing='mask'.*SimpleImputer",
+    "no infinity": rf"contains infinity: row {ROW} has -?inf in column {COLUMN} .*Clip",
+    "a value in every row": rf"Row {ROW} of X holds NaN alone.*leave it out",
+    "a value in every column": rf"Column {COLUMN} of X holds NaN alone.*leave it out",
+    "variance within float64": rf"variance of column {COLUMN} of X is too large for float64.*Clip",
+    "scaled values within float32": rf"row {ROW}, column {COLUMN}, that is too large.*Clip",
+    "answers within float32": rf"The \w+ of row {ROW} is not finite.*too far from the.*Clip",
     "covariances within float32": r"activations of the training rows are too large.*Clip",
     "a finite training loss": r"The loss is .* diverged.*look for extreme values in X",
     "the unit interval for bce": r"loss='bce' needs values in \[0, 1\], but X runs from",
     "enough rows": r"Found array with \d+ sample\(s\).*minimum of \d is required",
     "enough columns": r"0 feature\(s\).*minimum of 1 is required",
     "two dimensions": r"Expected 2D array, got 1D array|X must be a table of two dimensions",
-    "numbers": r"could not convert string to float|X must hold numbers, but .* datetime64",
+    "numbers": rf"X must hold numbers, but column {COLUMN} holds",
     "real numbers": r"Complex data not supported|must be a string or a real number, not 'complex'",
     "a name for each column": r"Expected unique column names",
     "dense rows": r"Sparse data was passed|Pass X.to_dense\(\)",

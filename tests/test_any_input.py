@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 
+import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -76,6 +80,36 @@ def test_rows_that_cannot_be_written_to_are_taken(estimator_class, table, hold, 
     assert np.isfinite(detector.explain(X)).all()
 
 
+@pytest.fixture
+def warn_always():
+    """PyTorch says but once in a process that an array cannot be written to."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+@pytest.mark.usefixtures("warn_always")
+@pytest.mark.parametrize("score", ["combined", "standardized", "sap"])
+@pytest.mark.parametrize("missing", ["error", "mask"])
+def test_an_estimator_mapped_into_memory_answers_without_a_warning(
+    estimator_class, table, tmp_path, score, missing
+):
+    parameters = {"anomaly_score": score, "missing": missing, "contamination": 0.05}
+    made = estimator_class(2, hidden_layer_sizes=(8,), max_epochs=1, random_state=0, **parameters)
+    joblib.dump(made.fit(table), tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+    X = read_only(table[:5].astype(np.float32))
+    for method in ("score_samples", "explain", "transform", "repair", "corrupt"):
+        if hasattr(made, method):
+            arguments = (X, 0) if method == "corrupt" else (X,)
+            answer = getattr(mapped, method)(*arguments)
+            np.testing.assert_array_equal(answer, getattr(made, method)(*arguments))
+    codes = read_only(made.transform(X))
+    np.testing.assert_array_equal(mapped.inverse_transform(codes), made.inverse_transform(codes))
+    mapped.partial_fit(read_only(table))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -114,6 +148,61 @@ def test_dates_are_refused_by_column(fitted, table, alone):
         fitted.fit(frame)
     with pytest.raises(ValueError, match="must hold numbers, but it holds datetime64"):
         fitted.fit(frame[["b"]].to_numpy())
+
+
+DAYS = [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=day) for day in range(60)]
+TIMES = {
+    "date and time": DAYS,
+    "date": [day.date() for day in DAYS],
+    "span": [day - DAYS[0] for day in DAYS],
+    "time": [day.time() for day in DAYS],
+    "datetime64": [np.datetime64(day) for day in DAYS],
+    "timedelta64": [np.timedelta64(day - DAYS[0]) for day in DAYS],
+    "Timestamp": [pd.Timestamp(day) for day in DAYS],
+    "Timedelta": [pd.Timedelta(day - DAYS[0]) for day in DAYS],
+}
+
+
+def is_numpy(times):  # of which polars takes arrays, not lists
+    return isinstance(times[0], np.generic)
+
+
+DATED = {
+    "pandas": lambda a, b: pd.DataFrame({"a": a, "b": b}),
+    "pandas objects": lambda a, b: pd.DataFrame({"a": a, "b": pd.Series(b, dtype=object)}),
+    "polars": lambda a, b: pl.DataFrame({"a": a, "b": np.array(b) if is_numpy(b) else b}),
+    "arrow": lambda a, b: pa.table({"a": a, "b": pa.array(b)}),
+    "arrow batch": lambda a, b: pa.RecordBatch.from_pydict({"a": a, "b": pa.array(b)}),
+    "array of objects": lambda a, b: pd.DataFrame({"a": a, "b": b}, dtype=object).to_numpy(),
+    "lists": lambda a, b: [list(row) for row in zip(a, b, strict=True)],
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+@pytest.mark.parametrize("container", DATED)
+def test_dates_and_times_are_refused_in_every_container(table, container, kind):
+    X = DATED[container](table[:, 0], TIMES[kind])
+    place = 1 if container in ("array of objects", "lists") else "'b'"
+    detector = AutoencoderTransformer(2, hidden_layer_sizes=(8,), max_epochs=1)
+    with pytest.raises(ValueError, match=f"hold numbers, but column {place} holds"):
+        detector.fit(X)
+
+
+@pytest.mark.parametrize("kind", ["datetime64", "timedelta64"])
+def test_lists_of_dates_alone_are_refused(table, kind):
+    detector = AutoencoderTransformer(2, hidden_layer_sizes=(8,), max_epochs=1)
+    with pytest.raises(ValueError, match=f"must hold numbers, but it holds {kind}"):
+        detector.fit([[time] for time in TIMES[kind]])
+
+
+@pytest.mark.parametrize("library", [pl.DataFrame, pa.table, pa.RecordBatch.from_pydict])
+def test_numbers_in_frames_of_other_libraries_are_taken_with_their_names(table, library):
+    columns = {f"c{number}": column for number, column in enumerate(table.T)}
+    detector = AutoencoderTransformer(2, hidden_layer_sizes=(8,), max_epochs=1, random_state=0)
+    X = library(columns)
+    scores = detector.fit(X).score_samples(X)
+    assert list(detector.feature_names_in_) == list(columns)
+    np.testing.assert_array_equal(scores, detector.score_samples(pd.DataFrame(columns)))
 
 
 def test_a_frame_of_another_byte_order_gets_answers_of_this_one(fitted, table):

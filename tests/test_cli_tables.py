@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 
@@ -330,7 +331,60 @@ def test_a_word_far_down_a_column_is_found(folder, tmp_path, monkeypatch, capsys
     frame.loc[160, "heat"] = "warm"
     frame.to_csv(tmp_path / "late.csv", index=False)
     text = error_of(["fit", tmp_path / "late.csv", "-o", tmp_path / "m"], capsys)
-    assert "(row 150 and after): heat" in text
+    assert "(row 160 and after): heat" in text
+
+
+@pytest.mark.parametrize(("value", "kind"), [(np.nan, "NaN"), (np.inf, "infinity")])
+@pytest.mark.parametrize("row", [7, 160])
+def test_errors_name_the_row_of_the_file_and_the_column(
+    folder, tmp_path, monkeypatch, capsys, value, kind, row
+):
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 50)
+    frame = pd.read_csv(folder / "rows.csv").drop(columns="id")
+    frame.loc[row, "heat"] = value
+    bad = tmp_path / "bad.csv"
+    frame.to_csv(bad, index=False)
+    commands = [
+        ["fit", bad, "-o", tmp_path / "m", *SMALL],
+        ["score", folder / "model.aedetect", bad, "-o", tmp_path / "s.csv"],
+        ["report", folder / "model.aedetect", bad, "-o", tmp_path / "page.html"],
+    ]
+    for command in commands:
+        text = error_of(command, capsys)
+        assert kind in text
+        assert f"row {row} has" in text
+        assert "column 'heat'" in text
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path, capsys):
+    contents = {
+        "latin.csv": ("a,b\n1,2\n" + "0,1\n" * 99 + "ä,3\n").encode("latin1"),
+        "ragged.csv": b"a,b\n1,2\n1,2,3,4\n",
+        "plain.csv.gz": b"a,b\n1,2\n",
+        "cut.csv.gz": gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:40],
+        "text.npy": b"a,b\n1,2\n",
+        "text.parquet": b"a,b\n1,2\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        text = error_of(["fit", tmp_path / name, "-o", tmp_path / "m"], capsys)
+        assert str(tmp_path / name) in text
+        assert ("UTF-8" in text) == (name == "latin.csv")
+    assert "iconv -f latin1 -t utf-8" in error_of(
+        ["fit", tmp_path / "latin.csv", "-o", tmp_path / "m"], capsys
+    )
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [False, True], [0.5, 0.25]])
+def test_report_refuses_labels_as_the_library_does(folder, tmp_path, capsys, labels):
+    frame = pd.read_csv(folder / "rows.csv").assign(truth=labels * 100)
+    frame.to_csv(tmp_path / "labelled.csv", index=False)
+    model, page = folder / "model.aedetect", tmp_path / "page.html"
+    arguments = ["report", model, tmp_path / "labelled.csv", "-o", page, "--label", "truth"]
+    assert "--label truth must hold +1 for normal rows and -1" in error_of(arguments, capsys)
+    with pytest.raises(ValueError, match=r"y must hold \+1 for .*1 - 2 \* y"):
+        aedetect.report(aedetect.load(model), frame, frame["truth"], page)
+    assert not page.exists()
 
 
 def test_a_failure_halfway_leaves_the_former_result(folder, tmp_path, monkeypatch, capsys):
@@ -357,7 +411,7 @@ def test_a_failure_halfway_leaves_the_former_result(folder, tmp_path, monkeypatc
             ["fit", "rows.csv", "-o", "m", "--drop", "id", "--set", "latent_dim=no"],
             "'latent_dim' parameter",
         ),
-        (["fit", "empty.csv", "-o", "m"], "No columns to parse"),
+        (["fit", "empty.csv", "-o", "m"], "empty.csv is empty: No columns to parse"),
         (["fit", "head.csv", "-o", "m"], "head.csv holds no row"),
         (["score", "rows.csv", "rows.csv"], "cannot be loaded"),
         (["score", "model.aedetect", "other.csv"], "no column 'hum', 'heat'"),

@@ -596,13 +596,15 @@ def test_parameters_out_of_range_are_an_error(rows, parameters, message):
         conformal().set_params(**parameters).fit(rows)
 
 
-def test_nan_scores_are_an_error(rows):
+def test_nan_scores_are_an_error_that_names_the_row_before_the_split(rows):
     class Broken(Norm):
         def score_samples(self, X):
-            return np.where(np.arange(len(X)) == 3, np.nan, super().score_samples(X))
+            return np.where(X[:, 0] == rows[3, 0], np.nan, super().score_samples(X))
 
     with pytest.raises(ValueError, match="The score of row 3 by Broken is NaN"):
-        conformal(Broken()).fit(rows)
+        conformal(Broken(), cv=3).fit(rows)
+    with pytest.raises(ValueError, match="The score of row 0 by Broken is NaN"):
+        conformal(Broken().fit(rows), prefit=True).fit(rows[3:])
 
 
 def test_what_needs_one_detector_refuses_folds(rows):

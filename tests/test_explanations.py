@@ -199,9 +199,11 @@ def test_a_dataframe_gives_a_dataframe_with_its_names_and_index(normal):
     np.testing.assert_array_equal(parts.to_numpy(), values)
 
 
-def test_a_dataframe_without_names_gives_an_array(normal):
-    frame = pd.DataFrame(normal)  # its columns are numbers
-    assert isinstance(fit(frame[:200], max_epochs=2).explain(frame[200:]), np.ndarray)
+def test_a_dataframe_with_numbers_for_names_keeps_them(normal):
+    frame = pd.DataFrame(normal, columns=range(10, 16))
+    contributions = fit(frame[:200], max_epochs=2).explain(frame[200:])
+    assert contributions.columns.equals(frame.columns)
+    assert contributions.index.equals(frame[200:].index)
 
 
 @pytest.mark.parametrize("score", ["combined", "sap"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 
 import numpy as np
@@ -338,7 +339,9 @@ def test_a_device_that_is_not_there_is_refused(table):
     [
         ({"network": "conv"}, r"network='conv' needs image_shape=\(channels, height, width\)"),
         ({"image_shape": (1, 3, 2)}, r"image_shape=\(1, 3, 2\) has 6 values, but X has 5 features"),
-        ({"image_shape": (1, 5)}, r"image_shape=\(1, 5\) has 5 values.*Pass \(channels, height, w"),
+        ({"image_shape": (1, 5)}, r"image_shape=\(1, 5\) must hold three.*such as \(1, 1, 5\) for"),
+        ({"image_shape": (1, 5, 1.0)}, r"image_shape must hold integers of at least 1, but it is"),
+        ({"hidden_layer_sizes": np.array([8, 0])}, "integers of at least 1, but it is array"),
         ({"hidden_layer_sizes": ()}, r"hidden_layer_sizes=\(\) leaves network='conv'"),
         ({"upsample": "unpool"}, "upsample='unpool' .*needs downsample='maxpool', but it is 'stri"),
         ({"latent": "map", "latent_dim": 2}, "latent_dim=2 contradicts latent='map'"),
@@ -351,6 +354,42 @@ def test_combinations_that_make_no_sense_are_refused_by_name(table, options, mes
         del settings["image_shape"]
     with pytest.raises(ValueError, match=message):
         AutoencoderTransformer(**settings).fit(table)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (8, 8, 1), (5, 9, 4), (64, 8, 3)])
+def test_channels_last_are_refused_with_the_shape_and_the_rows_to_pass(shape):
+    height, width, channels = shape
+    images = np.random.RandomState(0).rand(4, *shape)
+    X = images.reshape(4, -1)
+    with pytest.raises(ValueError, match="looks like") as caught:
+        AutoencoderTransformer(image_shape=shape).fit(X)
+    text = str(caught.value)
+    assert f"Pass {(channels, height, width)}." in text
+    if channels > 1:
+        remedy = f"X.reshape(-1, {height}, {width}, {channels}).transpose(0, 3, 1, 2)"
+        assert f"{remedy}.reshape(len(X), -1)." in text
+        X = X.reshape(-1, *shape).transpose(0, 3, 1, 2).reshape(len(X), -1)
+    for number in range(channels):
+        first = X.reshape(4, channels, height, width)[:, number]
+        np.testing.assert_array_equal(first, images[..., number])
+
+
+MAPS = [(1, 3, 3), (3, 8, 3), (64, 1, 3), (2, 5, 1), (32, 4, 4), (8, 8, 8)]
+
+
+@pytest.mark.parametrize("shape", MAPS)
+def test_feature_maps_that_cannot_be_mistaken_are_taken(shape):
+    X = np.random.RandomState(0).rand(6, math.prod(shape))
+    small = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_epochs=1, random_state=0)
+    small.set_params(image_shape=np.array(shape), anomaly_score="reconstruction").fit(X)
+    assert np.isfinite(small.score_samples(X)).all()
+
+
+def test_layer_sizes_may_be_an_array(small, table):
+    sizes = np.array([8, 4])
+    listed = clone(small).set_params(hidden_layer_sizes=[8, 4]).fit(table)
+    scores = clone(small).set_params(hidden_layer_sizes=sizes).fit(table).score_samples(table)
+    np.testing.assert_array_equal(scores, listed.score_samples(table))
 
 
 def test_an_image_shape_that_does_not_fit_is_refused_for_any_network(estimator_class, table):
@@ -393,7 +432,7 @@ def with_value(table, value):
     [
         (lambda X: with_value(X, np.nan), "NaN"),
         (lambda X: with_value(X, np.inf), "infinity"),
-        (lambda X: X.astype(str).astype(object) + "x", "could not convert string to float"),
+        (lambda X: X.astype(str).astype(object) + "x", "column 0 holds '.*x' in row 0. Encode"),
         (lambda X: X[:0], "0 sample"),
         (lambda X: X[:, :0], "0 feature"),
         (lambda X: X[0], "Expected 2D array, got 1D"),

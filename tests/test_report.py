@@ -160,6 +160,19 @@ def test_with_labels_the_page_judges_the_detector(detector, frame, y, path):
     assert "AUROC" not in text_of(written(detector, frame, path=path))
 
 
+@pytest.mark.parametrize("kinds", [["cat", "dog"], [0, 1, 2], [3, 8]])
+def test_names_and_numbers_of_classes_colour_the_map_and_judge_nothing(
+    detector, frame, path, kinds
+):
+    text = text_of(written(detector, frame, np.resize(kinds, len(frame)), path))
+    assert "AUROC" not in text
+
+
+def test_labels_with_gaps_are_refused_by_row(detector, frame, y, path):
+    with pytest.raises(ValueError, match="y holds NaN, for row 3 first"):
+        written(detector, frame, np.where(np.arange(len(y)) == 3, np.nan, y), path)
+
+
 def test_the_oddest_rows_come_first_each_with_its_features(detector, frame, path):
     page = written(detector, frame, path=path, n_rows=4)
     names = re.findall(r"<h3>(row-\d+)</h3>", page)

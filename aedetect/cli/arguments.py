@@ -124,7 +124,9 @@ def _add_report(commands: Commands) -> None:
         help="default: report.html",
     )
     report.add_argument(
-        "--label", metavar="COLUMN", help="column that holds +1 for normal rows, -1 for anomalies"
+        "--label",
+        metavar="COLUMN",
+        help="column that holds +1 for normal rows and -1 for anomalies, or classes",
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-import numpy as np
 import pandas as pd
 
 from aedetect import load, report
 from aedetect.cli.features import known_columns
 from aedetect.cli.tables import check_columns, read_chunks
+from aedetect.reporting.subject import read_labels
 
 
 def run(arguments: Namespace) -> None:
@@ -20,10 +20,5 @@ def run(arguments: Namespace) -> None:
     y = None
     if label is not None:
         check_columns(frame, [label], arguments.table)
-        y = frame.pop(label).to_numpy()
-        if not np.isin(y, [-1, 1]).all():
-            raise ValueError(
-                f"--label {label}: must hold +1 for normal rows and -1 for anomalies, but it holds"
-                f" {sorted(set(y))[:5]}."
-            )
+        y = read_labels(frame.pop(label).to_numpy(), f"--label {label}")
     print(report(model, known_columns(model, frame, arguments), y, path=arguments.out))

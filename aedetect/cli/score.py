@@ -15,6 +15,7 @@ from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.features import known_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
+from aedetect.estimators.places import rows_of
 from aedetect.scoring import alarm_rank, rows_needed
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another of our estimators
@@ -31,7 +32,9 @@ def run(arguments: Namespace) -> None:
     _warn_of_too_few(model, arguments)
     with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
-            write(_with_kept(_results(model, X, arguments), chunk, arguments.keep))
+            with rows_of(X.index):
+                results = _results(model, X, arguments)
+            write(_with_kept(results, chunk, arguments.keep))
 
 
 def _warn_of_too_few(model: Model, arguments: Namespace) -> None:

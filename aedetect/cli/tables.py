@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
     if kind not in readers:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
     n_rows = 0
-    for chunk in readers[kind](path, sep):
+    for chunk in _named(path, readers[kind](path, sep)):
         if chunk.empty:
             continue
         chunk.index = pd.RangeIndex(n_rows, n_rows + len(chunk))
@@ -36,6 +37,26 @@ def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
         yield chunk
     if n_rows == 0:
         raise ValueError(f"{path} holds no row.")
+
+
+def _named(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield the same; errors of the libraries that read them name the file and the remedy."""
+    try:
+        yield from chunks
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise ValueError(
+            f"{path} is not encoded in UTF-8: it holds the byte 0x{byte:02x}. Convert it, with"
+            f" iconv -f latin1 -t utf-8 {path} for example if it is in Latin-1."
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(
+            f"{path} is empty: {error}. It must begin with a line of column names."
+        ) from error
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        if getattr(error, "filename", None) is not None:
+            raise
+        raise ValueError(f"{path} cannot be read: {str(error).strip(' .')}.") from error
 
 
 def _read_csv(path: Path, sep: str) -> Iterator[pd.DataFrame]:
@@ -58,7 +79,7 @@ def _read_parquet(path: Path, sep: str) -> Iterator[pd.DataFrame]:
 def _read_npy(path: Path, sep: str) -> Iterator[pd.DataFrame]:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim < 2:
-        raise ValueError(f"{path} must hold a table, but its shape is {array.shape}.")
+        raise ValueError(f"it must hold a table, but its shape is {array.shape}")
     rows = array.reshape(len(array), -1)  # an image is a row
     names = [f"x{number}" for number in range(rows.shape[1])]
     n_rows = max(1, CHUNK_VALUES // max(1, rows.shape[1]))
@@ -87,10 +108,16 @@ def numbers(frame: pd.DataFrame, path: Path, *, remedy: str | None = None) -> pd
     if others:
         drop = f"Encode them, or leave them out with --drop {' '.join(map(str, others))}."
         raise ValueError(
-            f"{path} has columns that are not numeric (row {frame.index[0]} and after):"
+            f"{path} has columns that are not numeric (row {_first_word(frame[others])} and after):"
             f" {', '.join(map(str, others))}. {remedy or drop}"
         )
     return frame.astype(np.float64)
+
+
+def _first_word(frame: pd.DataFrame) -> int:
+    """Return the first row with a value that is no number."""
+    is_number = frame.apply(pd.to_numeric, errors="coerce").notna()
+    return (~is_number & frame.notna()).any(axis=1).idxmax()
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:

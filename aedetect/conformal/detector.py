@@ -19,11 +19,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from aedetect.conformal.checks import check_partition, check_weights
-from aedetect.conformal.inner import resolve_direction, score_rows, set_seeds
+from aedetect.conformal.inner import fit_rows, resolve_direction, score_rows, set_seeds
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 from aedetect.estimators import DenoisingAutoencoder
 from aedetect.estimators.fitting import local_random_state
+from aedetect.estimators.places import rows_of
 from aedetect.reasons import explain_given, gives_reasons, repair_given, warn_of_columns
 from aedetect.scoring import FloatArray, alarm_rank, rows_needed
 
@@ -197,8 +198,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         resolve_direction(inner, self.higher_is_normal)  # before a long fit
         inner = set_seeds(clone(inner), random_state)
         folds = self._split(X, random_state)
-        # FrozenEstimator asks for y.
-        estimators = [clone(inner).fit(_safe_indexing(X, train), None) for train, _ in folds]
+        estimators = [fit_rows(clone(inner), X, train) for train, _ in folds]
         return self._set_calibration(estimators, X, [held_out for _, held_out in folds])
 
     def calibrate(self, X: ArrayLike) -> Self:
@@ -498,10 +498,11 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     def _set_calibration(self, estimators: list, X: Any, calibration_rows: list[Rows]) -> Self:
         """Take fitted detectors and the rows that each of them calibrates."""
         direction = resolve_direction(estimators[0], self.higher_is_normal)
-        scores = [
-            score_rows(estimator, _safe_indexing(X, rows), higher_is_normal=direction)
-            for estimator, rows in zip(estimators, calibration_rows, strict=True)
-        ]
+        scores = []
+        for estimator, rows in zip(estimators, calibration_rows, strict=True):
+            with rows_of(rows):
+                part = _safe_indexing(X, rows)
+                scores.append(score_rows(estimator, part, higher_is_normal=direction))
         pooled = np.concatenate(scores)
         order = np.argsort(pooled, kind="stable")
         self.calibration_scores_ = pooled[order]

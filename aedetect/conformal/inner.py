@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.utils import column_or_1d
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import _safe_indexing, column_or_1d
 
 from aedetect.estimators.fitting import draw_seed
+from aedetect.estimators.places import PlaceError, rows_of
 from aedetect.scoring import FloatArray
 
 
@@ -39,16 +40,25 @@ def set_seeds(detector: Any, random_state: np.random.RandomState) -> Any:
     return detector
 
 
+def fit_rows(detector: Any, X: ArrayLike, rows: NDArray[np.intp]) -> Any:
+    """Return the detector, fitted to some of the rows; errors name them by their number in X."""
+    with rows_of(rows):
+        return detector.fit(_safe_indexing(X, rows), None)  # FrozenEstimator asks for y
+
+
 def score_rows(detector: Any, X: ArrayLike, *, higher_is_normal: bool) -> FloatArray:
     """Return the scores of rows, turned so that higher is more normal: finite, float64."""
     method = getattr(detector, "score_samples", None) or detector.decision_function
     scores = column_or_1d(np.asarray(method(X), dtype=np.float64))
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores))[0])
-        raise ValueError(
-            f"The score of row {row} by {type(detector).__name__} is NaN, which cannot be compared."
-            " Remove the row, or look for what the detector cannot take in it."
+        error = PlaceError(
+            f"The score of row {{row}} by {type(detector).__name__} is NaN, which cannot be"
+            " compared. Remove the row, or look for what the detector cannot take in it.",
+            row=row,
         )
+        error.name(X)
+        raise error
     largest = np.finfo(np.float64).max
     scores = np.clip(scores, -largest, largest)  # KernelDensity gives -inf: odder than all others
     return scores if higher_is_normal else -scores

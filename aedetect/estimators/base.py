@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from aedetect.estimators.architecture import build
 from aedetect.estimators.checks import check_conv, check_image, check_layer_sizes
 from aedetect.estimators.fitting import NetworkFitter, Split, local_random_state, split_rows
+from aedetect.estimators.places import names_places
 from aedetect.estimators.progress import History, warn_of_interruption
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import ACTIVATIONS, Autoencoder
@@ -142,6 +143,7 @@ class BaseAutoencoder(NetworkFitter):
         self.warm_start = warm_start
         self.verbose = verbose
 
+    @names_places
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train the network on ``X`` and set the threshold.
 
@@ -213,6 +215,7 @@ class BaseAutoencoder(NetworkFitter):
             checkpoint.remove()
         return self
 
+    @names_places
     def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train for one pass over ``X``, from where the weights are.
 

@@ -11,16 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 
+from aedetect.estimators.places import PlaceError
 from aedetect.networks import Autoencoder, probe
 from aedetect.scoring import rows_needed
 
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
+CHANNELS = (1, 3, 4)  # of grey images, colour images, and those with transparency
+
 
 def check_layer_sizes(hidden_layer_sizes: Sequence[int] | str) -> None:
     """Refuse sizes that are not positive integers."""
-    if hidden_layer_sizes == "auto":
+    if isinstance(hidden_layer_sizes, str):  # "auto"
         return
     for size in hidden_layer_sizes:
         if not isinstance(size, Integral) or size < 1:
@@ -36,13 +39,40 @@ def check_image(image_shape: Sequence[int] | None, n_features: int) -> tuple[int
         raise ValueError(
             "network='conv' needs image_shape=(channels, height, width), but it is None."
         )
-    if len(image_shape) != 3 or math.prod(image_shape) != n_features or min(image_shape) < 1:
+    shape = tuple(np.asarray(image_shape).tolist())
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ValueError(f"image_shape must hold integers of at least 1, but it is {shape}.")
+    n_values = math.prod(shape)
+    if len(shape) != 3:
+        grey = f", such as (1, {shape[0]}, {shape[1]}) for grey images" if len(shape) == 2 else ""
         raise ValueError(
-            f"image_shape={tuple(image_shape)} has {math.prod(image_shape)} values, but X has"
-            f" {n_features} features. Pass (channels, height, width)."
+            f"image_shape={shape} must hold three numbers: (channels, height, width){grey}."
         )
-    channels, height, width = image_shape
-    return channels, height, width
+    if n_values != n_features:
+        raise ValueError(
+            f"image_shape={shape} has {n_values} values, but X has {n_features} features. Pass"
+            " (channels, height, width)."
+        )
+    _check_channels_first(shape)
+    return shape
+
+
+def _check_channels_first(shape: tuple[int, int, int]) -> None:
+    """Refuse what is (height, width, channels) in all likelihood."""
+    height, width, channels = shape
+    if channels in CHANNELS and min(height, width) > max(CHANNELS):
+        turned = (channels, height, width)
+        rows = (
+            " X is good as it is."
+            if channels == 1
+            else f" Bring the rows into this order, with X.reshape(-1, {height}, {width},"
+            f" {channels}).transpose(0, 3, 1, 2).reshape(len(X), -1)."
+        )
+        raise ValueError(
+            f"image_shape={shape} must be (channels, height, width), but it looks like (height,"
+            f" width, channels). Pass {turned}.{rows} If there are {height} channels indeed, swap"
+            f" height and width: ({height}, {channels}, {width})."
+        )
 
 
 def check_conv(estimator: BaseAutoencoder) -> None:
@@ -76,33 +106,65 @@ def check_unit_interval(X: NDArray) -> None:
     """Refuse values outside [0, 1], which have no cross-entropy."""
     low, high = np.fmin.reduce(X, axis=None), np.fmax.reduce(X, axis=None)  # pass over NaN
     if low < 0 or high > 1:
-        raise ValueError(
-            f"loss='bce' needs values in [0, 1], but X runs from {low:g} to {high:g}. Rescale X,"
-            " with MinMaxScaler(clip=True) for example, or use loss='mse'."
+        row, column = first_place((X < 0) | (X > 1))
+        raise PlaceError(
+            f"loss='bce' needs values in [0, 1], but X runs from {low:g} to {high:g}: row {{row}}"
+            f" has {X[row, column]:g} in column {{column}}. Rescale X, with MinMaxScaler(clip=True)"
+            " for example, or use loss='mse'.",
+            row=row,
+            column=column,
+        )
+
+
+def is_finite(X: NDArray) -> bool:
+    """Return whether a table is finite, at a glance; False where its sum overflows, too."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(X.sum()))  # much faster than a look at each value
+
+
+def check_infinity(X: NDArray) -> None:
+    """Refuse infinite values."""
+    infinite = np.isinf(X)
+    if infinite.any():
+        row, column = first_place(infinite)
+        raise PlaceError(
+            f"Input X contains infinity: row {{row}} has {X[row, column]} in column {{column}}"
+            f" (infinite values in all: {infinite.sum()}). Clip X to finite bounds, remove the"
+            " rows, or put NaN there and treat the cells as missing.",
+            row=row,
+            column=column,
         )
 
 
 def check_missing(X: NDArray, *, allowed: bool, fitting: bool) -> None:
     """Refuse NaN, or where it is allowed rows without a value, and columns in ``fit``."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isnan(X.sum()):  # much faster than a look at each value
-            return
     missing = np.isnan(X)
     if not missing.any():
         return
     if not allowed:
-        row, column = np.argwhere(missing)[0]
-        raise ValueError(
-            f"Input X contains NaN: row {row} has no value in column {column}. Fit with"
+        row, column = first_place(missing)
+        raise PlaceError(
+            "Input X contains NaN: row {row} has no value in column {column}. Fit with"
             " missing='mask', which trains on the cells that are there, or fill X first, with"
-            " sklearn.impute.SimpleImputer in a Pipeline for example."
+            " sklearn.impute.SimpleImputer in a Pipeline for example.",
+            row=row,
+            column=column,
         )
-    for name, empty in (("Row", missing.all(axis=1)), ("Column", missing.all(axis=0))):
-        if empty.any() and (name == "Row" or fitting):
-            raise ValueError(
-                f"{name} {np.flatnonzero(empty)[0]} of X holds NaN alone. missing='mask' needs one"
-                f" value in every {name.lower()}: leave it out."
-            )
+    rule = "of X holds NaN alone. missing='mask' needs one value in every"
+    empty = missing.all(axis=1)
+    if empty.any():
+        raise PlaceError(f"Row {{row}} {rule} row: leave it out.", row=int(empty.argmax()))
+    empty = missing.all(axis=0)
+    if fitting and empty.any():
+        raise PlaceError(
+            f"Column {{column}} {rule} column: leave it out.", column=int(empty.argmax())
+        )
+
+
+def first_place(bad: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return row and column of the first True."""
+    row, column = np.unravel_index(bad.argmax(), bad.shape)
+    return int(row), int(column)
 
 
 def check_shapes(network: Autoencoder, n_features: int) -> int:
@@ -131,9 +193,10 @@ def check_finite(values: NDArray, what: str = "score") -> NDArray:
     """Return what rows came to, which must not hold NaN or infinity."""
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
-        raise ValueError(
-            f"The {what} of row {row} is not finite: its values are too far from the training data"
-            " for float32. Clip or remove it."
+        raise PlaceError(
+            f"The {what} of row {{row}} is not finite: its values are too far from the training"
+            " data for float32. Clip or remove it.",
+            row=row,
         )
     return values
 
@@ -147,10 +210,12 @@ def as_finite(X_hat: NDArray, dtype: np.dtype) -> NDArray:
 def check_scaled(x: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
     """Return scaled training rows, of these numbers, which must not overflow."""
     if np.isinf(x).any():
-        row, column = np.argwhere(np.isinf(x))[0]
-        raise ValueError(
-            f"X has a value in row {rows[row]}, column {column}, that is too large for float32 even"
-            " once it is scaled. Clip it, or leave scaling='auto' on."
+        row, column = first_place(np.isinf(x))
+        raise PlaceError(
+            "X has a value in row {row}, column {column}, that is too large for float32 even once"
+            " it is scaled. Clip it, or leave scaling='auto' on.",
+            row=int(rows[row]),
+            column=column,
         )
     return x
 

@@ -29,7 +29,7 @@ def resolve_layer_sizes(
     hidden_layer_sizes: Sequence[int] | Literal["auto"], network: str, image_shape: ImageShape
 ) -> Sequence[int]:
     """Return the encoder's sizes; dense networks are wider for images."""
-    if hidden_layer_sizes == "auto":
+    if isinstance(hidden_layer_sizes, str):  # "auto"
         return (LAYER_SIZES if image_shape is None else IMAGE_LAYER_SIZES)[network]
     return hidden_layer_sizes
 

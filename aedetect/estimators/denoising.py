@@ -19,6 +19,7 @@ from aedetect.corruption import NOISES
 from aedetect.estimators.autoencoder import AutoencoderTransformer
 from aedetect.estimators.docs import share_parameters
 from aedetect.estimators.fitting import draw_seed, local_random_state
+from aedetect.estimators.places import names_places
 from aedetect.networks import Autoencoder
 from aedetect.training import Objective, make_generator
 
@@ -152,6 +153,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
                 " replaces, so it must be at most 1."
             )
 
+    @names_places
     def corrupt(
         self, X: ArrayLike, random_state: int | np.random.RandomState | None = None
     ) -> NDArray[np.floating]:

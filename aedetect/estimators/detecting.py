@@ -5,10 +5,9 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from numbers import Real
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
@@ -17,6 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from aedetect.estimators.checks import check_finite, check_fpr, check_labels, check_one_rule
+from aedetect.estimators.frames import in_frame, names_of
+from aedetect.estimators.places import names_places
 from aedetect.estimators.transforming import NetworkTransformer
 from aedetect.networks import members_of
 from aedetect.scoring import (
@@ -59,6 +60,7 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
     _typical_row: NDArray[np.float32]  # the mean of the scaled training rows
     _usual_surprise: float
 
+    @names_places
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """Return how normal each row is: minus its ``anomaly_score``.
 
@@ -172,7 +174,8 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             self.offset_ = threshold(scores, share, held_out=np.arange(0))
         return self
 
-    def explain(self, X: ArrayLike) -> FloatArray | pd.DataFrame:
+    @names_places
+    def explain(self, X: ArrayLike) -> Any:
         """Return how much each feature adds to the anomaly of each row.
 
         Parameters
@@ -181,9 +184,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
         Returns
         -------
-        contributions : ndarray or DataFrame of shape (n_samples, n_features), float64
-            Never negative; larger is odder. With X's index and columns, where X is a DataFrame and
-            the estimator was fitted with names.
+        contributions : ndarray or frame of shape (n_samples, n_features), float64
+            Never negative; larger is odder. A frame with X's columns, and index, where X is one of
+            pandas or polars, or ``set_output`` asks for one.
 
             - ``anomaly_score="reconstruction"``: each feature's error. A row adds up to
               ``-score_samples``.
@@ -212,9 +215,10 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
             parts /= self._usual_surprise
             parts[np.isnan(rows)] = 0
         parts = check_finite(parts)
-        return _framed_like(X, parts) if hasattr(self, "feature_names_in_") else parts
+        return in_frame(parts, X, names_of(X, self), self, like_X=True)
 
-    def repair(self, X: ArrayLike) -> NDArray[np.floating] | pd.DataFrame:
+    @names_places
+    def repair(self, X: ArrayLike) -> Any:
         """Return the nearest normal version of every row, with few features changed.
 
         A sparse bias is added to an anomaly until it counts as normal (ARCANA; Roelofs et al.,
@@ -227,10 +231,11 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
 
         Returns
         -------
-        X_repaired : ndarray or DataFrame of shape (n_samples, n_features)
-            In the units and the dtype of X; a DataFrame with its index, where X is one. Normal rows
-            and features that are not changed are equal to those of X bit for bit. The others are
-            real numbers, where a column holds integers too.
+        X_repaired : ndarray or frame of shape (n_samples, n_features)
+            In the units and the dtype of X; a frame with its columns, and index, where X is one of
+            pandas or polars, or ``set_output`` asks for one. Normal rows and features that are not
+            changed are equal to those of X bit for bit. The others are real numbers, where a
+            column holds integers too.
 
         Warns
         -----
@@ -247,9 +252,9 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
                 warnings.warn(
                     f"{n_left} of {odd.sum()} anomalies could not be made normal: they come back as"
                     " close to it as was found.",
-                    stacklevel=2,
+                    stacklevel=3,  # of who calls, beyond names_places
                 )
-        return _framed_like(X, repaired)
+        return in_frame(repaired, X, names_of(X, self), self, like_X=True)
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
@@ -351,10 +356,3 @@ class NetworkDetector(OutlierMixin, NetworkTransformer):
                 float(np.log(limit)),
                 bounds,
             )
-
-
-def _framed_like(X: ArrayLike, values: NDArray) -> NDArray | pd.DataFrame:
-    """Return a DataFrame with the index and the columns of ``X``, if that is one."""
-    if isinstance(X, pd.DataFrame):
-        return pd.DataFrame(values, index=X.index, columns=X.columns)
-    return values

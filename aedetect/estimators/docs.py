@@ -19,8 +19,8 @@ network : "dense", "conv", "residual" or Autoencoder, default="dense"
     trained from the weights that it has; the parameters that shape a network are then ignored.
 image_shape : (channels, height, width) or None, default=None
     Says that rows are images, which ``"conv"`` needs to know and which the ``"auto"`` settings go
-    by; X stays two-dimensional.
-hidden_layer_sizes : sequence of int or "auto", default="auto"
+    by; X stays two-dimensional. Channels come first: (32, 32, 3) is refused.
+hidden_layer_sizes : array-like of int or "auto", default="auto"
     The encoder's widths before the code, or its channels, mirrored in the decoder; ``()`` for
     none. ``"auto"`` is (256, 64) for ``"dense"`` ((512, 256) for images), (16, 32) for ``"conv"``
     and (128, 128) for ``"residual"``.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from aedetect.estimators.fences import BEYOND, FEW, Fences, FloatArray, fit_fences
+from aedetect.estimators.places import PlaceError
 
 BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
 
@@ -125,9 +126,10 @@ def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:
 
 def _check_spread(variances: FloatArray) -> None:
     if not np.isfinite(variances).all():
-        raise ValueError(
-            f"The variance of column {np.flatnonzero(~np.isfinite(variances))[0]} of X is too large"
-            " for float64. Clip the column or divide it."
+        raise PlaceError(
+            "The variance of column {column} of X is too large for float64. Clip the column or"
+            " divide it.",
+            column=int(np.flatnonzero(~np.isfinite(variances))[0]),
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields as fields_of
 from typing import Any
 
+import numpy as np
+
 from aedetect.estimators.scaling import Scaling
 from aedetect.scoring import Evidence, ObservedCells, measures
 from aedetect.scoring.neighbors import Neighbors
@@ -37,7 +39,10 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(value: Any) -> Any:
-    """Return what :func:`to_plain` was given.
+    """Return what :func:`to_plain` was given, and copies of arrays that cannot be written to.
+
+    joblib maps large arrays into memory, read-only. They become tensors, of which PyTorch has none
+    that are read-only.
 
     Raises
     ------
@@ -49,4 +54,6 @@ def from_plain(value: Any) -> Any:
         return RECORDS[fields.pop(NAME)](**fields) if NAME in fields else fields
     if type(value) in (list, tuple):
         return type(value)(from_plain(entry) for entry in value)
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        return np.array(value)
     return value

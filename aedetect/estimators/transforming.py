@@ -18,10 +18,14 @@ from torch import Tensor
 from aedetect.estimators.checks import (
     as_finite,
     check_finite,
+    check_infinity,
     check_missing,
     check_unit_interval,
+    is_finite,
 )
-from aedetect.estimators.containers import unpack
+from aedetect.estimators.containers import explain_refusal, unpack
+from aedetect.estimators.frames import column_numbers, in_frame, names_of
+from aedetect.estimators.places import names_places
 from aedetect.estimators.scaling import Scaling, row_blocks
 from aedetect.estimators.state import from_plain, to_plain
 from aedetect.networks import Autoencoder, members_of, summarize
@@ -34,6 +38,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     network_: Autoencoder
     latent_dim_: int
     n_features_in_: int
+    _column_numbers: list[int] | None  # names of columns that are whole numbers
     missing: str
     _loss: str
     _architecture: Autoencoder | None  # the user's own, if it is
@@ -42,6 +47,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     _score_name: str
     _takes_missing: bool
 
+    @names_places
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the codes of ``X``.
 
@@ -63,7 +69,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         codes = self._infer("code", self.network_.encode, X)
         return check_finite(codes, "code").astype(X.dtype, copy=False)
 
-    def inverse_transform(self, Z: ArrayLike) -> NDArray[np.floating]:
+    def inverse_transform(self, Z: ArrayLike) -> Any:
         """Return the rows that codes stand for.
 
         Parameters
@@ -73,8 +79,9 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
         Returns
         -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            Rows in the units of the training data, of the dtype of ``Z``.
+        X_hat : ndarray or frame of shape (n_samples, n_features)
+            Rows in the units of the training data, of the dtype of ``Z``; with ``set_output`` a
+            frame with the names of the features.
 
         Raises
         ------
@@ -82,17 +89,21 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             If a row is not finite.
         """
         check_is_fitted(self)
+        codes = Z
         Z = check_array(unpack(Z), dtype=[np.float64, np.float32], input_name="Z")
         if Z.shape[1] != self.latent_dim_:
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but the codes of this {type(self).__name__} have"
                 f" {self.latent_dim_}. Pass what transform returned."
             )
-        codes = Z.astype(np.float32, copy=False)
-        decoded = self._infer_scaled("decoded", self.network_.decode, codes)
-        return as_finite(self._to_units(decoded), Z.dtype)
+        decoded = self._infer_scaled(
+            "decoded", self.network_.decode, Z.astype(np.float32, copy=False)
+        )
+        X_hat = as_finite(self._to_units(decoded), Z.dtype)
+        return in_frame(X_hat, codes, names_of(None, self), self, like_X=False)
 
-    def reconstruct(self, X: ArrayLike) -> NDArray[np.floating]:
+    @names_places
+    def reconstruct(self, X: ArrayLike) -> Any:
         """Return the network's version of every row.
 
         It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"`` without
@@ -104,16 +115,18 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
         Returns
         -------
-        X_hat : ndarray of shape (n_samples, n_features)
-            In the units and the dtype of ``X``; missing cells are filled.
+        X_hat : ndarray or frame of shape (n_samples, n_features)
+            In the units and the dtype of ``X``; missing cells are filled. With ``set_output`` a
+            frame with the names of the features.
 
         Raises
         ------
         ValueError
             If a reconstruction is not finite.
         """
-        X = self._check_new_rows(X)
-        return as_finite(self._to_units(self._infer("restored", self.network_, X)), X.dtype)
+        rows = self._check_new_rows(X)
+        X_hat = as_finite(self._to_units(self._infer("restored", self.network_, rows)), rows.dtype)
+        return in_frame(X_hat, X, names_of(X, self), self, like_X=False)
 
     def summary(self) -> pd.DataFrame:
         """Return a table of the fitted network, or of one of several, which are alike.
@@ -166,21 +179,29 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f"X must be a table of two dimensions, but its shape is {shape}. Give every image"
                 f" one row with X.reshape({shape[0]}, -1)."
             )
+        X = unpack(X)
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused, not summed
-                X = validate_data(
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow is refused below
+                checked = validate_data(
                     self,
-                    unpack(X),
+                    X,
                     reset=reset,
                     dtype=[np.float64, np.float32],
                     ensure_min_samples=min_rows,
-                    ensure_all_finite="allow-nan",  # NaN is ours to refuse, with a remedy
+                    ensure_all_finite=False,  # ours to refuse, with place and remedy
                 )
         except OverflowError as error:
             raise ValueError("X holds a whole number beyond float64. Clip it.") from error
-        X = X.astype(X.dtype.newbyteorder("="), copy=False)  # columns of a frame keep theirs
-        check_missing(X, allowed=self._takes_missing, fitting=min_rows > 1)
-        return X
+        except (TypeError, ValueError):
+            explain_refusal(X)
+            raise
+        if reset:
+            self._column_numbers = column_numbers(X)
+        checked = checked.astype(checked.dtype.newbyteorder("="), copy=False)  # frames keep theirs
+        if not is_finite(checked):
+            check_infinity(checked)
+            check_missing(checked, allowed=self._takes_missing, fitting=min_rows > 1)
+        return checked
 
     def _is_checked(self, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
         """Return whether the checks would return ``X`` as it is: most of a single row's time."""
@@ -194,8 +215,7 @@ class NetworkTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             and X.shape[1] == self.n_features_in_
             and not hasattr(self, "feature_names_in_")
         )
-        with np.errstate(over="ignore", invalid="ignore"):
-            return plain and bool(np.isfinite(X.sum()))
+        return plain and is_finite(X)
 
     def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)

@@ -47,8 +47,9 @@ def report(
     X : array-like of shape (n_samples, n_features)
         Rows to judge. Column names and index of a DataFrame appear on the page.
     y : array-like of shape (n_samples,) or None, default=None
-        +1 for normal rows and -1 for anomalies, which the page then judges the detector by. Any
-        other labels are classes, which colour the map.
+        +1 for normal rows and -1 for anomalies, which the page then judges the detector by. Other
+        names and whole numbers are classes, which colour the map. Labels of 0 and 1 are refused:
+        in other libraries 1 marks anomalies.
     path : path-like, default="report.html"
         Where to write. The page appears complete or not at all.
     X_train : array-like of shape (n_train, n_features) or None, default=None
@@ -72,7 +73,8 @@ def report(
     TypeError
         If ``estimator`` cannot score new rows.
     ValueError
-        If ``y`` or ``X_train`` does not fit ``X``, or ``image_shape`` the features.
+        If ``y`` or ``X_train`` does not fit ``X``, ``y`` holds 0 and 1 or real numbers, or
+        ``image_shape`` does not fit the features.
 
     Examples
     --------

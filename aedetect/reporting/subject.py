@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import type_of_target
 
 from aedetect.plotting.style import feature_names, labels_of, threshold_of
 from aedetect.reasons import Way, join, split, trace
@@ -92,7 +93,7 @@ def examine(
             f"A report needs a detector that scores new rows, but {type(estimator).__name__} has no"
             " decision_function. LocalOutlierFactor has one with novelty=True."
         )
-    labels = None if y is None else labels_of(column_or_1d(y))
+    labels = None if y is None else read_labels(y)
     if labels is not None:
         check_consistent_length(X, labels)
     steps, conformal, detector = _take_apart(estimator)
@@ -122,6 +123,32 @@ def examine(
         p_values=None if conformal is None else _p_values(estimator, X),
         image_shape=_image_shape(detector, rows.shape[1], image_shape),
     )
+
+
+def read_labels(y: ArrayLike, name: str = "y") -> NDArray:
+    """Return labels: +1 and -1, or names or whole numbers of classes.
+
+    0 and 1 are refused. In other libraries 1 marks anomalies, and here it is a normal row.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+    name : str, default="y"
+        What an error calls them.
+    """
+    labels = np.asarray(labels_of(column_or_1d(y)))
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"{name} holds NaN, for row {np.isnan(labels).argmax()} first. Drop it.")
+    classes = np.unique(labels)
+    is_number = labels.dtype.kind in "iuf"
+    is_binary = labels.dtype == bool or (is_number and 0 in classes and set(classes) <= {0, 1})
+    if is_binary or type_of_target(labels) == "continuous":
+        raise ValueError(
+            f"{name} must hold +1 for normal rows and -1 for anomalies, or names or whole numbers"
+            f" of classes, but it holds {classes[:5].tolist()}. Where 1 marks anomalies, use"
+            " 1 - 2 * y."
+        )
+    return labels
 
 
 def _judge(
