@@ -189,11 +189,11 @@ def _check_parts(measure: Measure, score: str, members: Sequence[Autoencoder], x
 
 def _check_whitening(whitening: Any, width: int) -> None:
     require(isinstance(whitening, Whitening), "_measure has a whitening of another kind")
-    mean, weight, basis, ridge = whitening
-    require(exceeds(ridge, 0), "the ridge of _measure is not above 0")
+    weight, basis = whitening.weight, whitening.basis
+    require(exceeds(whitening.ridge, 0), "the ridge of _measure is not above 0")
     rank = len(weight) if basis is None else len(basis)
     require(0 < rank <= width, "a whitening of _measure has more directions than there are")
-    _check_array("_measure", mean, (width,))
+    _check_array("_measure", whitening.mean, (width,))
     _check_array("_measure", weight, (rank, width if basis is None else rank))
     if basis is not None:
         _check_array("_measure", basis, (rank, width))

@@ -40,8 +40,9 @@ class Neighbors:
     @cached_property
     def _points(self) -> tuple[Tensor, Tensor]:
         """The bank in memory of PyTorch's own, and half of each point's squared length."""
-        points = aligned(self.bank)
-        return points, aligned(np.square(self.bank).sum(axis=1) / 2)
+        with np.errstate(over="ignore"):  # a score that is not finite is refused where it is made
+            half_squares = np.square(self.bank).sum(axis=1) / 2
+        return aligned(self.bank), aligned(half_squares)
 
 
 def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:
