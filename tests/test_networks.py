@@ -107,6 +107,7 @@ def test_summary_lists_every_layer_with_its_parameters():
 
 def test_tied_weights_are_shared_and_trained_once():
     network = dense_autoencoder(6, 2, hidden_layer_sizes=(4,), tied_weights=True, **PLAIN)
+    initialize(network, torch.Generator().manual_seed(0))
     assert count_parameters(network) == (6 * 4 + 4) + (4 * 2 + 2) + 4 + 6
     twin = copy.deepcopy(network)
     x = torch.randn(3, 6)

@@ -134,5 +134,5 @@ def warn_of_interruption(n_epochs: int, checkpoint: str | os.PathLike | None) ->
     warnings.warn(
         f"Training was interrupted after {n_epochs} epochs. The estimator is fitted and can be used"
         f" as it is{remedy}.",
-        stacklevel=5,  # fit, and what it is wrapped in
+        stacklevel=6,  # fit, and what it is wrapped in
     )

@@ -75,6 +75,7 @@ class Detection(Encoding):
     def __init__(self, estimator: BaseAutoencoder, decision: Decision) -> None:
         super().__init__(estimator)
         self._measure = estimator._measure
+        self._takes_missing = estimator._takes_missing
         self._gives_logits = estimator._loss == "bce"
         # As a tensor: the exporter rounds a Python number to float32.
         self._offset = torch.tensor(decision.offset, dtype=torch.float64)
@@ -84,7 +85,10 @@ class Detection(Encoding):
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the ``outputs``."""
         x = self._scaled(X)
+        # Runtimes differ in what they make of NaN and infinity on the way: told at the door.
+        allowed = ~X.isinf() if self._takes_missing else ~(X.isinf() | X.isnan())
         scores = -self._measure(members_of(self._network), x)
+        scores = torch.where(allowed.all(dim=1), scores, torch.nan)
         decisions = scores - self._offset
         labels = torch.where(decisions >= 0, 1, -1)  # a score that is not a number is no normal one
         z = self._network.encode(x).to(X.dtype)
