@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
+from aedetect.corruption import Corruption
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.estimators.docs import share_parameters
+from aedetect.estimators.parameters import documented
 from aedetect.losses import DERIVATIVES
 from aedetect.training import Objective
 
 
-@share_parameters
+@documented
 class AutoencoderTransformer(BaseAutoencoder):
     """Autoencoder that compresses rows and flags those that it cannot restore.
 
@@ -39,9 +38,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     (3,)
     """
 
-    def _make_objective(self, x: Tensor) -> Objective:
+    def _make_objective(self, corruption: Corruption | None) -> Objective:
         return Objective(
             self.loss,
+            corrupt=corruption,
             l1_activity=self.l1_activity,
             contractive=self.contractive,
             sole_layer=self.latent_activation if self._encodes_in_one_layer else None,

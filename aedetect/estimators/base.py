@@ -1,149 +1,191 @@
-"""What the three estimators share: everything but the network's kind and the training loss."""
+"""The base class of the three estimators: scikit-learn's side of a fitted Detector."""
 
 from __future__ import annotations
 
-import copy
 import os
+import warnings
 from collections.abc import Sequence
-from numbers import Integral, Real
-from typing import Any, Literal, Self, cast
+from numbers import Real
+from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import ArrayLike
-from sklearn.callback import with_callbacks
-from sklearn.utils._param_validation import Interval, StrOptions
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import Tags, check_array, check_scalar
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from aedetect.estimators.architecture import build
-from aedetect.estimators.checks import check_conv, check_image, check_layer_sizes
-from aedetect.estimators.fitting import NetworkFitter, Split, local_random_state, split_rows
-from aedetect.estimators.places import names_places
+from aedetect.corruption import Corruption
+from aedetect.estimators.containers import unpack
+from aedetect.estimators.defaults import resolve_latent_dim, resolve_layer_sizes
+from aedetect.estimators.fitting import Fit, Schedule, Split
+from aedetect.estimators.frames import in_frame, names_of
 from aedetect.estimators.progress import History, warn_of_interruption
-from aedetect.losses import FEATURE_ERRORS
-from aedetect.networks import ACTIVATIONS, Autoencoder
-from aedetect.scoring import SCORES
-from aedetect.training import OPTIMIZERS, PRECISIONS, SCHEDULES, resolve_device
+from aedetect.estimators.stored import from_stored, to_stored
+from aedetect.estimators.tables import as_finite, check_new_rows
+from aedetect.estimators.threshold_rules import check_fpr, check_labels, check_one_rule
+from aedetect.model import NetworkSpec, check_finite
+from aedetect.networks import Autoencoder, summarize
+from aedetect.places import names_places
+from aedetect.scoring import (
+    Detector,
+    FloatArray,
+    alarm_threshold,
+    labelled_threshold,
+    threshold,
+)
+from aedetect.training import Objective, resolve_device
 
 
-class BaseAutoencoder(NetworkFitter):
-    """Fit, transform and score with an autoencoder; subclasses choose network and loss."""
+class BaseAutoencoder(
+    CallbackSupportMixin,
+    OutlierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Fit, transform and score with an autoencoder.
 
+    A fitted estimator holds a Detector, and its methods check X and pass it on. Subclasses say what
+    network is built and what loss is minimised.
+    """
+
+    detector_: Detector
     history_: History
-
-    _parameter_constraints: dict[str, list[Any]] = {
-        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "network": [StrOptions({"dense", "conv", "residual"}), Autoencoder],
-        "image_shape": ["array-like", None],
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "latent_activation": [StrOptions(set(ACTIVATIONS))],
-        "batch_norm": ["boolean"],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "tied_weights": ["boolean"],
-        "downsample": [StrOptions({"stride", "maxpool"})],
-        "upsample": [StrOptions({"nearest", "transpose", "unpool"})],
-        "latent": [StrOptions({"vector", "map"})],
-        "loss": [StrOptions(set(FEATURE_ERRORS))],
-        "l1_activity": [Interval(Real, 0, None, closed="left")],
-        "contractive": [Interval(Real, 0, None, closed="left")],
-        "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "schedule": [StrOptions(set(SCHEDULES))],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "patience": [Interval(Integral, 1, None, closed="left")],
-        "scaling": [StrOptions({"auto", "standard", "common"}), None],
-        "missing": [StrOptions({"error", "mask"})],
-        "anomaly_score": [StrOptions({"auto", *SCORES})],
-        "n_members": [Interval(Integral, 1, None, closed="left")],
-        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
-        "random_state": ["random_state"],
-        "device": [str, torch.device],
-        "precision": [StrOptions(set(PRECISIONS))],
-        "compile": ["boolean"],
-        "checkpoint": [str, os.PathLike, None],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-    }
+    n_iter_: int
+    n_features_in_: int
+    _column_numbers: list[int] | None  # names of columns that are whole numbers
+    _shaped_by: dict[str, str]  # parameters that the weights belong to, as text
+    _corruption: Corruption | None  # the noise that the network was trained against
+    _continuation: dict[str, Any] | None  # states of optimiser and generators, to go on with
 
     def __init__(
         self,
         latent_dim: int | Literal["auto"] = "auto",
         *,
         network: str | Autoencoder = "dense",
-        image_shape: tuple[int, int, int] | None = None,
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        max_epochs: int | Literal["auto"] = "auto",
+        anomaly_score: str = "auto",
+        contamination: float | Literal["auto"] = "auto",
+        image_shape: tuple[int, int, int] | None = None,
+        scaling: str | None = "auto",
+        missing: str = "error",
+        loss: str = "mse",
         activation: str = "relu",
-        latent_activation: str = "identity",
         batch_norm: bool = False,
         dropout: float = 0.0,
-        tied_weights: bool = False,
-        downsample: str = "stride",
-        upsample: str = "nearest",
-        latent: str = "vector",
-        loss: str = "mse",
-        l1_activity: float = 0.0,
-        contractive: float = 0.0,
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
         schedule: str = "onecycle",
-        weight_decay: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
-        max_epochs: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         patience: int = 50,
-        scaling: str | None = "auto",
-        missing: str = "error",
-        anomaly_score: str = "auto",
-        n_members: int = 1,
-        contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
+        n_members: int = 1,
         device: str | torch.device = "auto",
+        verbose: int | bool = False,
+        warm_start: bool = False,
+        checkpoint: str | os.PathLike | None = None,
+        downsample: str = "stride",
+        upsample: str = "nearest",
+        latent: str = "vector",
+        latent_activation: str = "identity",
+        tied_weights: bool = False,
+        l1_activity: float = 0.0,
+        contractive: float = 0.0,
+        weight_decay: float = 0.0,
         precision: str = "float32",
         compile: bool = False,
-        checkpoint: str | os.PathLike | None = None,
-        warm_start: bool = False,
-        verbose: int | bool = False,
     ) -> None:
         self.latent_dim = latent_dim
         self.network = network
-        self.image_shape = image_shape
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.max_epochs = max_epochs
+        self.anomaly_score = anomaly_score
+        self.contamination = contamination
+        self.image_shape = image_shape
+        self.scaling = scaling
+        self.missing = missing
+        self.loss = loss
         self.activation = activation
-        self.latent_activation = latent_activation
         self.batch_norm = batch_norm
         self.dropout = dropout
-        self.tied_weights = tied_weights
-        self.downsample = downsample
-        self.upsample = upsample
-        self.latent = latent
-        self.loss = loss
-        self.l1_activity = l1_activity
-        self.contractive = contractive
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
-        self.weight_decay = weight_decay
         self.batch_size = batch_size
-        self.max_epochs = max_epochs
         self.validation_fraction = validation_fraction
         self.patience = patience
-        self.scaling = scaling
-        self.missing = missing
-        self.anomaly_score = anomaly_score
-        self.n_members = n_members
-        self.contamination = contamination
         self.random_state = random_state
+        self.n_members = n_members
         self.device = device
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.downsample = downsample
+        self.upsample = upsample
+        self.latent = latent
+        self.latent_activation = latent_activation
+        self.tied_weights = tied_weights
+        self.l1_activity = l1_activity
+        self.contractive = contractive
+        self.weight_decay = weight_decay
         self.precision = precision
         self.compile = compile
-        self.checkpoint = checkpoint
-        self.warm_start = warm_start
-        self.verbose = verbose
+
+    # Subclasses decide these.
+
+    _is_variational = False  # whether the encoder gives means and log-variances
+    _prior_weight = 1.0  # of the divergence from the prior in the evidence lower bound
+
+    def _make_objective(self, corruption: Corruption | None) -> Objective:
+        """Return the loss that training minimises."""
+        raise NotImplementedError
+
+    def _make_corruption(self, x: Tensor) -> Corruption | None:
+        """Return the noise of training, given all scaled training rows."""
+        return None
+
+    def _check_own_parameters(self) -> None:
+        """Refuse parameters of the subclass that contradict each other."""
+
+    def _make_spec(self, n_features: int) -> NetworkSpec:
+        """Return the description of the network for rows of this width."""
+        kind = "own" if isinstance(self.network, Autoencoder) else str(self.network)
+        shape = None if self.image_shape is None else tuple(np.asarray(self.image_shape).tolist())
+        sizes = resolve_layer_sizes(self.hidden_layer_sizes, kind, shape)
+        return NetworkSpec(
+            kind=kind,
+            n_features=n_features,
+            latent_dim=int(resolve_latent_dim(self.latent_dim, n_features)),
+            hidden_layer_sizes=tuple(int(size) for size in sizes),
+            activation=str(self.activation),
+            latent_activation=str(self.latent_activation),
+            batch_norm=bool(self.batch_norm),
+            dropout=float(self.dropout),
+            tied_weights=bool(self.tied_weights),
+            downsample=str(self.downsample),
+            upsample=str(self.upsample),
+            latent=str(self.latent),
+            image_shape=shape,
+            takes_missing=self.missing == "mask",
+            is_variational=self._is_variational,
+            n_members=int(self.n_members),
+        )
+
+    # Fitting.
 
     @names_places
+    @with_callbacks
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train the network on ``X`` and set the threshold.
 
@@ -183,32 +225,18 @@ class BaseAutoencoder(NetworkFitter):
         one during a search, raises ``KeyboardInterrupt``.
         """
         self._validate_params()
-        return self._become(self._twin()._fit(X))
-
-    @with_callbacks
-    def _fit(self, X: ArrayLike) -> Self:
         device = resolve_device(self.device)
-        goes_on = self.warm_start and hasattr(self, "network_")
-        X = self._begin(X, goes_on=goes_on)
-        random_state = local_random_state(self.random_state)
-        before = self.history_ if goes_on else None
-        checkpoint = self._open_checkpoint(X, device, random_state, before)
-        start = self._present_network if goes_on else self._initial_network
-        network = start(random_state)
-        split = split_rows(len(X), self.validation_fraction, random_state)
-        run = self._train(
-            network,
-            X,
-            split,
-            device,
-            random_state,
-            max_epochs=self.max_epochs,
-            schedule=self.schedule,
-            before=before if checkpoint is None else checkpoint.start["history"],
-            continuation=self._continuation_on(device) if goes_on else None,
+        fit = Fit.begin(self, X, device, goes_on=self.warm_start and is_fitted(self))
+        checkpoint = fit.open_checkpoint()
+        attributes, run = fit.train(
+            fit.start_network(),
+            fit.split(self.validation_fraction),
+            Schedule(self.max_epochs, self.schedule),
+            history_before=checkpoint.start["history"] if checkpoint else fit.history_before,
             checkpoint=checkpoint,
-            is_continued=self.warm_start,
+            keeps_state=self.warm_start,
         )
+        self._set_fitted(attributes)
         if run.interrupted:
             warn_of_interruption(self.n_iter_, self.checkpoint)
         elif checkpoint is not None:
@@ -216,6 +244,7 @@ class BaseAutoencoder(NetworkFitter):
         return self
 
     @names_places
+    @with_callbacks
     def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Train for one pass over ``X``, from where the weights are.
 
@@ -247,69 +276,376 @@ class BaseAutoencoder(NetworkFitter):
             estimator then stays as it was.
         """
         self._validate_params()
-        return self._become(self._twin()._partial_fit(X))
-
-    @with_callbacks
-    def _partial_fit(self, X: ArrayLike) -> Self:
-        device = resolve_device(self.device)
-        goes_on = hasattr(self, "network_")
-        X = self._begin(X, goes_on=goes_on)
-        random_state = local_random_state(self.random_state)
-        start = self._present_network if goes_on else self._initial_network
-        network = start(random_state)
-        rows = np.arange(len(X))
-        run = self._train(
-            network,
-            X,
+        fit = Fit.begin(self, X, resolve_device(self.device), goes_on=is_fitted(self))
+        rows = np.arange(len(fit.table.X))
+        attributes, run = fit.train(
+            fit.start_network(),
             Split(held_out=rows[:0], fitted=rows),
-            device,
-            random_state,
-            max_epochs=1,
-            schedule="constant",
-            before=self.history_ if goes_on else None,
-            continuation=self._continuation_on(device) if goes_on else None,
+            Schedule(max_epochs=1, learning_rate="constant"),
+            history_before=fit.history_before,
             checkpoint=None,
-            is_continued=True,
+            keeps_state=True,
         )
+        self._set_fitted(attributes)
         if run.interrupted:
             warn_of_interruption(self.n_iter_, checkpoint=None)
         return self
 
-    def _twin(self) -> Self:
-        """Return another object with these attributes, which is fitted in place of this one."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(vars(self))
-        return twin
+    def _set_fitted(self, attributes: dict[str, Any]) -> None:
+        """Replace all fitted attributes at once: a fit that fails changes none."""
+        kept = {name: value for name, value in vars(self).items() if name not in FITTED}
+        self.__dict__ = {**kept, **attributes}
 
-    def _become(self, fitted: Self) -> Self:
-        """Take over all attributes at once, so that a fit that fails changes none."""
-        self.__dict__ = fitted.__dict__
+    def set_threshold(
+        self,
+        *,
+        fpr: float | None = None,
+        contamination: float | None = None,
+        labels: tuple[ArrayLike, ArrayLike] | None = None,
+        X: ArrayLike | None = None,
+    ) -> Self:
+        """Set ``offset_`` by one rule of three, without a fit.
+
+        Parameters
+        ----------
+        fpr : float in (0, 1), default=None
+            Share of normal rows to come that may be flagged. With ``X`` it is kept on average, if
+            those rows had no part in the fit; :class:`~aedetect.ConformalDetector` says how far off
+            it may be. Without ``X`` it is an estimate by training rows: each is left out of
+            covariances and neighbours, if not of the network's training.
+        contamination : float in (0, 0.5], default=None
+            Share of the rows of ``X`` to flag: of the training rows, as the constructor's
+            parameter has it, or of others. Without ``X`` it goes by the same scores as ``fpr``.
+        labels : pair (X, y), default=None
+            Rows and their labels, +1 for normal and -1 for anomalies, some of each. The threshold
+            has the largest balanced accuracy on them, the mean of the shares of normal rows and of
+            anomalies that it gets right: their numbers do not matter.
+        X : array-like of shape (n_samples, n_features), default=None
+            Rows for ``fpr`` (normal ones) or ``contamination``.
+
+        Returns
+        -------
+        self : object
+            With another ``offset_``; all else, the parameters too, is as before.
+
+        Raises
+        ------
+        ValueError
+            If not exactly one rule is given, if its value is out of range, or if there are fewer
+            rows than ``1 / fpr - 1``.
+
+        Examples
+        --------
+        >>> from aedetect import DenoisingAutoencoder, datasets
+        >>> X, y = datasets.load_digits()
+        >>> detector = DenoisingAutoencoder(random_state=0).fit(X[y == 3][:100])
+        >>> normal = X[y == 3][100:]
+        >>> is_anomaly = detector.set_threshold(fpr=0.05, X=normal).predict(X) == -1
+        """
+        check_is_fitted(self)
+        check_one_rule(fpr=fpr, contamination=contamination, labels=labels)
+        if labels is not None:
+            rows, y = check_labels(labels, X)
+            self.offset_ = labelled_threshold(self.score_samples(rows), y)
+            return self
+        scores = self.detector_.left_out_scores if X is None else self.score_samples(X)
+        if fpr is not None:
+            self.offset_ = alarm_threshold(scores, check_fpr(fpr, len(scores)))
+        else:
+            limits = {"min_val": 0, "max_val": 0.5, "include_boundaries": "right"}
+            share = check_scalar(contamination, "contamination", Real, **limits)
+            self.offset_ = threshold(scores, share, held_out=np.arange(0))
         return self
 
-    # What a subclass decides.
+    # Scores and decisions.
 
-    _codes_per_dim = 1  # encoder outputs a latent dimension
+    @names_places
+    def score_samples(self, X: ArrayLike) -> FloatArray:
+        """Return how normal each row is: minus its ``anomaly_score``.
 
-    def _check_combinations(self) -> None:
-        """Refuse parameters that are in range one by one but make no sense together."""
-        check_layer_sizes(self.hidden_layer_sizes)
-        if self.network == "conv" or self.image_shape is not None:
-            check_image(self.image_shape, self.n_features_in_)
-        if self.network == "conv":
-            check_conv(self)
-        if self.compile and self.upsample == "unpool" and self.network == "conv":
-            raise ValueError(
-                "compile=True cannot be used with upsample='unpool', whose decoder takes more than"
-                " a code. Use another upsample, or compile=False."
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+            Minus a squared distance (see the parameter ``anomaly_score``). At most 0; higher is
+            more normal. A row equal to a training row is scored as if that had been left out.
+
+        Raises
+        ------
+        ValueError
+            If a score is not finite.
+        """
+        return self.detector_.score_samples(self._check_new_rows(X))
+
+    def decision_function(self, X: ArrayLike) -> FloatArray:
+        """Return the scores shifted so that anomalies are negative.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        decisions : ndarray of shape (n_samples,), float64
+            ``score_samples(X) - offset_``.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int_]:
+        """Return +1 for normal rows and -1 for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+            -1 where ``decision_function(X)`` is negative.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def score(self, X: ArrayLike, y: object = None) -> float:
+        """Return the mean of ``score_samples``, which ``GridSearchCV`` maximises by default.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        score : float
+            At most 0; higher means a better reconstruction. Comparable between estimators of one
+            ``loss`` and ``scaling`` only.
+        """
+        return float(self.score_samples(X).mean())
+
+    @names_places
+    def explain(self, X: ArrayLike) -> Any:
+        """Return how much each feature adds to the anomaly of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        contributions : ndarray or frame of shape (n_samples, n_features), float64
+            Never negative; larger is odder. A frame with X's columns, and index, where X is one of
+            pandas or polars, or ``set_output`` asks for one.
+
+            - ``anomaly_score="reconstruction"``: each feature's error. A row adds up to
+              ``-score_samples``.
+            - ``"standardized"``: each feature's error in units of what is usual for it, divided by
+              the number of features. A row adds up to ``-score_samples``.
+            - All other scores: the feature's surprise. The logarithm of the score is taken before
+              and after the feature is restored, and the fall is divided by the mean fall over the
+              features of held-out rows: 1 is usual, 10 is ten times as much. Surprises do not add
+              up to the score.
+            - The same scores of images (``image_shape``): the squared residual, mean of 3x3 pixels,
+              divided by its mean over held-out rows. This explains that part of the score alone.
+
+        Notes
+        -----
+        Surprises of a row take twice as many reconstructions as there are features, and some thirty
+        scorings: the eight features that move most when they are restored are scored, and the
+        gradient of the score tells of the others. Those of images take one reconstruction.
+        """
+        contributions = self.detector_.explain(self._check_new_rows(X))
+        return in_frame(contributions, X, names_of(X, self), self, like_X=True)
+
+    @names_places
+    def repair(self, X: ArrayLike) -> Any:
+        """Return the nearest normal version of every row, with few features changed.
+
+        A sparse bias is added to an anomaly until it counts as normal (ARCANA; Roelofs et al.,
+        "Autoencoder-based anomaly root cause analysis for wind turbines", Energy and AI, 2021).
+        The features that differ from X afterwards are those that made the row odd.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_repaired : ndarray or frame of shape (n_samples, n_features)
+            In the units and the dtype of X; a frame with its columns, and index, where X is one of
+            pandas or polars, or ``set_output`` asks for one. Normal rows and features that are not
+            changed are equal to those of X bit for bit. The others are real numbers, where a
+            column holds integers too.
+
+        Warns
+        -----
+        UserWarning
+            If rows could not be made normal; they come back as close to it as was found.
+        """
+        repaired, n_left = self.detector_.repair(self._check_new_rows(X))
+        if n_left:
+            warnings.warn(
+                f"{n_left} anomalies could not be made normal: they come back as close to it as was"
+                " found.",
+                stacklevel=3,  # of the caller, beyond names_places
             )
-        if self.tied_weights and self.network != "dense":
-            raise ValueError(
-                f"tied_weights=True needs network='dense', but it is {self.network!r}: only the"
-                " weights of dense layers can be transposed."
-            )
+        return in_frame(repaired, X, names_of(X, self), self, like_X=True)
 
-    def _make_member(self) -> Autoencoder:
-        """Return one network; the weights of one of ours are set afterwards."""
-        if self._blueprint is None:
-            return copy.deepcopy(cast(Autoencoder, self._architecture))
-        return build(self._blueprint)
+    # Codes and reconstructions.
+
+    @names_places
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Return the codes of ``X``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, latent_dim)
+            float32 for float32 rows, else float64; the posterior means for a VAE.
+
+        Raises
+        ------
+        ValueError
+            If a code is not finite.
+        """
+        X = self._check_new_rows(X)
+        codes = self.detector_.model.encode(X)
+        return check_finite(codes, "code").astype(X.dtype, copy=False)
+
+    def inverse_transform(self, Z: ArrayLike) -> Any:
+        """Return the rows that codes stand for.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, latent_dim)
+            Codes.
+
+        Returns
+        -------
+        X_hat : ndarray or frame of shape (n_samples, n_features)
+            Rows in the units of the training data, of the dtype of ``Z``; with ``set_output`` a
+            frame with the names of the features.
+
+        Raises
+        ------
+        ValueError
+            If a row is not finite.
+        """
+        check_is_fitted(self)
+        codes = check_array(unpack(Z), dtype=[np.float64, np.float32], input_name="Z")
+        if codes.shape[1] != self.latent_dim_:
+            raise ValueError(
+                f"Z has {codes.shape[1]} columns, but the codes of this {type(self).__name__} have"
+                f" {self.latent_dim_}. Pass what transform returned."
+            )
+        decoded = self.detector_.model.decode(codes.astype(np.float32, copy=False))
+        X_hat = as_finite(decoded, codes.dtype)
+        return in_frame(X_hat, Z, names_of(None, self), self, like_X=False)
+
+    @names_places
+    def reconstruct(self, X: ArrayLike) -> Any:
+        """Return the network's version of every row.
+
+        It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"`` without
+        a VAE, whose decoder also learns from the encoder where the maxima were.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_hat : ndarray or frame of shape (n_samples, n_features)
+            In the units and the dtype of ``X``; missing cells are filled. With ``set_output`` a
+            frame with the names of the features.
+
+        Raises
+        ------
+        ValueError
+            If a reconstruction is not finite.
+        """
+        rows = self._check_new_rows(X)
+        X_hat = as_finite(self.detector_.model.reconstruct(rows), rows.dtype)
+        return in_frame(X_hat, X, names_of(X, self), self, like_X=False)
+
+    def summary(self) -> pd.DataFrame:
+        """Return a table of the fitted network, or of one of several, which are alike.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row a layer: ``layer``, ``output_shape`` (without the batch), ``parameters``
+            and ``trained`` (``parameters`` less the running statistics of batch normalisation).
+        """
+        check_is_fitted(self)
+        return summarize(self.detector_.model.network, self.n_features_in_)
+
+    def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
+        check_is_fitted(self)
+        return check_new_rows(self, X)
+
+    # Fitted attributes that the detector holds.
+
+    @property
+    def network_(self) -> Autoencoder:
+        """The trained network."""
+        return self._detector("network_").model.user_network
+
+    @property
+    def offset_(self) -> float:
+        """The score below which rows are anomalies. Setting it moves the threshold."""
+        return self._detector("offset_").offset
+
+    @offset_.setter
+    def offset_(self, offset: float) -> None:
+        self.detector_ = self._detector("offset_").with_offset(offset)
+
+    @property
+    def latent_dim_(self) -> int:
+        """The width of the code; of all members' codes together, where there are several."""
+        model = self._detector("latent_dim_").model
+        return model.spec.n_members * model.latent_dim
+
+    def _detector(self, name: str) -> Detector:
+        if not is_fitted(self):  # hasattr tells whether an estimator is fitted
+            raise AttributeError(f"{type(self).__name__} has no {name!r} before fit.")
+        return self.detector_
+
+    # State and tags.
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.latent_dim_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return is_fitted(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state as NumPy arrays and plain Python, which any machine can load."""
+        return to_stored(dict(super().__getstate__()))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(from_stored(state))
+
+
+# Attributes that a fit replaces.
+FITTED = {
+    *("detector_", "history_", "n_iter_", "n_features_in_", "feature_names_in_"),
+    *("_column_numbers", "_shaped_by", "_corruption", "_continuation"),
+}
+
+
+def is_fitted(estimator: BaseAutoencoder) -> bool:
+    """Return whether a fit has succeeded."""
+    return "detector_" in vars(estimator)

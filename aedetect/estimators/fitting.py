@@ -1,29 +1,25 @@
-"""The training half of the estimators: what precedes the weights, training, and what follows."""
+"""One fit: the network before training, training, and the fitted attributes after it."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
 from torch import Generator, Tensor
 
-from aedetect.corruption import hide
-from aedetect.estimators.architecture import make_blueprint
-from aedetect.estimators.checks import (
+from aedetect.corruption import Corruption, Hiding
+from aedetect.estimators.combinations import (
+    check_combinations,
     check_same_network,
-    check_scaled,
     check_shapes,
     check_takes_missing,
-    check_unit_interval,
 )
 from aedetect.estimators.defaults import (
     count_held_out,
@@ -31,281 +27,277 @@ from aedetect.estimators.defaults import (
     resolve_max_epochs,
     resolve_score,
 )
-from aedetect.estimators.detecting import NetworkDetector
-from aedetect.estimators.identity import FIXED, as_plain, describe, identify
+from aedetect.estimators.fingerprint import as_plain, describe, fingerprint
+from aedetect.estimators.parameters import WEIGHTS, names_that
 from aedetect.estimators.progress import FitProgress, History
-from aedetect.estimators.scaling import fit_scaling
-from aedetect.networks import Autoencoder, Ensemble, initialize, members_of
-from aedetect.scoring import FloatArray, Measure, ObservedCells, fill, fit_measure, threshold
+from aedetect.estimators.tables import (
+    Table,
+    check_more_training_rows,
+    check_scaled,
+    check_training_rows,
+    check_unit_interval,
+)
+from aedetect.model import NetworkSpec, Scaling, fit_scaling, make_model
+from aedetect.networks import Autoencoder, initialize
+from aedetect.scoring import Detector
 from aedetect.training import (
     Checkpoint,
     Objective,
     Run,
-    align,
     make_generator,
     move,
     seeded_globally,
     train,
 )
 
-N_REFERENCE = 10_000  # training rows at most that a score is fitted to: neighbours, covariances
-N_LEFT_OUT = 2_000  # of these scored once more, for set_threshold, where no threshold needs it
-MIN_CALIBRATED = 20  # reference rows from which the level of rows with missing cells can be learned
+if TYPE_CHECKING:
+    from aedetect.estimators.base import BaseAutoencoder
+
 HIDDEN = 0.2  # share of the observed cells that training hides for missing="mask"
 
 
-class NetworkFitter(CallbackSupportMixin, NetworkDetector):
-    """Train a network and set what scores by it; subclasses choose network and loss."""
+class Split(NamedTuple):
+    """Numbers of the held-out rows, and of those that the network is fitted to."""
 
-    _fixed: dict[str, str]  # parameters that the weights stand and fall with, as they were
+    held_out: NDArray[np.intp]
+    fitted: NDArray[np.intp]
 
-    def _make_member(self) -> Autoencoder:
-        """Return one network; the weights of one of ours are set afterwards."""
-        raise NotImplementedError
 
-    def _make_objective(self, x: Tensor) -> Objective:
-        """Return what training minimises, given all training rows ``x``, scaled."""
-        raise NotImplementedError
+class Schedule(NamedTuple):
+    """How long training runs, and how the learning rate changes."""
 
-    def _check_combinations(self) -> None:
-        """Refuse parameters that are in range one by one but make no sense together."""
-        raise NotImplementedError
+    max_epochs: int | Literal["auto"]
+    learning_rate: str  # key of SCHEDULES
 
-    def _begin(self, X: ArrayLike, *, goes_on: bool) -> NDArray[np.floating]:
-        """Return the rows, checked, once what precedes the weights is set."""
-        if not goes_on:
-            # What the answers of the fitted estimator go by, whatever parameters are set later.
-            self._takes_missing = self.missing == "mask"
-            self._loss, self._image_shape = self.loss, self.image_shape
-            self._architecture = self.network if isinstance(self.network, Autoencoder) else None
-        X = self._check_rows(X, reset=not goes_on, min_rows=2)
-        self._check_combinations()
-        if self.loss == "bce":
-            check_unit_interval(X)
-        fixed = describe(self, FIXED)
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of an estimator. It reads the estimator's parameters and changes nothing of it.
+
+    Parameters
+    ----------
+    estimator : BaseAutoencoder
+    table : Table
+        The training rows.
+    spec : NetworkSpec
+    scaling : Scaling
+    device : torch.device
+        Where to train.
+    random_state : numpy.random.RandomState
+        All draws come from it, in a fixed order.
+    goes_on : bool
+        Whether training goes on with the weights of the estimator.
+    """
+
+    estimator: BaseAutoencoder
+    table: Table
+    spec: NetworkSpec
+    scaling: Scaling
+    device: torch.device
+    random_state: np.random.RandomState
+    goes_on: bool
+
+    @classmethod
+    def begin(
+        cls, estimator: BaseAutoencoder, X: ArrayLike, device: torch.device, *, goes_on: bool
+    ) -> Self:
+        """Validate X and the parameters; on a fresh fit, fit the scaling."""
         if goes_on:
-            check_same_network(self._fixed, fixed)
+            table = check_more_training_rows(estimator, X)
         else:
-            self._fixed = fixed
-            self._scaling = fit_scaling(X, self.scaling, self.loss)
-        return X
+            takes_missing = estimator.missing == "mask"
+            table = check_training_rows(estimator, X, takes_missing=takes_missing)
+        n_features = table.X.shape[1]
+        check_combinations(estimator, n_features)
+        estimator._check_own_parameters()
+        if estimator.loss == "bce":
+            check_unit_interval(table.X)
+        if goes_on:
+            check_same_network(estimator._shaped_by, cls._describe(estimator))
+            model = estimator.detector_.model
+            spec, scaling = model.spec, model.scaling
+        else:
+            spec = estimator._make_spec(n_features)
+            scaling = fit_scaling(table.X, estimator.scaling, estimator.loss)
+        random_state = local_random_state(estimator.random_state)
+        return cls(estimator, table, spec, scaling, device, random_state, goes_on)
 
-    def _open_checkpoint(
-        self,
-        X: NDArray,
-        device: torch.device,
-        random_state: np.random.RandomState,
-        before: History | None,
-    ) -> Checkpoint | None:
-        """Return the checkpoint, after which all draws are those of the fit that it belongs to."""
-        if self.checkpoint is None:
+    @staticmethod
+    def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
+        return describe(estimator, names_that({WEIGHTS}))
+
+    @property
+    def history_before(self) -> History | None:
+        """The history that this fit goes on with."""
+        return self.estimator.history_ if self.goes_on else None
+
+    def open_checkpoint(self) -> Checkpoint | None:
+        """Return the checkpoint; draws go on as in the fit that it belongs to."""
+        if self.estimator.checkpoint is None:
             return None
-        draws = random_state.get_state(legacy=False)
-        start = as_plain({"draws": draws, "history": before})
-        checkpoint = Checkpoint(self.checkpoint, identify(self, X, device), start)
-        random_state.set_state(checkpoint.start["draws"])
+        draws = self.random_state.get_state(legacy=False)
+        start = as_plain({"draws": draws, "history": self.history_before})
+        identity = fingerprint(self.estimator, self.table.X, self.scaling, self.device)
+        checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
+        self.random_state.set_state(checkpoint.start["draws"])
         return checkpoint
 
-    def _present_network(self, random_state: np.random.RandomState) -> Autoencoder:
-        """Return a copy of the network, so that a fit that fails leaves it as it was."""
-        if self._blueprint is not None:
-            draw_seed(random_state)  # as the first fit did: the same rows are held out then
-        return copy.deepcopy(self.network_)
-
-    def _make_network(self) -> Autoencoder:
-        if self._n_members == 1:
-            return self._make_member()
-        return Ensemble([self._make_member() for _ in range(self._n_members)])
-
-    def _initial_network(self, random_state: np.random.RandomState) -> Autoencoder:
-        """Return the network before training: a user's with its weights, ours with drawn ones."""
-        self._n_members = self.n_members
-        if self._architecture is not None:
-            self._blueprint = None
-            network = self._make_network()
+    def start_network(self) -> Autoencoder:
+        """Return the network before training, on the CPU."""
+        is_own = self.spec.kind == "own"
+        seed = None if is_own else draw_seed(self.random_state)
+        if self.goes_on:  # the draw is made all the same: equal rows are held out then
+            return copy.deepcopy(self.estimator.detector_.model.network)
+        if seed is None:
+            network = self.spec.build(self.estimator.network)  # type: ignore[arg-type]
         else:
-            self._blueprint = make_blueprint(self, self._codes_per_dim)
-            with torch.device("meta"):  # PyTorch's layers would draw from its global generator
-                network = self._make_network()
-            network = network.to_empty(device="cpu")
-            initialize(network, make_generator(draw_seed(random_state), torch.device("cpu")))
-        self.latent_dim_ = check_shapes(network, self.n_features_in_)  # a map has its own width
-        if self._takes_missing:
-            check_takes_missing(network, self.n_features_in_)
+            network = self.spec.build_shapes().to_empty(device="cpu")
+            initialize(network, make_generator(seed, torch.device("cpu")))
+        check_shapes(network, self.spec.n_features)
+        if self.spec.takes_missing:
+            check_takes_missing(network, self.spec.n_features)
         return network
 
-    def _complete_objective(self, x: Tensor) -> Objective:
-        """Return the same, with cells hidden at random where the network is to fill them."""
-        objective = self._make_objective(x)
-        if not self._takes_missing:
-            return objective
-        corrupt = functools.partial(hide_after, objective.corrupt)
-        # The derivative of a sole layer would be by the mask too, so it is estimated.
-        return dataclasses.replace(objective, corrupt=corrupt, missing=True, sole_layer=None)
+    def split(self, validation_fraction: float) -> Split:
+        """Return which rows are held out, drawn at random, and which are not."""
+        n_rows = len(self.table.X)
+        order = self.random_state.permutation(n_rows)
+        n_held_out = count_held_out(n_rows, validation_fraction)
+        return Split(order[:n_held_out], order[n_held_out:])
 
-    def _train(
+    def train(
         self,
         network: Autoencoder,
-        X: NDArray,
         split: Split,
-        device: torch.device,
-        random_state: np.random.RandomState,
+        schedule: Schedule,
         *,
-        max_epochs: int | Literal["auto"],
-        schedule: str,
-        before: History | None,
-        continuation: dict[str, Tensor] | None,
+        history_before: History | None,
         checkpoint: Checkpoint | None,
-        is_continued: bool,
-    ) -> Run:
-        """Train ``network`` in place, then set it, the history, the score and the threshold."""
-        seed = draw_seed(random_state)
-        tame = self._scaling.tame(X)
-        x_val, x_train = (
-            move(torch.from_numpy(check_scaled(self._scaling.apply(tame, rows), rows)), device)
-            for rows in split
+        keeps_state: bool,
+    ) -> tuple[dict[str, Any], Run]:
+        """Train ``network`` in place; return the fitted attributes and the end of training."""
+        estimator, X = self.estimator, self.table.X
+        seed = draw_seed(self.random_state)
+        x_val, x_train = self._scaled(split)
+        batch_size = resolve_batch_size(
+            estimator.batch_size, len(x_train), self.spec.image_shape
         )
-        batch_size = resolve_batch_size(self.batch_size, len(x_train), self.image_shape)
-        max_epochs = resolve_max_epochs(max_epochs, len(x_train), batch_size, self.image_shape)
-        context = self._init_callback_context(max_subtasks=max_epochs)
-        context.call_on_fit_task_begin(estimator=self, X=X)
-        snapshot = functools.partial(self._snapshot, network, X, split)
-        # Layers of a user's own can draw from the global generators alone; ours never do.
-        seeded: AbstractContextManager[list[Generator]] = nullcontext([])
-        if self._architecture is not None:
-            seeded = seeded_globally(seed, device)
+        max_epochs = resolve_max_epochs(
+            schedule.max_epochs, len(x_train), batch_size, self.spec.image_shape
+        )
+        corruption = estimator._make_corruption(x_train)
+        context = estimator._init_callback_context(max_subtasks=max_epochs)
+        context.call_on_fit_task_begin(estimator=estimator, X=X)
+
+        def attributes(network: Autoencoder, history: History) -> dict[str, Any]:
+            return self._attributes(network, split, history, corruption)
+
+        def snapshot(history: History) -> dict[str, Any]:
+            return attributes(copy.deepcopy(network), history)
+
         with (
-            seeded as global_generators,
-            FitProgress(self, context, X, max_epochs, snapshot, before) as progress,
+            self._seeded_globally(seed) as global_generators,
+            FitProgress(
+                estimator, context, X, max_epochs, snapshot, history_before
+            ) as progress,
         ):
             run = train(
-                members_of(network.to(device)),
-                self._complete_objective(x_train),
+                network.to(self.device),
+                self._objective(corruption),
                 x_train,
                 x_val,
-                optimizer=self.optimizer,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                schedule=schedule,
+                optimizer=estimator.optimizer,
+                learning_rate=estimator.learning_rate,
+                weight_decay=estimator.weight_decay,
+                schedule=schedule.learning_rate,
                 batch_size=batch_size,
                 max_epochs=max_epochs,
-                patience=self.patience,
-                precision=self.precision,
-                compile=self.compile,
-                generator=make_generator(seed, device),
+                patience=estimator.patience,
+                precision=estimator.precision,
+                compile=estimator.compile,
+                generator=make_generator(seed, self.device),
                 watcher=progress,
                 global_generators=global_generators,
-                continuation=continuation,
+                continuation=self._continuation(),
                 checkpoint=checkpoint,
             )
-            # Inside, where the global generators are those that the network drew from.
-            self._keep_continuation(run if is_continued else None, device)
-        self.history_ = progress.history
-        self.n_iter_ = len(self.history_["loss"])
-        self._set_network(network, X, split)
-        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
-        return run
+            # Inside, where the global generators are those that the network draws from.
+            continuation = self._kept(run) if keeps_state else None
+        fitted = attributes(network, progress.history)
+        network.cpu()
+        context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes={})
+        return {**fitted, "_continuation": continuation}, run
 
-    def _keep_continuation(self, run: Run | None, device: torch.device) -> None:
-        """Keep what the next ``fit`` or ``partial_fit`` goes on with beside the weights, if asked.
+    def _scaled(self, split: Split) -> list[Tensor]:
+        """Return the scaled rows of both parts, on the device; wild cells are tamed."""
+        tame = self.scaling.tame(self.table.X)
+        parts = [check_scaled(self.scaling.apply(tame, rows), rows) for rows in split]
+        return [move(torch.from_numpy(part), self.device) for part in parts]
 
-        It is twice as large as the weights, so most fits do not.
-        """
-        self.__dict__.pop("_continuation", None)
-        if run is not None:
-            state = {name: tensor.numpy() for name, tensor in run.continuation().items()}
-            self._continuation = {"trained_by": self._trained_by(device), "state": state}
+    def _objective(self, corruption: Corruption | None) -> Objective:
+        objective = self.estimator._make_objective(corruption)
+        if not self.spec.takes_missing:
+            return objective
+        # The exact penalty of a sole layer would be by the mask too, so it is estimated.
+        hiding = Hiding(corruption, HIDDEN)
+        return dataclasses.replace(objective, corrupt=hiding, missing=True, sole_layer=None)
 
-    def _continuation_on(self, device: torch.device) -> dict[str, Tensor] | None:
-        """Return what training goes on with, unless it was of another optimiser or device."""
-        kept = getattr(self, "_continuation", None)
-        if kept is None or kept["trained_by"] != self._trained_by(device):
+    def _seeded_globally(self, seed: int) -> AbstractContextManager[list[Generator]]:
+        """Seed PyTorch's global generators where layers of a user's own may draw from them."""
+        return seeded_globally(seed, self.device) if self.spec.kind == "own" else nullcontext([])
+
+    def _attributes(
+        self,
+        network: Autoencoder,
+        split: Split,
+        history: History,
+        corruption: Corruption | None,
+    ) -> dict[str, Any]:
+        """Return all fitted attributes as if training had ended with this network."""
+        estimator = self.estimator
+        if self.device.type == "mps":  # has no float64, which scores are summed in
+            network.cpu()
+        model = make_model(
+            self.spec, network, self.scaling, estimator.loss, estimator._prior_weight
+        )
+        detector = Detector.fit(
+            model,
+            self.table.X,
+            np.concatenate(split),
+            len(split.held_out),
+            score=resolve_score(estimator.anomaly_score, self.spec.image_shape),
+            contamination=estimator.contamination,
+        )
+        names = self.table.feature_names
+        return {
+            "detector_": detector,
+            "history_": history,
+            "n_iter_": len(history["loss"]),
+            "n_features_in_": self.spec.n_features,
+            **({} if names is None else {"feature_names_in_": names}),
+            "_column_numbers": self.table.column_numbers,
+            "_shaped_by": self._describe(estimator),
+            "_corruption": corruption,
+            "_continuation": None,
+        }
+
+    # The states of optimiser and generators, which a later fit may go on with.
+
+    def _kept(self, run: Run) -> dict[str, Any]:
+        state = {name: tensor.numpy() for name, tensor in run.continuation().items()}
+        return {"trained_by": self._trained_by(), "state": state}
+
+    def _continuation(self) -> dict[str, Tensor] | None:
+        """Return the states to go on with, unless another optimiser or device made them."""
+        kept = self.estimator._continuation if self.goes_on else None
+        if kept is None or kept["trained_by"] != self._trained_by():
             return None
         # Copies: a training that fails leaves the arrays as they were.
         return {name: torch.tensor(array) for name, array in kept["state"].items()}
 
-    def _trained_by(self, device: torch.device) -> list[Any]:
-        return [self.optimizer, device.type, self.precision, self.compile]
-
-    def _set_network(self, network: Autoencoder, X: NDArray, split: Split) -> None:
-        """Take a trained network, set score and threshold where it is, and bring it to the CPU.
-
-        There, scores do not depend on the machine.
-        """
-        align(network)
-        self.network_ = network
-        self._score_name = resolve_score(self.anomaly_score, self._image_shape)
-        if self._device.type == "mps":  # has no float64, which scores are summed in
-            network.cpu()
-        order = np.concatenate(split)[:N_REFERENCE]
-        reference = X[order]
-        held_out = np.arange(min(len(split.held_out), len(reference)))
-        tame = self._scaling.tame(reference)
-        if self._takes_missing:
-            self._measure = self._fit_observed_cells(tame, len(held_out))
-        else:
-            self._measure = self._fit_measure(tame, len(held_out))
-        if self.contamination == "auto":
-            scores = left_out = self._score(reference)
-        else:
-            scores = self._score(X)
-            left_out = scores[order[:N_LEFT_OUT]]
-        self._left_out_scores = np.sort(left_out)
-        self.offset_ = threshold(scores, self.contamination, held_out)
-        self._fit_usual_surprise(tame, len(held_out))
-        network.cpu()
-
-    def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
-        """Return what scores rows; the first rows of the reference were held out."""
-        members = members_of(self.network_)
-
-        def evaluate(function: Callable[[Tensor], Tensor]) -> NDArray:
-            if not self._takes_missing:
-                return self._infer(None, function, reference)
-            return self._infer(None, lambda x: function(fill(members, x, self._loss)), reference)
-
-        return fit_measure(self._score_name, members, self._loss, evaluate, n_held_out)
-
-    def _fit_observed_cells(self, reference: NDArray, n_held_out: int) -> ObservedCells:
-        """Return the same for rows with missing cells, brought to the level of complete rows."""
-        measure = ObservedCells(self._fit_measure(reference, n_held_out), self._loss)
-        if len(reference) < MIN_CALIBRATED:
-            return measure
-        # The levels are learned from rows that the measure was not fitted to.
-        half = ObservedCells(self._fit_measure(reference[::2], -(-n_held_out // 2)), self._loss)
-        members = members_of(self.network_)
-        return measure.calibrate(
-            lambda X: self._infer(None, lambda x: half(members, x), X), reference[1::2]
-        )
-
-    def _snapshot(
-        self,
-        network: Autoencoder,
-        X: NDArray,
-        split: Split,
-        history: dict[str, FloatArray],
-    ) -> dict[str, Any]:
-        """Return the fitted attributes as if training had ended now, for callbacks."""
-        fitted = copy.copy(self)
-        fitted._set_network(copy.deepcopy(network), X, split)
-        return {
-            "network_": fitted.network_,
-            "offset_": fitted.offset_,
-            "_measure": fitted._measure,
-            "_left_out_scores": fitted._left_out_scores,
-            "_typical_row": fitted._typical_row,
-            "_usual_surprise": fitted._usual_surprise,
-            "_score_name": fitted._score_name,
-            "history_": history,
-            "n_iter_": len(history["loss"]),
-        }
-
-
-def hide_after(
-    corrupt: Callable[[Tensor, Generator], Tensor] | None, x: Tensor, generator: Generator
-) -> Tensor:
-    """Return rows with noise, where there is one, and with cells hidden at random."""
-    return hide(x if corrupt is None else corrupt(x, generator), HIDDEN, generator)
+    def _trained_by(self) -> list[Any]:
+        estimator = self.estimator
+        return [estimator.optimizer, self.device.type, estimator.precision, estimator.compile]
 
 
 def local_random_state(seed: int | np.random.RandomState | None) -> np.random.RandomState:
@@ -316,19 +308,3 @@ def local_random_state(seed: int | np.random.RandomState | None) -> np.random.Ra
 def draw_seed(random_state: np.random.RandomState) -> int:
     """Return a seed for one of PyTorch's generators."""
     return int(random_state.randint(np.iinfo(np.int32).max))
-
-
-class Split(NamedTuple):
-    """Numbers of the training rows that the network is judged by, and of those it is fitted to."""
-
-    held_out: NDArray[np.intp]
-    fitted: NDArray[np.intp]
-
-
-def split_rows(
-    n_rows: int, validation_fraction: float, random_state: np.random.RandomState
-) -> Split:
-    """Return which rows are held out, drawn at random, and which are not."""
-    order = random_state.permutation(n_rows)
-    n_held_out = count_held_out(n_rows, validation_fraction)
-    return Split(order[:n_held_out], order[n_held_out:])

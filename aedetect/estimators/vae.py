@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from numbers import Integral, Real
-from typing import Any, Literal
+from numbers import Integral
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_scalar
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
+from aedetect.corruption import Corruption
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.estimators.docs import share_parameters
 from aedetect.estimators.fitting import local_random_state
-from aedetect.networks import Autoencoder, VariationalAutoencoder, members_of
-from aedetect.scoring import EVIDENCE_SCORES, SCORES, Evidence, Measure
+from aedetect.estimators.parameters import documented
+from aedetect.networks import Autoencoder
 from aedetect.training import Objective
 
 
-@share_parameters
+@documented
 class VAEDetector(BaseAutoencoder):
     """Variational autoencoder: scores rows, and draws new ones.
 
@@ -33,10 +31,6 @@ class VAEDetector(BaseAutoencoder):
     deterministic.
 
     {parameters}
-    beta : float, default=1.0
-        Weight of the Kullback-Leibler divergence, summed over the code, against the negative
-        log-likelihood, summed over the features (Higgins et al., "beta-VAE", ICLR 2017). 1 is the
-        evidence lower bound; smaller values restore rows more closely.
 
     {attributes}
 
@@ -61,81 +55,83 @@ class VAEDetector(BaseAutoencoder):
     (5, 64)
     """
 
-    _codes_per_dim = 2  # a mean and a log-variance
-    _parameter_constraints: dict[str, list[Any]] = {
-        **BaseAutoencoder._parameter_constraints,
-        "anomaly_score": [StrOptions({"auto", *SCORES, *EVIDENCE_SCORES})],
-        "beta": [Interval(Real, 0, None, closed="left")],
-    }
+    _is_variational = True
 
     def __init__(
         self,
         latent_dim: int | Literal["auto"] = "auto",
         *,
-        beta: float = 1.0,
         network: str | Autoencoder = "dense",
-        image_shape: tuple[int, int, int] | None = None,
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        max_epochs: int | Literal["auto"] = "auto",
+        anomaly_score: str = "auto",
+        contamination: float | Literal["auto"] = "auto",
+        beta: float = 1.0,
+        image_shape: tuple[int, int, int] | None = None,
+        scaling: str | None = "auto",
+        missing: str = "error",
+        loss: str = "mse",
         activation: str = "relu",
         batch_norm: bool = False,
         dropout: float = 0.0,
-        downsample: str = "stride",
-        upsample: str = "nearest",
-        loss: str = "mse",
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
         schedule: str = "onecycle",
-        weight_decay: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
-        max_epochs: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         patience: int = 50,
-        scaling: str | None = "auto",
-        missing: str = "error",
-        anomaly_score: str = "auto",
-        n_members: int = 1,
-        contamination: float | Literal["auto"] = "auto",
         random_state: int | np.random.RandomState | None = None,
+        n_members: int = 1,
         device: str | torch.device = "auto",
+        verbose: int | bool = False,
+        warm_start: bool = False,
+        checkpoint: str | os.PathLike | None = None,
+        downsample: str = "stride",
+        upsample: str = "nearest",
+        weight_decay: float = 0.0,
         precision: str = "float32",
         compile: bool = False,
-        checkpoint: str | os.PathLike | None = None,
-        warm_start: bool = False,
-        verbose: int | bool = False,
     ) -> None:
         super().__init__(
             latent_dim,
             network=network,
-            image_shape=image_shape,
             hidden_layer_sizes=hidden_layer_sizes,
+            max_epochs=max_epochs,
+            anomaly_score=anomaly_score,
+            contamination=contamination,
+            image_shape=image_shape,
+            scaling=scaling,
+            missing=missing,
+            loss=loss,
             activation=activation,
             batch_norm=batch_norm,
             dropout=dropout,
-            downsample=downsample,
-            upsample=upsample,
-            loss=loss,
             optimizer=optimizer,
             learning_rate=learning_rate,
             schedule=schedule,
-            weight_decay=weight_decay,
             batch_size=batch_size,
-            max_epochs=max_epochs,
             validation_fraction=validation_fraction,
             patience=patience,
-            scaling=scaling,
-            missing=missing,
-            anomaly_score=anomaly_score,
-            n_members=n_members,
-            contamination=contamination,
             random_state=random_state,
+            n_members=n_members,
             device=device,
+            verbose=verbose,
+            warm_start=warm_start,
+            checkpoint=checkpoint,
+            downsample=downsample,
+            upsample=upsample,
+            weight_decay=weight_decay,
             precision=precision,
             compile=compile,
-            checkpoint=checkpoint,
-            warm_start=warm_start,
-            verbose=verbose,
         )
         self.beta = beta
+
+    @property
+    def _prior_weight(self) -> float:  # type: ignore[override]
+        return self.beta
+
+    def _make_objective(self, corruption: Corruption | None) -> Objective:
+        return Objective(self.loss, corrupt=corruption, beta=self.beta)
 
     def sample(
         self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
@@ -155,25 +151,7 @@ class VAEDetector(BaseAutoencoder):
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        members = members_of(self.network_)
-        shape = (n_samples, self.latent_dim_ // len(members))
+        model = self.detector_.model
+        shape = (n_samples, model.latent_dim)
         z = local_random_state(random_state).standard_normal(shape).astype(np.float32)
-        decoded = [
-            self._infer_scaled(f"decoded by {turn}", member.decode, z[turn :: len(members)])
-            for turn, member in enumerate(members[:n_samples])
-        ]
-        # The members take turns: the mean of their answers to one code would be a blur.
-        return self._to_units(np.concatenate(decoded))
-
-    def _make_member(self) -> VariationalAutoencoder:
-        network = super()._make_member()
-        return VariationalAutoencoder(network.encoder, network.decoder)
-
-    def _make_objective(self, x: Tensor) -> Objective:
-        return Objective(self.loss, beta=self.beta)
-
-    def _fit_measure(self, reference: NDArray, n_held_out: int) -> Measure:
-        if self._score_name in EVIDENCE_SCORES:
-            latent_dim = self.latent_dim_ // len(members_of(self.network_))
-            return Evidence.of(self._score_name, self._loss, self.beta, latent_dim)
-        return super()._fit_measure(reference, n_held_out)
+        return model.decode_by_turns(z)

@@ -1,8 +1,9 @@
-"""Scores by what a variational autoencoder takes for likely."""
+"""Scores by the likelihood of a variational autoencoder."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,43 +11,55 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aedetect.losses import kl_divergence, negative_log_likelihood
-from aedetect.networks import VariationalAutoencoder
-from aedetect.scoring.measures import Members
+from aedetect.model import mean_of_members, require, require_floats, require_number
+from aedetect.scoring.score import Reference, Score
 
-EVIDENCE_SCORES = ("elbo", "reconstruction_probability")
+if TYPE_CHECKING:
+    from aedetect.model import Model, View
+
+EVIDENCE_SCORES = ("elbo", "reconstruction_probability")  # of variational autoencoders alone
 N_PAIRS = 4  # of draws from the posterior: each with its mirror image
 
 
-class Evidence(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Evidence(Score):
     """The negative evidence lower bound, or its first term alone.
 
     The mean of -log p(x | z) over codes z drawn from the posterior (An & Cho, "Variational
     autoencoder based anomaly detection using reconstruction probability", 2015), plus ``beta``
-    times the divergence from the prior. All rows meet the same standard normal draws, so the score
-    of a row is always the same. Differs from An & Cho: the decoder's variance is fixed.
+    times the divergence from the prior. The standard normal draws are fixed and shared by all
+    rows, so scores are deterministic. Differs from An & Cho: the decoder's variance is fixed.
     """
 
-    loss: str
-    beta: float
+    needs_variational: ClassVar[bool] = True
+
+    beta: float  # 0 leaves the divergence out
     draws: NDArray[np.float32]  # (n_draws, latent_dim)
 
     @classmethod
-    def of(cls, score: str, loss: str, beta: float, latent_dim: int) -> Self:
-        """Return the measure for one of ``EVIDENCE_SCORES``."""
-        draws = np.random.RandomState(0).standard_normal((N_PAIRS, latent_dim))
+    def fit(cls, name: str, model: Model, reference: Reference) -> Self:
+        """Return the score with its draws."""
+        draws = np.random.RandomState(0).standard_normal((N_PAIRS, model.latent_dim))
         pairs = np.concatenate([draws, -draws]).astype(np.float32)
-        return cls(loss, beta if score == "elbo" else 0.0, pairs)
+        return cls(name, model.beta if name == "elbo" else 0.0, pairs)
 
-    def __call__(self, members: Members, x: Tensor) -> Tensor:
+    def __call__(self, view: View) -> Tensor:
         """Return the negative bound in nats, up to a constant; the mean over the members."""
-        bounds = [self._negative_bound(cast(VariationalAutoencoder, m), x) for m in members]
-        return torch.stack(bounds).mean(dim=0)
-
-    def _negative_bound(self, member: VariationalAutoencoder, x: Tensor) -> Tensor:
-        mean, log_var = member.posterior(x)
+        mean, log_var = view.posterior
         deviation = torch.exp(0.5 * log_var)
-        errors = [
-            negative_log_likelihood(member.decode(mean + deviation * draw), x, self.loss).double()
-            for draw in torch.from_numpy(self.draws).to(x.device)
-        ]
-        return torch.stack(errors).mean(dim=0) + self.beta * kl_divergence(mean, log_var)
+        errors = [self._error(view, mean + deviation * draw) for draw in self._draws_for(view)]
+        bounds = torch.stack(errors).mean(dim=0) + self.beta * kl_divergence(mean, log_var)
+        return mean_of_members(bounds)
+
+    def _draws_for(self, view: View) -> Tensor:
+        return torch.from_numpy(self.draws).to(view.x.device)
+
+    def _error(self, view: View, z: Tensor) -> Tensor:
+        decoded = view.model.network.decode(z)
+        return negative_log_likelihood(decoded, view.x, view.model.loss).double()
+
+    def check(self, model: Model) -> None:
+        """Raise a StateError unless the draws are of the code's width."""
+        require(model.spec.is_variational, f"{self.name} needs a variational autoencoder")
+        require_number("beta", self.beta, above=-1e-9)
+        require_floats("the draws", self.draws, (2 * N_PAIRS, model.latent_dim))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,37 +12,51 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aedetect.model import View
+from aedetect.scoring.score import Score
 from aedetect.scoring.thresholds import FloatArray
 
-Rows = NDArray[np.float32]  # scaled, (rows, n_features)
-Restore = Callable[[Rows], Rows]
-Score = Callable[[Rows], FloatArray]  # a measure of rows: higher is odder
-Slope = Callable[[Rows], NDArray]  # the gradient of its logarithm, (rows, n_features)
+if TYPE_CHECKING:
+    from aedetect.model import Model
+
+Scaled = NDArray[np.float32]  # rows, (n_rows, n_features)
 
 COPIES = 2**18  # values of the copies of rows that are scored at a time
-MEASURED = 8  # features of a row that are restored and scored; the slope tells of the others
-N_USUAL = 512  # values of normal rows, about, that tell which surprise is usual
+MEASURED = 8  # features of a row that are restored and scored; the slope stands for the others
 
 
-class Question(NamedTuple):
-    """What is asked of rows, and of copies of them with one feature restored each.
+@dataclass(frozen=True, eq=False)
+class Surprise:
+    """The fall of a score when features of a row are restored one at a time.
 
-    A feature is restored twice: as the network has it in the row as it comes, and as it has it
-    where a typical value stands in its place. The first still looks at the odd value, the second
-    knows nothing of it. They err at different features, and their mean errs less than either.
+    A feature is restored in two ways: by the reconstruction of the row as it is, and by that of the
+    row with a typical value in the feature's place. The first still depends on the odd value, the
+    second does not. They err at different features, and their mean errs less than either.
 
     The features that move most when they are restored are scored in copies of the row. Over a short
-    move the score is nearly linear, so one gradient tells of all others.
+    move the score is nearly linear, so its gradient stands for all other features.
+
+    Parameters
+    ----------
+    model : Model
+    score : Score
+        The score of copies (:meth:`Score.of_copies`).
+    typical : ndarray of shape (n_features,), float32
+        A scaled row of typical values.
+    floor : float
+        Scores below it are raised to it: they are too small to compare.
+    is_complete : bool, default=True
+        Whether the score is the detector's own, not one without some of its rows.
     """
 
+    model: Model
     score: Score
-    slope: Slope
-    restore: Restore
-    typical: NDArray[np.float32]  # (n_features,), scaled
-    floor: float  # scores below are taken for this: too small to tell anything
+    typical: NDArray[np.float32]
+    floor: float
+    is_complete: bool = True
 
-    def falls(self, x: Rows, features: NDArray[np.intp]) -> FloatArray:
-        """Return how far the logarithm of the score falls when features are restored.
+    def falls(self, x: Scaled, features: NDArray[np.intp]) -> FloatArray:
+        """Return the fall of the logarithm of the score for every restored feature.
 
         Parameters
         ----------
@@ -59,16 +74,16 @@ class Question(NamedTuple):
         parts = [self._falls_of(x[i : i + size], features) for i in range(0, len(x), size)]
         return np.concatenate(parts)
 
-    def _falls_of(self, x: Rows, features: NDArray[np.intp]) -> FloatArray:
+    def _falls_of(self, x: Scaled, features: NDArray[np.intp]) -> FloatArray:
         ways = (self.restore(x)[:, features], self._unseen(x, features))
         moves = [values - x[:, features] for values in ways]
         moved = np.maximum(*np.abs(moves))
         measured = np.argsort(-moved, axis=1, kind="stable")[:, :MEASURED]
-        before, slope = self._log_score(x), self.slope(x)[:, features]
+        before, slope = self._log_score(x), self._slope(x)[:, features]
         slope[before == np.log(self.floor)] = 0
         falls = np.zeros(moved.shape)
         for values, move in zip(ways, moves, strict=True):
-            with np.errstate(over="ignore", invalid="ignore"):  # refused by who asked
+            with np.errstate(over="ignore", invalid="ignore"):  # the caller refuses it
                 fall = -slope * move
             copies = _with(x, features[measured], np.take_along_axis(values, measured, axis=1))
             after = self._log_score(copies.reshape(-1, x.shape[1])).reshape(measured.shape)
@@ -76,27 +91,38 @@ class Question(NamedTuple):
             falls += fall.clip(0) / 2
         return falls
 
-    def _unseen(self, x: Rows, features: NDArray[np.intp]) -> Rows:
+    def _unseen(self, x: Scaled, features: NDArray[np.intp]) -> Scaled:
         """Return each feature restored where a typical value stands in its place."""
         every = np.broadcast_to(features, (len(x), len(features)))
         blind = _with(x, every, self.typical[every])
         restored = self.restore(blind.reshape(-1, x.shape[1])).reshape(blind.shape)
         return restored[:, np.arange(len(features)), features]
 
-    def _log_score(self, x: Rows) -> FloatArray:
-        return np.log(np.maximum(self.score(x), self.floor))
+    def restore(self, x: Scaled) -> Scaled:
+        """Return the mean reconstruction of scaled rows."""
+        return self.model.map_scaled(lambda view: view.x_hat, x, "x_hat")
+
+    def _log_score(self, x: Scaled) -> FloatArray:
+        name = "score of copies" if self.is_complete else None
+        return np.log(np.maximum(self.model.map_scaled(self.score, x, name), self.floor))
+
+    def _slope(self, x: Scaled) -> Scaled:
+        name = "slope of copies" if self.is_complete else None
+        return self.model.map_scaled(
+            lambda view: log_slope(lambda x: self.score(View(self.model, x)), view.x), x, name
+        )
 
 
-def surprises(question: Question, x: Rows) -> FloatArray:
-    """Return how far the score of rows falls when one feature is restored.
+def surprises(surprise: Surprise, x: Scaled) -> FloatArray:
+    """Return the fall of the score of each row for every restored feature.
 
-    An odd value spoils what the network makes of the others. So each feature is asked twice: in
-    the row as it comes, and once more after the oddest feature has been restored; the mean of the
-    two is a Shapley value (Shapley, 1953) over these two orders alone.
+    An odd value spoils the reconstruction of the other features. So each feature is restored twice:
+    in the row as it is, and in the row whose oddest feature is restored already. The mean of the
+    two falls is a Shapley value (Shapley, 1953) over these two orders alone.
 
     Parameters
     ----------
-    question : Question
+    surprise : Surprise
     x : ndarray of shape (n_rows, n_features), float32
         Scaled rows.
 
@@ -106,23 +132,23 @@ def surprises(question: Question, x: Rows) -> FloatArray:
         Of the logarithm of the score, at least 0.
     """
     features = np.arange(x.shape[1])
-    first = question.falls(x, features)
+    first = surprise.falls(x, features)
     rows, oddest = np.arange(len(x)), first.argmax(axis=1)
     restored = x.copy()
-    restored[rows, oddest] = question.restore(x)[rows, oddest]
-    again = question.falls(restored, features)
+    restored[rows, oddest] = surprise.restore(x)[rows, oddest]
+    again = surprise.falls(restored, features)
     again[rows, oddest] = first[rows, oddest]
     return (first + again) / 2
 
 
-def usual_surprise(question: Question, x: Rows) -> float:
-    """Return the mean fall over the features of normal rows, or over some where there are many."""
-    every = -(-x.size // N_USUAL)
-    return float(question.falls(x, np.arange(0, x.shape[1], every)).mean())
+def usual_surprise(surprise: Surprise, x: Scaled, n_values: int) -> float:
+    """Return the mean fall over features of normal rows; over every k-th of many features."""
+    every = -(-x.size // n_values)
+    return float(surprise.falls(x, np.arange(0, x.shape[1], every)).mean())
 
 
 def local_errors(errors: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
-    """Return the mean error around each pixel, in 3x3 of them, ``(rows, n_features)``.
+    """Return the mean error of 3x3 pixels around each pixel, ``(rows, n_features)``.
 
     One pixel is seldom odd alone, and a line that is a little off is odd on both of its sides.
     """
@@ -139,8 +165,8 @@ def log_slope(measure: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return slope.nan_to_num(0.0, 0.0, 0.0)
 
 
-def _with(x: Rows, features: NDArray[np.intp], values: NDArray[np.float32]) -> Rows:
-    """Return copies of rows ``(rows, n_copies, n_features)``, each with another feature changed.
+def _with(x: Scaled, features: NDArray[np.intp], values: NDArray[np.float32]) -> Scaled:
+    """Return copies of rows, ``(rows, n_copies, n_features)``, each with one feature changed.
 
     Features and values are of shape (rows, n_copies).
     """

@@ -1,93 +1,111 @@
-"""How odd rows with missing cells are."""
+"""Scores of rows with missing cells, brought to the level of complete rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Self, cast
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.scoring.measures import Measure, Members, Reconstruction, Standardized, restore
+from aedetect.model import require, require_floats, require_keys
+from aedetect.scoring.score import Score
 from aedetect.scoring.thresholds import FloatArray
 
-HIDDEN = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the observed cells that calibration hides
+if TYPE_CHECKING:
+    from aedetect.model import Model, View
+
+HIDDEN_SHARES = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the observed cells
 N_CALIBRATED = 1_000  # rows at most
 N_GROUPS = 12  # of rows with about as many missing cells
 QUANTILES = (0.5, 0.9)  # that are brought to the level of complete rows
-STEEPEST = 4.0  # slope of the map of logarithms: nearly equal measures are not torn apart
-TINY = 1e-30  # logarithms of smaller measures are those of this one
+STEEPEST = 4.0  # slope of the map of logarithms: nearly equal scores are not torn apart
+TINY = 1e-30  # smaller scores have the logarithm of this one
 
 
-class ObservedCells(NamedTuple):
-    """A measure of rows with missing cells (NaN).
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """A linear map of the logarithm of a score for each number of missing cells.
 
-    They are filled as the network restores them, and measured as complete rows are. A filled cell
-    fits the others too well, so the fewer are observed, the less odd a row seems. This is undone:
-    the logarithm of the measure is mapped linearly, for each number of missing cells, so that
-    median and upper decile of normal rows are what they are for complete ones.
+    Missing cells are filled with their reconstruction. Imputed values look too normal: the fewer
+    cells are observed, the less odd a row seems. The map gives median and upper decile of normal
+    rows the values that they have for complete rows.
     """
 
-    measure: Measure
-    loss: str
-    slope: FloatArray | None = None  # (n_features + 1,), by the number of missing cells
-    shift: FloatArray | None = None
+    slope: FloatArray  # (n_features + 1,), by the number of missing cells
+    shift: FloatArray  # (n_features + 1,)
 
-    def __call__(self, members: Members, x: Tensor) -> Tensor:
-        """Return the oddity of rows; that of complete ones is the measure's own."""
+    def apply(self, scores: Tensor, x: Tensor) -> Tensor:
+        """Return the scores of filled rows at the level of complete rows; ``x`` has the NaN."""
         missing = x.isnan()
-        oddity = self.measure(members, fill(members, x, self.loss))
-        if self.slope is None or self.shift is None:
-            return oddity
         number = missing.sum(dim=1).cpu()
         slope = torch.from_numpy(self.slope)[number].to(x.device)
         shift = torch.from_numpy(self.shift)[number].to(x.device)
-        calibrated = torch.exp(slope * torch.log(oddity.clamp_min(TINY)) + shift)
-        return torch.where(missing.any(dim=1), calibrated, oddity)
+        levelled = torch.exp(slope * torch.log(scores.clamp_min(TINY)) + shift)
+        return torch.where(missing.any(dim=1), levelled, scores)
 
-    def calibrate(self, evaluate: Callable[[NDArray], NDArray], X: NDArray) -> Self:
-        """Return the same with the levels that ``evaluate`` finds for rows ``X`` in hiding.
+    def check(self, model: Model) -> None:
+        """Raise a StateError unless there is a number for each number of missing cells."""
+        shape = (model.spec.n_features + 1,)
+        require(model.takes_missing, "levels belong to a network that takes missing cells")
+        require_floats("the slopes of the levels", self.slope, shape, positive=True)
+        require_floats("the shifts of the levels", self.shift, shape)
 
-        Parameters
-        ----------
-        evaluate : callable
-            Returns the oddities of rows, not calibrated, from a measure not fitted to them.
-        X : ndarray of shape (n_rows, n_features)
-            Normal rows, with NaN or without.
-        """
-        rng = np.random.RandomState(0)
-        X = X[:N_CALIBRATED]
-        hidden = [np.where(rng.random_sample(X.shape) < share, np.nan, X) for share in HIDDEN]
-        rows = np.concatenate(hidden).astype(X.dtype, copy=False)
-        numbers = np.isnan(rows).sum(axis=1)
-        logs = np.log(np.maximum(evaluate(rows), TINY))
-        slope, shift = _levels(numbers, logs, X.shape[1])
-        return self._replace(slope=slope, shift=shift)
+    def to_state(self) -> dict[str, Any]:
+        """Return the arrays by name."""
+        return dataclasses.asdict(self)
 
-    def parts(self, members: Members, x: Tensor) -> Tensor:
-        """Return what each feature adds, where the measure is a sum; missing cells add nothing."""
-        whole = cast(Reconstruction | Standardized, self.measure)
-        parts = whole.parts(members, fill(members, x, self.loss)).masked_fill(x.isnan(), 0.0)
-        total = parts.sum(dim=1, keepdim=True)
-        even = (~x.isnan()).double() / (~x.isnan()).sum(dim=1, keepdim=True)
-        shares = torch.where(total > 0, parts / total, even)
-        scored = shares * self(members, x)[:, None]
-        return torch.where(x.isnan().any(dim=1, keepdim=True), scored, parts)
+    @classmethod
+    def from_state(cls, state: Any) -> Levels:
+        """Return the levels of a state."""
+        require_keys("the levels", state, {"slope", "shift"})
+        return cls(**state)
 
 
-def fill(members: Members, x: Tensor, loss: str) -> Tensor:
-    """Return scaled rows with the members' mean reconstruction in place of NaN."""
-    return torch.where(x.isnan(), restore(members, x, loss), x)
+def fit_levels(score: Score, model: Model, x: NDArray[np.float32]) -> Levels:
+    """Return the levels of a score.
+
+    Parameters
+    ----------
+    score : Score
+        Fitted to other rows than ``x``.
+    model : Model
+    x : ndarray of shape (n_rows, n_features), float32
+        Scaled normal rows, with NaN or without. Their cells are hidden at random.
+    """
+    rng = np.random.RandomState(0)
+    x = x[:N_CALIBRATED]
+    hidden = [np.where(rng.random_sample(x.shape) < share, np.nan, x) for share in HIDDEN_SHARES]
+    rows = np.concatenate(hidden).astype(x.dtype, copy=False)
+    scores = model.map_scaled(lambda view: score(view.filled), rows)
+    numbers = np.isnan(rows).sum(axis=1)
+    return Levels(*_fit_map(numbers, np.log(np.maximum(scores, TINY)), x.shape[1]))
 
 
-def of_complete_rows(measure: Measure) -> Measure:
-    """Return what measures a row once its missing cells are filled."""
-    return measure.measure if isinstance(measure, ObservedCells) else measure
+def parts_of_observed(parts: Tensor, scores: Tensor, x: Tensor) -> Tensor:
+    """Return the summands of levelled scores: missing cells get 0, the others their share.
+
+    Parameters
+    ----------
+    parts : Tensor of shape (B, F)
+        Summands of the scores of filled rows.
+    scores : Tensor of shape (B,)
+        The levelled scores.
+    x : Tensor of shape (B, F)
+        The rows with NaN.
+    """
+    missing = x.isnan()
+    parts = parts.masked_fill(missing, 0.0)
+    total = parts.sum(dim=1, keepdim=True)
+    even = (~missing).double() / (~missing).sum(dim=1, keepdim=True)
+    shares = torch.where(total > 0, parts / total, even)
+    return torch.where(missing.any(dim=1, keepdim=True), shares * scores[:, None], parts)
 
 
-def _levels(
+def _fit_map(
     numbers: NDArray[np.intp], logs: FloatArray, n_features: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return slope and shift for every number of missing cells, ``(n_features + 1,)``."""

@@ -1,17 +1,22 @@
-"""Nearest neighbours, on any device and inside an ONNX graph."""
+"""Scores by the nearest training rows, on any device and inside an ONNX graph."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from aedetect.training import aligned, infer
+from aedetect.model import aligned, infer, require, require_floats, require_number
+from aedetect.scoring.score import Reference, Score
+
+if TYPE_CHECKING:
+    from aedetect.model import Model, View
 
 N_NEIGHBORS = 20
 SPARE = 4  # candidates beyond those needed: products of float32 may swap a few
@@ -21,35 +26,124 @@ CACHED = 2**18  # differences that are squared at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Neighbors:
-    """Distances to the nearest points of a bank.
+class RowNeighbors(Score):
+    """The distance to the nearest training rows, in scaled features."""
 
-    A training row must not be its own neighbour, and no one tells which rows those are. So a point
-    at distance 0, but for rounding, is taken for the row itself, once.
+    bank: Bank
+
+    @classmethod
+    def fit(cls, name: str, model: Model, reference: Reference) -> Self:
+        """Return the score with the reference rows as its bank."""
+        return cls(name, fit_bank(reference.x))
+
+    def __call__(self, view: View) -> Tensor:
+        """Return the squared geometric mean of the distances."""
+        return self.bank(view.x)
+
+    def without_first(self, n_rows: int) -> Self:
+        """Return the score without the first rows of the bank."""
+        return replace(self, bank=self.bank.without_first(n_rows))
+
+    def leaving_out(self, view: View) -> Self:
+        """Return the score without the rows of a view in its bank."""
+        return replace(self, bank=self.bank.without(view.x))
+
+    def check(self, model: Model) -> None:
+        """Raise a StateError unless the bank holds rows of the model's width."""
+        self.bank.check(model.spec.n_features)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the score of a state."""
+        return cls(state["name"], Bank(**state["bank"]))
+
+
+@dataclass(frozen=True, eq=False)
+class CodeNeighbors(Score):
+    """The distance to the nearest codes of training rows, all members' codes side by side."""
+
+    bank: Bank
+
+    @classmethod
+    def fit(cls, name: str, model: Model, reference: Reference) -> Self:
+        """Return the score with the codes of the reference rows as its bank."""
+        return cls(name, fit_bank(model.map_scaled(_codes, reference.x, "codes")))
+
+    def __call__(self, view: View) -> Tensor:
+        """Return the squared geometric mean of the distances."""
+        return self.bank(_codes(view))
+
+    def without_first(self, n_rows: int) -> Self:
+        """Return the score without the first rows of the bank."""
+        return replace(self, bank=self.bank.without_first(n_rows))
+
+    def leaving_out(self, view: View) -> Self:
+        """Return the score without the codes of a view in its bank."""
+        return replace(self, bank=self.bank.without(_codes(view)))
+
+    def check(self, model: Model) -> None:
+        """Raise a StateError unless the bank holds codes of the model's width."""
+        self.bank.check(model.spec.n_members * model.latent_dim)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the score of a state."""
+        return cls(state["name"], Bank(**state["bank"]))
+
+
+def _codes(view: View) -> Tensor:
+    return view.codes_side_by_side
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Points, and the distances to the nearest of them.
+
+    A training row must not be its own neighbour. A point at distance 0, but for rounding, is taken
+    for the row itself, once.
     """
 
-    bank: NDArray[np.float32]  # (n_points, width)
+    points: NDArray[np.float32]  # (n_points, width)
     smoothing: float
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the squared geometric mean of each row's distances, ``(rows,)``, float64."""
-        points, half_squares = (tensor.to(x.device) for tensor in self._points)
+        points, half_squares = (tensor.to(x.device) for tensor in self._tensors)
         distances = nearest(points, half_squares, x, 0.1 * self.smoothing)
         return torch.exp(2 * torch.log(distances + self.smoothing).mean(dim=1))
 
+    def without_first(self, n_points: int) -> Self:
+        """Return the bank without its first points, as long as two are left."""
+        if len(self.points) - n_points < 2:
+            return self
+        return replace(self, points=self.points[n_points:])
+
+    def without(self, x: Tensor) -> Self:
+        """Return the bank without points that are equal to a row, as long as two are left."""
+        bank, rows = torch.from_numpy(self.points).double(), x.cpu().double()
+        rounding = SAME * rows.norm(dim=1, keepdim=True)
+        kept = (torch.cdist(rows, bank) > rounding).all(dim=0).numpy()
+        return replace(self, points=self.points[kept]) if kept.sum() > 1 else self
+
+    def check(self, width: int) -> None:
+        """Raise a StateError unless there are two points or more of this width."""
+        require_number("the smoothing", self.smoothing, above=0)
+        require(len(self.points) > 1, "the bank has less than two points")
+        require_floats("the bank", self.points, (len(self.points), width))
+
     @cached_property
-    def _points(self) -> tuple[Tensor, Tensor]:
-        """The bank in memory of PyTorch's own, and half of each point's squared length."""
-        with np.errstate(over="ignore"):  # a score that is not finite is refused where it is made
-            half_squares = np.square(self.bank).sum(axis=1) / 2
-        return aligned(self.bank), aligned(half_squares)
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        """The points in memory of PyTorch's own, and half of each point's squared length."""
+        with np.errstate(over="ignore"):  # a score that is not finite is refused later
+            half_squares = np.square(self.points).sum(axis=1) / 2
+        return aligned(self.points), aligned(half_squares)
 
 
-def fit_neighbors(points: NDArray[np.float32]) -> Neighbors:
+def fit_bank(points: NDArray[np.float32]) -> Bank:
     """Return the bank of ``points``, of shape (n_points, width)."""
-    bank, half_squares = Neighbors(points, 0.0)._points
-    distances = infer(lambda x: nearest(bank, half_squares, x), points[:1000], nn.Identity())
-    return Neighbors(points, SMOOTHING * float(distances.mean()) or 1e-6)
+    bank, half_squares = Bank(points, 0.0)._tensors
+    distances = infer(lambda x: nearest(bank, half_squares, x), points[:1000])
+    return Bank(points, SMOOTHING * float(distances.mean()) or 1e-6)
 
 
 def nearest(bank: Tensor, half_squares: Tensor, x: Tensor, tolerance: float = 0.0) -> Tensor:

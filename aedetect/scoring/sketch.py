@@ -21,18 +21,18 @@ def sketch(x: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor of shape (rows, width)
+    x : Tensor of shape (..., width)
 
     Returns
     -------
-    y : Tensor of shape (rows, min(width, WIDEST))
+    y : Tensor of shape (..., min(width, WIDEST))
     """
-    width = x.shape[1]
+    width = x.shape[-1]
     if width <= WIDEST:
         return x
     signs = torch.from_numpy(_signs(width)).to(x)
     signed = F.pad(x * signs, (0, -width % WIDEST))
-    return signed.unflatten(1, (-1, WIDEST)).sum(dim=1)
+    return signed.unflatten(-1, (-1, WIDEST)).sum(dim=-2)
 
 
 @functools.lru_cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch.nn.functional as F
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, qr, solve_triangular
 from torch import Tensor
 
-from aedetect.training import aligned, one_blas_thread
+from aedetect.model import aligned, require, require_floats, require_number
+from aedetect.training import one_blas_thread
 
 FloatArray = NDArray[np.float64]
 
 RIDGE = 1e-3  # of the mean variance, added to each
 SMALLEST = 1e-70  # ridge whose inverse root is a number of float32
-LEAST = 1e-9  # that is left of a row by itself, for rounding
+LEAST = 1e-9  # share of a row that is left without its own part, for rounding
+LEAST_SINGLE = 1e-4  # the same share where coordinates are float32
 BLOCK = 1024  # rows that are whitened at a time
 
 
@@ -51,6 +54,34 @@ class Whitening:
         coordinates = F.linear(centred, basis)
         # Taken off the row itself: a difference of two squares would round to anything.
         return F.linear(coordinates, weight), centred - coordinates @ basis
+
+    def without(self, rows: Tensor, n_rows: int) -> Self:
+        """Return the whitening of ``n_rows`` rows without some of them, ``(k, width)``.
+
+        By the formula of Sherman, Morrison & Woodbury: each row that is left out adds the square of
+        one more coordinate to a squared distance.
+        """
+        white = self.split(rows)[0].double().cpu().numpy()  # (k, rank)
+        rest = n_rows * (1 + LEAST_SINGLE) * np.eye(len(white)) - white @ white.T
+        try:
+            factor = cholesky(rest, lower=True)
+        except np.linalg.LinAlgError:  # the covariance is theirs almost alone
+            return self
+        further = solve_triangular(factor, white, lower=True) @ self.weight
+        return replace(self, weight=np.concatenate([self.weight, further.astype(np.float32)]))
+
+    def check(self, width: int) -> None:
+        """Raise a StateError unless the arrays fit rows of this width."""
+        basis = self.basis
+        require_number("the ridge", self.ridge, above=0)
+        require(isinstance(self.weight, np.ndarray), "the weight of a whitening is not an array")
+        rank = len(self.weight) if basis is None else len(basis)
+        require(0 < rank <= width, "a whitening has more directions than there are")
+        require_floats("the mean of a whitening", self.mean, (width,))
+        n_columns = width if basis is None else rank
+        require_floats("the weight of a whitening", self.weight, (rank, n_columns))
+        if basis is not None:
+            require_floats("the basis of a whitening", basis, (rank, width))
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The one training loop, the one inference loop, devices and seeds."""
+"""The one training loop, devices and seeds."""
 
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import (
@@ -10,7 +10,6 @@ from aedetect.training.devices import (
     resolve_device,
     seeded_globally,
 )
-from aedetect.training.inference import align, aligned, infer
 from aedetect.training.interrupt import Interrupt
 from aedetect.training.loop import OPTIMIZERS, SCHEDULES, train
 from aedetect.training.objective import Objective
@@ -25,9 +24,6 @@ __all__ = [
     "Interrupt",
     "Objective",
     "Run",
-    "align",
-    "aligned",
-    "infer",
     "limit_threads",
     "make_generator",
     "move",

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -29,6 +28,8 @@ from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
 Function = Callable[[Tensor], Tensor]
+Places = NDArray[np.intp]  # in a tile
+Known = dict[tuple[str, tuple[int, int]], Places]  # by the name of a function and its tile
 
 NARROW = 128  # columns up to which a tile of twice as many rows costs a lone row little
 N_PROBES = 2  # rows that are put in all places
@@ -38,9 +39,10 @@ DEVICE_VALUES = 2**17  # of a tile on a GPU, which needs much work at a time
 def infer(
     function: Function,
     x: NDArray[np.float32],
-    network: nn.Module,
     *,
+    device: torch.device | None = None,
     name: str | None = None,
+    known: Known | None = None,
     n_threads: int | None = None,
 ) -> NDArray:
     """Return ``function`` of every row.
@@ -53,24 +55,25 @@ def infer(
     function : callable
         Maps a tensor ``(rows, n_columns)`` to one whose rows depend on their own row alone.
     x : ndarray of shape (n_rows, n_columns), float32
-    network : torch.nn.Module
-        What the function evaluates, on the device where it is computed.
-    name : str, default=None
-        Stands for the function among those of this network, so that its places are found once.
-    n_threads : int, default=None
+    device : torch.device or None, default=None
+        Where to compute; None is the CPU.
+    name : str or None, default=None
+        Stands for the function in ``known``. None has its places searched at every call.
+    known : dict or None, default=None
+        Keeps the places of functions from one call to the next.
+    n_threads : int or None, default=None
         How many tiles are computed at a time on a CPU; None for as many as PyTorch has threads.
-        More than one if the network may be evaluated by several threads at once.
+        1 if the function must not be called by several threads at once.
 
     Returns
     -------
     result : ndarray of shape (n_rows, ...)
     """
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    if device.type != "cpu":
+    if device is not None and device.type != "cpu":
         size = max(32, DEVICE_VALUES // x.shape[1])
         return _compute(function, x, size, np.arange(size), device)
     size = 64 if x.shape[1] <= NARROW else 32
-    places = _known_places(function, (size, x.shape[1]), network, name)
+    places = _known_places(function, (size, x.shape[1]), {} if known is None else known, name)
     tiles = -(-len(x) // len(places))
     n_shares = min(n_threads or torch.get_num_threads(), tiles)
     bounds = [tiles * i // n_shares * len(places) for i in range(n_shares + 1)]
@@ -119,16 +122,9 @@ def _compute(
 
 # Which places of a tile agree.
 
-Places = NDArray[np.intp]
-_found: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, int]], Places]] = (
-    WeakKeyDictionary()
-)
-
-
 def _known_places(
-    function: Function, shape: tuple[int, int], network: nn.Module, name: str | None
+    function: Function, shape: tuple[int, int], known: Known, name: str | None
 ) -> Places:
-    known = _found.setdefault(network, {})
     key = (name or "", shape)
     if name is None or key not in known:
         known[key] = _threads().submit(find_places, function, shape).result()
@@ -140,7 +136,7 @@ def find_places(function: Function, shape: tuple[int, int]) -> Places:
     """Return the places of a tile that give a row the same bits as the one in the middle.
 
     Copies of a row are put in all places, which must agree in the result and in every intermediate
-    result that has one entry a row.
+    result that has one entry a row, or one a member and row.
 
     Parameters
     ----------
@@ -193,6 +189,8 @@ class _Comparison(TorchFunctionMode):
 
     def compare(self, result: Tensor) -> None:
         n_rows = len(self.agrees)
+        if result.ndim > 1 and len(result) != n_rows and result.shape[1] == n_rows:
+            result = result.movedim(1, 0)  # behind the dimension of members
         if result.ndim and len(result) == n_rows:
             middle = result[n_rows // 2]
             equal = (result == middle) | (result.isnan() & middle.isnan())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
-from aedetect.estimators.fences import BEYOND, FEW, Fences, FloatArray, fit_fences
-from aedetect.estimators.places import PlaceError
+from aedetect.model.fences import BEYOND, FEW, Fences, FloatArray, fit_fences
+from aedetect.model.stored import require_floats, require_keys
+from aedetect.places import PlaceError
 
 BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
 
@@ -21,10 +22,10 @@ def row_blocks(n_rows: int, n_features: int) -> list[slice]:
 
 
 class Scaling(NamedTuple):
-    """What is subtracted from each column, and what it is then divided by.
+    """Location and scale of each column, and limits beyond which scaled cells are wild.
 
-    Scaled cells below ``low`` or above ``high`` are wild: what is beyond grows as its logarithm.
-    They keep their order, stay odder than all others, and can be restored.
+    A wild cell exceeds its limit, ``low`` or ``high``, by the logarithm of one plus its excess. So
+    wild cells keep their order, stay odder than all others, and can be scaled back.
     """
 
     location: FloatArray  # (n_features,)
@@ -60,6 +61,24 @@ class Scaling(NamedTuple):
             return X
         middle = (self.low / 2 + self.high / 2) * self.scale + self.location
         return np.where(wild, middle.astype(X.dtype), X)
+
+    def to_state(self) -> dict[str, FloatArray]:
+        """Return the arrays by name."""
+        return self._asdict()
+
+    @classmethod
+    def from_state(cls, state: Any, n_features: int) -> Self:
+        """Return the scaling of a state, which must be of as many columns.
+
+        Raises
+        ------
+        StateError
+            If it is not, or if a scale is not above 0.
+        """
+        require_keys("the scaling", state, set(cls._fields))
+        for name, array in state.items():
+            require_floats(f"{name} of the scaling", array, (n_features,), positive=name == "scale")
+        return cls(**state)
 
     def _beyond(self, scaled: NDArray, bend: np.ufunc) -> NDArray:
         """Return scaled cells, with what lies beyond the fences bent; all others bit for bit."""

@@ -1,4 +1,4 @@
-"""Reference rows, known again among rows that are scored."""
+"""Fingerprints of the reference rows, by which they are recognised when they are scored."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aedetect.model import aligned, require_floats
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.thresholds import FloatArray
-from aedetect.training import aligned
 
 N_MARKS = 4
 N_TRIED = 4  # rows with nearly the first mark of a row that are compared with it
@@ -20,18 +20,18 @@ N_TRIED = 4  # rows with nearly the first mark of a row that are compared with i
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Random projections of the reference rows, in the order of the first one, and their oddities.
+    """Random projections of the reference rows, in the order of the first, and their scores.
 
-    A training row must not be judged by a covariance that it is part of, and no one tells which
-    rows those are. A row whose marks are all those of a reference row, but for rounding, is taken
-    for that row, as the neighbours do with a row at distance 0.
+    A training row must not be judged by a covariance that it is part of. A row whose marks equal
+    those of a reference row, but for rounding, is taken for that row, as the neighbour bank does
+    with a row at distance 0.
     """
 
     marks: FloatArray  # (n_rows, N_MARKS)
-    oddities: FloatArray  # (n_rows,), of the reference rows as if each had been left out
+    scores: FloatArray  # (n_rows,), of the reference rows as if each had been left out
 
-    def known_or(self, x: Tensor, oddities: Tensor) -> Tensor:
-        """Return the oddities of scaled rows ``x``, but for reference rows those kept."""
+    def replace_known(self, x: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores of scaled rows ``x``; those of reference rows are replaced."""
         marks, kept = (tensor.to(x.device) for tensor in self._tensors)
         x = x.detach().double()
         own = _project(x)
@@ -41,18 +41,23 @@ class Marks:
         gaps = (marks[places] - own[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
         is_same = (gaps <= rounding[:, None]).all(dim=2)
         found = torch.where(is_same, kept[places], -1.0).amax(dim=1)
-        return torch.where(found >= 0, found, oddities)
+        return torch.where(found >= 0, found, scores)
 
     @functools.cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:
-        return aligned(self.marks), aligned(self.oddities)
+        return aligned(self.marks), aligned(self.scores)
+
+    def check(self) -> None:
+        """Raise a StateError unless every row has its marks and its score."""
+        require_floats("the marks", self.marks, (len(self.scores), N_MARKS))
+        require_floats("the scores of the marks", self.scores, (len(self.marks),))
 
 
-def fit_marks(x: NDArray[np.float32], oddities: FloatArray) -> Marks:
-    """Return the marks of scaled rows, ``(n_rows, n_features)``."""
+def fit_marks(x: NDArray[np.float32], scores: FloatArray) -> Marks:
+    """Return the marks of scaled rows ``(n_rows, n_features)``."""
     marks = _project(torch.from_numpy(x).double()).numpy()
     order = np.argsort(marks[:, 0], kind="stable")
-    return Marks(marks[order], oddities[order])
+    return Marks(marks[order], scores[order])
 
 
 def _project(x: Tensor) -> Tensor:

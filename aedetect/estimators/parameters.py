@@ -1,0 +1,491 @@
+"""The table of constructor parameters: group, constraint, default, effect and text of each.
+
+The order is that of the signatures and of the documentation. ``tests/test_parameters.py`` compares
+the table with the signatures.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from numbers import Integral, Real
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from aedetect.corruption import NOISES
+from aedetect.losses import FEATURE_ERRORS
+from aedetect.networks import ACTIVATIONS, Autoencoder
+from aedetect.scoring import SCORES
+from aedetect.training import OPTIMIZERS, PRECISIONS, SCHEDULES
+
+ClassType = TypeVar("ClassType", bound=type)
+
+GROUPS = {
+    "main": "set these first",
+    "data": "the kind of table",
+    "training": "how the network is trained",
+    "running": "where and how a fit runs",
+    "conv": 'for network="conv" alone',
+    "expert": "for experts",
+}
+WEIGHTS = "weights"  # must be unchanged where training goes on with the weights
+TRAINING = "training"  # changes the weights that training ends with
+OTHER = "other"  # has no part in the weights
+
+
+class Parameter(NamedTuple):
+    """One constructor parameter.
+
+    ``affects`` is one of ``WEIGHTS``, ``TRAINING`` and ``OTHER``.
+    """
+
+    group: str
+    constraint: list[Any]
+    default: Any
+    affects: str
+    text: str  # type, default and meaning, as numpydoc has them
+
+
+def _count() -> Interval:
+    return Interval(Integral, 1, None, closed="left")
+
+
+def _not_negative() -> Interval:
+    return Interval(Real, 0, None, closed="left")
+
+
+ATTRIBUTES = """\
+Attributes
+----------
+network_ : torch.nn.Module
+    The trained network, on the CPU, wherever it was trained. Move it (``network_.cuda()``) to
+    score on a GPU.
+offset_ : float
+    Rows that score below it are anomalies.
+history_ : dict of str to ndarray of shape (n_epochs,)
+    ``loss`` and ``val_loss`` (mean over rows of the training loss, summed over features;
+    ``val_loss`` is NaN without held-out rows), ``learning_rate`` and ``seconds`` of each epoch.
+n_iter_ : int
+    Epochs trained.
+latent_dim_ : int
+    Width of the code; of all members' codes together, where there are several.
+n_features_in_ : int
+    Features seen in ``fit``.
+feature_names_in_ : ndarray of shape (n_features,)
+    Their names, where X was a DataFrame with string columns."""
+
+PARAMETERS: dict[str, Parameter] = {
+    "latent_dim": Parameter(
+        "main",
+        [_count(), StrOptions({"auto"})],
+        "auto",
+        WEIGHTS,
+        """int or "auto", default="auto"
+    Width of the code. ``"auto"`` is half the number of features, at most 16. Ignored with a
+    network of your own.""",
+    ),
+    "network": Parameter(
+        "main",
+        [StrOptions({"dense", "conv", "residual"}), Autoencoder],
+        "dense",
+        WEIGHTS,
+        """"dense", "conv", "residual" or Autoencoder, default="dense"
+    ``"dense"`` builds a fully connected encoder and its mirror image, ``"conv"`` 3x3 convolutions
+    that halve the image (needs ``image_shape``), ``"residual"`` pre-norm residual blocks
+    (Gorishniy et al., NeurIPS 2021). An :class:`~aedetect.networks.Autoencoder` is copied and
+    trained from the weights that it has; the parameters that shape a network are then ignored.""",
+    ),
+    "hidden_layer_sizes": Parameter(
+        "main",
+        ["array-like", StrOptions({"auto"})],
+        "auto",
+        WEIGHTS,
+        """array-like of int or "auto", default="auto"
+    The encoder's widths before the code, or its channels, mirrored in the decoder; ``()`` for
+    none. ``"auto"`` is (256, 64) for ``"dense"`` ((512, 256) for images), (16, 32) for ``"conv"``
+    and (128, 128) for ``"residual"``.""",
+    ),
+    "max_epochs": Parameter(
+        "main",
+        [_count(), StrOptions({"auto"})],
+        "auto",
+        TRAINING,
+        """int or "auto", default="auto"
+    Passes over the training rows. ``"auto"`` makes 1,000 steps (1,500 for images), at least 10
+    passes.""",
+    ),
+    "anomaly_score": Parameter(
+        "main",
+        [StrOptions({"auto"}), StrOptions(SCORES.keys())],
+        "auto",
+        OTHER,
+        """str, default="auto"
+    What is odd about a row; ``score_samples`` is minus this. All are squared distances.
+
+    - ``"combined"``, what ``"auto"`` stands for on tables: the geometric mean of ``"activations"``
+      and ``"neighbors"``.
+    - ``"sap"``, what ``"auto"`` stands for on images (``image_shape``): how far the row and its
+      reconstruction are apart as the encoder sees them, layer by layer before the code, each layer
+      in units of its mean over the training rows (after Kim et al., "RaPP", ICLR 2020).
+    - ``"reconstruction"``: the ``loss`` between the scaled row and its reconstruction, summed over
+      features.
+    - ``"standardized"``: the same, but the mean of the features' errors in units of what is usual
+      for each on the held-out rows.
+    - ``"nap"``: the squared Mahalanobis distance of the differences that ``"sap"`` adds up, the
+      code's too (RaPP).
+    - ``"activations"``: the same of the activations together with these differences.
+    - ``"mahalanobis"``: the same of the code.
+    - ``"neighbors"``, ``"latent_neighbors"``: the squared geometric mean of the distances to the 20
+      nearest training rows, in the scaled features or in the code.
+
+    Covariances and neighbours are those of 10,000 training rows at most, which the estimator
+    keeps. A row that is equal to one of them is taken for that row and left out. Beside these
+    :class:`~aedetect.VAEDetector` has ``"elbo"``, the negative evidence lower bound, and
+    ``"reconstruction_probability"``, its first term (An & Cho, 2015), both by
+    eight fixed draws from the posterior.""",
+    ),
+    "contamination": Parameter(
+        "main",
+        [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
+        "auto",
+        OTHER,
+        """float in (0, 0.5] or "auto", default="auto"
+    Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
+    share: it aims at flagging 2.5% of new normal rows, by an order statistic of the training rows'
+    scores, each as if the row had been left out of covariances and neighbours, and those of fitted
+    rows at the level of the held-out ones. Anomalies among the training rows take places in these
+    2.5%, so that fewer normal rows are flagged; where more rows than that stand far apart from all
+    others, all of these are flagged.""",
+    ),
+    "noise": Parameter(
+        "main",
+        [StrOptions(set(NOISES))],
+        "gaussian",
+        TRAINING,
+        """{"gaussian", "masking", "salt_and_pepper"}, default="gaussian"
+    ``"gaussian"`` adds normal noise (clipped to [0, 1] for ``loss="bce"``), ``"masking"``
+    sets values to zero after scaling, ``"salt_and_pepper"`` to the minimum or maximum of their
+    column.""",
+    ),
+    "noise_level": Parameter(
+        "main",
+        [Interval(Real, 0, None, closed="neither")],
+        0.5,
+        TRAINING,
+        """float, default=0.5
+    Standard deviation of the gaussian noise, in the units that the network sees (after
+    ``scaling``); for the other two the share of values that are replaced, at most 1.""",
+    ),
+    "beta": Parameter(
+        "main",
+        [_not_negative()],
+        1.0,
+        TRAINING,
+        """float, default=1.0
+    Weight of the Kullback-Leibler divergence, summed over the code, against the negative
+    log-likelihood, summed over the features (Higgins et al., "beta-VAE", ICLR 2017). 1 is the
+    evidence lower bound; smaller values restore rows more closely.""",
+    ),
+    "image_shape": Parameter(
+        "data",
+        ["array-like", None],
+        None,
+        WEIGHTS,
+        """(channels, height, width) or None, default=None
+    Says that rows are images, which ``"conv"`` needs to know and which the ``"auto"`` settings go
+    by; X stays two-dimensional. Channels come first: (32, 32, 3) is refused.""",
+    ),
+    "scaling": Parameter(
+        "data",
+        [StrOptions({"auto", "standard", "common"}), None],
+        "auto",
+        WEIGHTS,
+        """{"auto", "standard", "common"} or None, default="auto"
+    ``"standard"`` scales each column to mean 0 and deviation 1. ``"common"`` centres each column
+    but divides all by one number, so that a pixel that hardly varies stays unimportant.
+    ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
+    of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
+    is. All others are robust to a few wild cells (at most 5% of a column, and 28 standard
+    deviations off or more): these have no part in means and deviations, training sees the median of
+    their column, and when scored they count with the logarithm of what is beyond.""",
+    ),
+    "missing": Parameter(
+        "data",
+        [StrOptions({"error", "mask"})],
+        "error",
+        WEIGHTS,
+        """{"error", "mask"}, default="error"
+    What becomes of NaN in X: ``"error"`` refuses it. With ``"mask"`` the network sees zeros, the
+    mean of a scaled column, in its place, and a mask as further inputs; a row's loss is the mean
+    over its observed cells times the number of features. A fifth of these is hidden from the
+    network at random in each step and counts in the loss, so that it learns to fill cells.
+    ``reconstruct`` and ``transform`` take rows with NaN. A score is that of the row with its cells
+    filled, brought to the level of complete rows with the same number of cells hidden. A network
+    of your own begins with :class:`~aedetect.networks.MaskInput`. Rows without a single value, and
+    columns in ``fit``, are refused.""",
+    ),
+    "loss": Parameter(
+        "training",
+        [StrOptions(set(FEATURE_ERRORS))],
+        "mse",
+        WEIGHTS,
+        """{"mse", "bce", "huber"}, default="mse"
+    The error of a feature: squared, cross-entropy (X in [0, 1]; the decoder's output passes
+    through a sigmoid), or Huber's with its bend at one scaled unit.""",
+    ),
+    "activation": Parameter(
+        "training",
+        [StrOptions(set(ACTIVATIONS))],
+        "relu",
+        WEIGHTS,
+        """str, default="relu"
+    After each hidden layer: ``"relu"``, ``"leaky_relu"`` (slope 0.1), ``"elu"``, ``"gelu"``,
+    ``"silu"``, ``"tanh"``, ``"sigmoid"`` or ``"identity"``.""",
+    ),
+    "batch_norm": Parameter(
+        "training",
+        ["boolean"],
+        False,
+        WEIGHTS,
+        """bool, default=False
+    Whether hidden layers are normalised over the batch, before their activation.""",
+    ),
+    "dropout": Parameter(
+        "training",
+        [Interval(Real, 0, 1, closed="left")],
+        0.0,
+        WEIGHTS,
+        """float in [0, 1), default=0.0
+    Share of hidden activations that are dropped in training.""",
+    ),
+    "optimizer": Parameter(
+        "training",
+        [StrOptions(set(OPTIMIZERS))],
+        "adam",
+        TRAINING,
+        """{"adam", "adamw", "sgd", "adagrad", "adadelta", "rmsprop"}, default="adam"
+    ``"sgd"`` has Nesterov momentum 0.9; only ``"adamw"`` decouples ``weight_decay``.""",
+    ),
+    "learning_rate": Parameter(
+        "training",
+        [Interval(Real, 0, None, closed="neither")],
+        1e-3,
+        TRAINING,
+        """float, default=0.001
+    Highest learning rate of the run.""",
+    ),
+    "schedule": Parameter(
+        "training",
+        [StrOptions(set(SCHEDULES))],
+        "onecycle",
+        TRAINING,
+        """{"constant", "cosine", "onecycle"}, default="onecycle"
+    How the learning rate changes with each step: not at all, down to 0 along a cosine, or up for
+    a tenth of the run and then down (Smith, "Super-convergence", 2018).""",
+    ),
+    "batch_size": Parameter(
+        "training",
+        [_count(), StrOptions({"auto"})],
+        "auto",
+        TRAINING,
+        """int or "auto", default="auto"
+    Rows a step. ``"auto"`` is a twentieth of the rows, between 32 and 128 (256 for images). A
+    short last batch is used; a lone last row joins the batch before it.""",
+    ),
+    "validation_fraction": Parameter(
+        "training",
+        [Interval(Real, 0, 1, closed="left")],
+        0.1,
+        TRAINING,
+        """float in [0, 1), default=0.1
+    Share of the rows held out for early stopping: the weights with the lowest held-out loss are
+    kept. 0 trains on all rows to the end.""",
+    ),
+    "patience": Parameter(
+        "training",
+        [_count()],
+        50,
+        TRAINING,
+        """int, default=50
+    Epochs without a lower held-out loss after which training stops.""",
+    ),
+    "random_state": Parameter(
+        "running",
+        ["random_state"],
+        None,
+        TRAINING,
+        """int, RandomState instance or None, default=None
+    Governs the first weights, the held-out rows, the order of rows and all noise. None starts
+    from fresh entropy. The global generators of NumPy and PyTorch are not touched.""",
+    ),
+    "n_members": Parameter(
+        "running",
+        [_count()],
+        1,
+        WEIGHTS,
+        """int, default=1
+    Networks that are trained side by side from different starts, each with its own order of rows
+    and its own noise. Reconstructions and anomaly scores are the mean of theirs (the neighbours in
+    ``"combined"`` are common to all); the code is their codes side by side. Several ``"dense"``
+    networks cost far less than as many fits.""",
+    ),
+    "device": Parameter(
+        "running",
+        [str, torch.device],
+        "auto",
+        OTHER,
+        """str or torch.device, default="auto"
+    Where to train: ``"auto"`` is CUDA, then MPS, then the CPU.""",
+    ),
+    "verbose": Parameter(
+        "running",
+        ["verbose"],
+        False,
+        OTHER,
+        """int or bool, default=False
+    Whether to show a progress bar on stderr.""",
+    ),
+    "warm_start": Parameter(
+        "running",
+        ["boolean"],
+        False,
+        OTHER,
+        """bool, default=False
+    Whether ``fit`` goes on where the last one ended: with its weights, its scaling of the columns,
+    and the states of its optimiser and its random numbers, which are kept for that. The
+    ``schedule`` begins anew, held-out rows are drawn anew (the same from the same rows, with an
+    int as ``random_state``), score and threshold are fitted anew, and the history goes on.""",
+    ),
+    "checkpoint": Parameter(
+        "running",
+        [str, os.PathLike, None],
+        None,
+        OTHER,
+        """path-like or None, default=None
+    A file, in a folder that exists, where training keeps its state: a ``fit`` that was killed or
+    interrupted is finished by the next one on the same rows, with the same weights, bit for bit
+    on a CPU, as one that was not. It is written when an epoch has ended, but takes a twentieth of
+    the time at most, and it is removed when ``fit`` has succeeded. The file of another fit is
+    refused: of other rows or other parameters, save those that do not touch the weights.""",
+    ),
+    "downsample": Parameter(
+        "conv",
+        [StrOptions({"stride", "maxpool"})],
+        "stride",
+        WEIGHTS,
+        """{"stride", "maxpool"}, default="stride"
+    How ``"conv"`` halves the image: by a stride of 2, or by the maximum of 2x2 pixels. Odd sizes
+    round up.""",
+    ),
+    "upsample": Parameter(
+        "conv",
+        [StrOptions({"nearest", "transpose", "unpool"})],
+        "nearest",
+        WEIGHTS,
+        """{"nearest", "transpose", "unpool"}, default="nearest"
+    How ``"conv"`` doubles it: by repeating pixels before a convolution, by a transposed
+    convolution (which leaves checkerboards; Odena et al., Distill 2016), or by putting values
+    where the maxima were (Zeiler & Fergus, ECCV 2014; needs ``downsample="maxpool"``). A code
+    does not hold these places, so with ``"unpool"`` ``inverse_transform`` restores less than
+    ``reconstruct``.""",
+    ),
+    "latent": Parameter(
+        "conv",
+        [StrOptions({"vector", "map"})],
+        "vector",
+        WEIGHTS,
+        """{"vector", "map"}, default="vector"
+    The code of ``"conv"``: a vector of ``latent_dim`` values, made by a dense layer, or the last
+    feature map, flattened. The image is halved after each layer for a map, between them for a
+    vector.""",
+    ),
+    "latent_activation": Parameter(
+        "expert",
+        [StrOptions(set(ACTIVATIONS))],
+        "identity",
+        WEIGHTS,
+        """str, default="identity"
+    The same for the code.""",
+    ),
+    "tied_weights": Parameter(
+        "expert",
+        ["boolean"],
+        False,
+        WEIGHTS,
+        """bool, default=False
+    Whether the decoder of a ``"dense"`` network uses the encoder's weights, transposed.""",
+    ),
+    "l1_activity": Parameter(
+        "expert",
+        [_not_negative()],
+        0.0,
+        TRAINING,
+        """float, default=0.0
+    Weight of the sum of absolute values of the code against the error summed over features: a
+    sparse autoencoder. A weight against the mean over features, as Keras has it, is this one
+    divided by the number of features.""",
+    ),
+    "contractive": Parameter(
+        "expert",
+        [_not_negative()],
+        0.0,
+        TRAINING,
+        """float, default=0.0
+    Weight of the squared Frobenius norm of the code's Jacobian (Rifai et al., ICML 2011, eq. 7):
+    exact for one dense layer with activation ``"sigmoid"``, ``"tanh"`` or ``"identity"``, else
+    estimated by one random projection a row (Hoffman et al., 2019).""",
+    ),
+    "weight_decay": Parameter(
+        "expert",
+        [_not_negative()],
+        0.0,
+        TRAINING,
+        """float, default=0.0
+    Penalty on the size of the weights.""",
+    ),
+    "precision": Parameter(
+        "expert",
+        [StrOptions(set(PRECISIONS))],
+        "float32",
+        TRAINING,
+        """{"float32", "tf32", "bf16"}, default="float32"
+    Of the products in training: ``"tf32"`` rounds their factors to 10 bits (CUDA alone), ``"bf16"``
+    computes layers in bfloat16. Weights and all scoring stay float32.""",
+    ),
+    "compile": Parameter(
+        "expert",
+        ["boolean"],
+        False,
+        TRAINING,
+        """bool, default=False
+    Whether PyTorch compiles the network for training (``torch.compile``): several seconds at the
+    start, and faster steps. It needs a C++ compiler on a CPU.""",
+    ),
+}
+
+
+def names_that(affect: set[str]) -> list[str]:
+    """Return the parameters that affect one of these things."""
+    return [name for name, parameter in PARAMETERS.items() if parameter.affects in affect]
+
+
+def documented(cls: ClassType) -> ClassType:
+    """Set constraints and docstring of an estimator by the table and its signature."""
+    names = list(inspect.signature(cls).parameters)
+    cls._parameter_constraints = {  # type: ignore[attr-defined]
+        name: PARAMETERS[name].constraint for name in names
+    }
+    if cls.__doc__:  # absent under python -OO
+        cls.__doc__ = inspect.cleandoc(cls.__doc__).format(
+            parameters=_section(names), attributes=ATTRIBUTES
+        )
+    return cls
+
+
+def _section(names: list[str]) -> str:
+    lines = ["Parameters", "----------"]
+    for name in names:
+        lines.append(f"{name} : {PARAMETERS[name].text}")
+    return "\n".join(lines)

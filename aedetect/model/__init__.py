@@ -1,0 +1,33 @@
+"""Trained networks, their scaling, and the one inference loop."""
+
+from aedetect.model.inference import aligned, infer
+from aedetect.model.model import Model, check_finite, make_model
+from aedetect.model.scaling import Scaling, fit_scaling, row_blocks
+from aedetect.model.spec import NetworkSpec
+from aedetect.model.stored import (
+    StateError,
+    require,
+    require_floats,
+    require_keys,
+    require_number,
+)
+from aedetect.model.view import View, mean_of_members
+
+__all__ = [
+    "Model",
+    "NetworkSpec",
+    "Scaling",
+    "StateError",
+    "View",
+    "aligned",
+    "check_finite",
+    "fit_scaling",
+    "infer",
+    "make_model",
+    "mean_of_members",
+    "require",
+    "require_floats",
+    "require_keys",
+    "require_number",
+    "row_blocks",
+]

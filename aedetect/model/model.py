@@ -1,0 +1,272 @@
+"""A trained network with all that turns rows into its input and its output into rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from aedetect.losses import FEATURE_ERRORS
+from aedetect.model.inference import Places, align, infer
+from aedetect.model.scaling import Scaling, row_blocks
+from aedetect.model.spec import NetworkSpec
+from aedetect.model.stored import require, require_keys, require_number
+from aedetect.model.view import View
+from aedetect.networks import Autoencoder, MemberLoop, probe
+from aedetect.places import PlaceError
+
+FloatArray = NDArray[np.float64]
+Function = Callable[[View], Tensor]  # returns one entry a row, (B, ...)
+ENTRIES = {"spec", "weights", "scaling", "loss", "beta"}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network, its spec, the scaling of the columns and the loss.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Builds the network again.
+    network : Autoencoder
+        Trained, in evaluation mode, on any device.
+    scaling : Scaling
+    loss : str
+        Key of ``FEATURE_ERRORS``. With ``"bce"`` the decoder returns logits.
+    beta : float, default=1.0
+        Weight of the divergence from the prior in the evidence lower bound.
+    """
+
+    spec: NetworkSpec
+    network: Autoencoder
+    scaling: Scaling
+    loss: str
+    beta: float = 1.0
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether rows may hold NaN."""
+        return self.spec.takes_missing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next((p.device for p in self.network.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def latent_dim(self) -> int:
+        """The width of one member's code."""
+        return probe(self.network, self.spec.n_features)[0].shape[1]
+
+    @property
+    def user_network(self) -> Autoencoder:
+        """The network as a user sees it: without the dimension of members where there is one."""
+        if isinstance(self.network, MemberLoop) and self.spec.n_members == 1:
+            return self.network.members[0]
+        return self.network
+
+    def link(self, decoded: Tensor) -> Tensor:
+        """Return scaled rows for the decoder's output: the sigmoid of logits."""
+        return torch.sigmoid(decoded) if self.loss == "bce" else decoded
+
+    def scale(self, X: NDArray) -> NDArray[np.float32]:
+        """Return rows as the network sees them."""
+        return self.scaling.apply(X)
+
+    def map(self, function: Function, X: NDArray, name: str | None = None) -> NDArray:
+        """Return a function of rows in the units of X, a block at a time to bound the memory.
+
+        Parameters
+        ----------
+        function : callable
+            Maps a View of B rows to a tensor ``(B, ...)``. Each entry depends on its row alone.
+        X : ndarray of shape (n_rows, n_features)
+        name : str or None, default=None
+            Stands for the function among those of this model: its places in a tile are searched
+            once. None searches them at every call.
+
+        Returns
+        -------
+        values : ndarray of shape (n_rows, ...)
+        """
+        parts = [
+            self.map_scaled(function, self.scale(X[block]), name) for block in row_blocks(*X.shape)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def map_scaled(
+        self, function: Function, x: NDArray[np.float32], name: str | None = None
+    ) -> NDArray:
+        """Return a function of rows that are scaled already, as :meth:`map` does."""
+        return self._infer(lambda batch: function(View(self, batch)), x, name)
+
+    def encode(self, X: NDArray) -> NDArray[np.float32]:
+        """Return the codes of all members side by side, ``(n_rows, n_members * latent_dim)``."""
+        return self.map(lambda view: view.codes_side_by_side, X, "codes")
+
+    def decode(self, Z: NDArray[np.float32]) -> FloatArray:
+        """Return the mean of the members' rows for codes, in the units of X."""
+
+        def decoded(z: Tensor) -> Tensor:  # (B, M * L)
+            parts = z.unflatten(1, (self.spec.n_members, -1)).movedim(1, 0)
+            return self.network.decode(parts).mean(dim=0)
+
+        return self._to_units(self._infer(decoded, Z, "decoded"))
+
+    def decode_by_turns(self, Z: NDArray[np.float32]) -> FloatArray:
+        """Return one member's rows for each code of width ``latent_dim``, the members in turn.
+
+        The mean of all members' rows for one code would be a blur.
+        """
+        n_members = self.spec.n_members
+        decoded = self._infer(
+            lambda z: self.network.decode(z[None]).movedim(0, 1), Z, "decoded by members"
+        )
+        turns = np.arange(len(Z)) % n_members
+        return self._to_units(decoded[np.arange(len(Z)), turns])
+
+    def reconstruct(self, X: NDArray) -> FloatArray:
+        """Return the mean reconstruction of rows, in the units of X."""
+        restored = self.map(lambda view: view.x_hat, X, "restored")
+        return self.scaling.invert(restored)
+
+    def fill(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return scaled rows with their reconstruction in place of missing cells."""
+        if not self.takes_missing:
+            return x
+        return self.map_scaled(lambda view: view.filled.x, x, "filled")
+
+    def _to_units(self, decoded: NDArray[np.float32]) -> FloatArray:
+        return self.scaling.invert(expit(decoded) if self.loss == "bce" else decoded)
+
+    def _infer(
+        self, function: Callable[[Tensor], Tensor], x: NDArray[np.float32], name: str | None
+    ) -> NDArray:
+        # A network of the user's own may keep something in its modules while it is evaluated.
+        n_threads = 1 if self.spec.kind == "own" else None
+        return infer(
+            function, x, device=self.device, name=name, known=self._places, n_threads=n_threads
+        )
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, tuple[int, int]], Places]:
+        return {}
+
+    # State.
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the model as NumPy arrays and plain Python."""
+        weights = self.network.state_dict()
+        return {
+            "spec": self.spec.to_dict(),
+            "weights": {name: w.cpu().numpy().copy() for name, w in weights.items()},
+            "scaling": self.scaling.to_state(),
+            "loss": self.loss,
+            "beta": self.beta,
+        }
+
+    @classmethod
+    def from_state(cls, state: Any, own: Autoencoder | None = None) -> Self:
+        """Return the model of a state; everything in it is checked.
+
+        Parameters
+        ----------
+        state : dict
+            The return value of :meth:`to_state`.
+        own : Autoencoder or None, default=None
+            The user's network, for a spec of that kind.
+
+        Raises
+        ------
+        StateError
+            If values are missing or contradict each other.
+        """
+        require_keys("the model", state, ENTRIES)
+        spec = NetworkSpec.from_dict(state["spec"])
+        weights = state["weights"]
+        _check_size(spec, weights)
+        network = spec.build_shapes(own)
+        _check_weights(network, weights)
+        tensors = {name: torch.tensor(weight) for name, weight in weights.items()}
+        network.load_state_dict(tensors, assign=True)
+        network.eval()
+        require(state["loss"] in FEATURE_ERRORS, f"the loss {state['loss']!r:.80} is unknown")
+        require_number("beta", state["beta"], above=-1e-9)
+        scaling = Scaling.from_state(state["scaling"], spec.n_features)
+        return cls(spec, network, scaling, state["loss"], state["beta"])
+
+    def copy(self) -> Self:
+        """Return a copy with weights of its own."""
+        return type(self)(
+            self.spec, copy.deepcopy(self.network), self.scaling, self.loss, self.beta
+        )
+
+
+def make_model(
+    spec: NetworkSpec, network: Autoencoder, scaling: Scaling, loss: str, beta: float = 1.0
+) -> Model:
+    """Return the model of a network that has just been trained."""
+    align(network)
+    return Model(spec, network.eval(), scaling, loss, beta)
+
+
+def _check_size(spec: NetworkSpec, weights: Any) -> None:
+    """Refuse more layers or members than there are arrays or numbers: no more are made."""
+    require(isinstance(weights, dict), "the weights are not a dictionary")
+    require(
+        all(isinstance(weight, np.ndarray) for weight in weights.values()),
+        "a weight is not an array",
+    )
+    n_layers, n_arrays = len(spec.hidden_layer_sizes), len(weights)
+    # Encoder and decoder have three arrays a hidden layer at least.
+    require(
+        spec.kind == "own" or 3 * n_layers <= n_arrays,
+        f"{n_layers} layers have {n_arrays} arrays of weights",
+    )
+    n_numbers = sum(weight.size for weight in weights.values())
+    require(
+        spec.n_members <= max(1, n_numbers), f"{spec.n_members} networks have {n_numbers} weights"
+    )
+
+
+def _check_weights(network: Autoencoder, weights: dict[str, NDArray]) -> None:
+    """Refuse weights that are not those of the network, naming the first difference."""
+    expected = network.state_dict()
+    for name, tensor in expected.items():
+        require(name in weights, f"the network needs a weight {name!r}, which it does not hold")
+        weight = torch.from_numpy(weights[name])
+        require(
+            weight.shape == tensor.shape and weight.dtype == tensor.dtype,
+            f"its weight {name!r} is {weight.dtype} of shape {tuple(weight.shape)}, but the network"
+            f" needs {tensor.dtype} of shape {tuple(tensor.shape)}",
+        )
+        require(bool(np.isfinite(weights[name]).all()), f"its weight {name!r} is not finite")
+    others = [name for name in weights if name not in expected]
+    require(not others, f"the network has no weights {others!r:.200}")
+
+
+def check_finite(values: NDArray, kind: str = "score") -> NDArray:
+    """Return results of rows, which must not hold NaN or infinity.
+
+    Raises
+    ------
+    PlaceError
+        If they do; it names the first row.
+    """
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        raise PlaceError(
+            f"The {kind} of row {{row}} is not finite: its values are too far from the training"
+            " data for float32. Clip or remove it.",
+            row=row,
+        )
+    return values
+

@@ -1,0 +1,40 @@
+"""The dictionary of scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aedetect.model import Model, require
+from aedetect.scoring.combined import Combined
+from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
+from aedetect.scoring.layerwise import Layerwise
+from aedetect.scoring.neighbors import CodeNeighbors, RowNeighbors
+from aedetect.scoring.reconstruction import Reconstruction, Standardized
+from aedetect.scoring.score import Score
+from aedetect.scoring.whitened import WHITENED, Whitened
+
+# By the name that ``anomaly_score`` takes. A new score is registered here.
+SCORES: dict[str, type[Score]] = {
+    "reconstruction": Reconstruction,
+    "standardized": Standardized,
+    "sap": Layerwise,
+    "neighbors": RowNeighbors,
+    "latent_neighbors": CodeNeighbors,
+    "combined": Combined,
+    **dict.fromkeys(WHITENED, Whitened),
+    **dict.fromkeys(EVIDENCE_SCORES, Evidence),
+}
+
+
+def score_from_state(state: Any, model: Model) -> Score:
+    """Return the score of a state, which must fit the model.
+
+    Raises
+    ------
+    StateError
+        If it does not.
+    """
+    require(isinstance(state, dict) and state.get("name") in SCORES, "its score is unknown")
+    score = SCORES[state["name"]].from_state(state)
+    score.check(model)
+    return score

@@ -1,0 +1,118 @@
+"""Scores by the Mahalanobis distance of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aedetect.model import mean_of_members, require
+from aedetect.scoring.marks import Marks, fit_marks
+from aedetect.scoring.score import Reference, Score
+from aedetect.scoring.sketch import sketch
+from aedetect.scoring.whitening import Whitening, fit_whitening
+
+if TYPE_CHECKING:
+    from aedetect.model import Model, View
+
+
+def _code(view: View) -> list[Tensor]:
+    return [view.codes]
+
+
+def _differences(view: View) -> list[Tensor]:
+    pairs = zip(view.activations, view.restored_activations, strict=True)
+    return [h - h_hat for h, h_hat in pairs]
+
+
+def _activations_and_differences(view: View) -> list[Tensor]:
+    return [*view.activations, *_differences(view)]
+
+
+# Tensors (M, B, width) that a distance is taken of, side by side.
+WHITENED: dict[str, Callable[[View], list[Tensor]]] = {
+    "mahalanobis": _code,
+    "nap": _differences,
+    "activations": _activations_and_differences,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Whitened(Score):
+    """The squared Mahalanobis distance of the code or of activations, mean over directions.
+
+    ``"nap"`` is NAP of Kim et al., "RaPP", ICLR 2020: the differences between the activations of a
+    row and of its reconstruction. Differs from Kim et al.: a small ridge is added to the
+    covariance, where they cut off directions without variance, in which anomalies show.
+    ``"activations"`` takes the activations together with these differences, ``"mahalanobis"`` the
+    code alone. Reference rows have a score of about 1 on average.
+    """
+
+    whitenings: list[Whitening]  # of each member
+    marks: Marks | None  # None: every row is scored as a new one
+
+    @classmethod
+    def fit(cls, name: str, model: Model, reference: Reference) -> Self:
+        """Return the score with the mean and the covariance of each member."""
+        rows = model.map_scaled(lambda view: _rows(name, view).movedim(0, 1), reference.x)
+        fitted = [fit_whitening(rows[:, member]) for member in range(rows.shape[1])]
+        left_out = np.mean([distances for _, distances in fitted], axis=0) / rows.shape[2]
+        return cls(name, [whitening for whitening, _ in fitted], fit_marks(reference.x, left_out))
+
+    def __call__(self, view: View) -> Tensor:
+        """Return the squared distance of each row, divided by the number of directions."""
+        rows = _rows(self.name, view)
+        pairs = zip(self.whitenings, rows, strict=True)
+        distances = torch.stack([whitening(member) for whitening, member in pairs])
+        distances = mean_of_members(distances) / rows.shape[2]
+        return distances if self.marks is None else self.marks.replace_known(view.x, distances)
+
+    def of_copies(self) -> Self:
+        """Return the score that scores reference rows as new ones."""
+        return replace(self, marks=None)
+
+    def leaving_out(self, view: View) -> Self:
+        """Return the score without the reference rows of a view in its covariances."""
+        if self.marks is None:
+            return self
+        known = self.marks.replace_known(view.x, view.x.new_full((len(view.x),), -1.0).double())
+        x = torch.unique(view.x[known >= 0], dim=0)
+        if not len(x):
+            return replace(self, marks=None)
+        rows = _rows(self.name, type(view)(view.model, x))
+        whitenings = [
+            whitening.without(member, len(self.marks.scores))
+            for whitening, member in zip(self.whitenings, rows, strict=True)
+        ]
+        return replace(self, whitenings=whitenings, marks=None)
+
+    def check(self, model: Model) -> None:
+        """Raise a StateError unless there is one whitening of the right width a member."""
+        n_members = model.spec.n_members
+        require(
+            len(self.whitenings) == n_members, f"{len(self.whitenings)} whitenings of {n_members}"
+        )
+        width = model.map_scaled(
+            lambda view: _rows(self.name, view).movedim(0, 1),
+            np.zeros((1, model.spec.n_features), np.float32),
+        ).shape[2]
+        for whitening in self.whitenings:
+            whitening.check(width)
+        require(self.marks is not None, "the marks of the reference rows are missing")
+        if self.marks is not None:
+            self.marks.check()
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the score of a state."""
+        whitenings = [Whitening(**entry) for entry in state["whitenings"]]
+        return cls(state["name"], whitenings, Marks(**state["marks"]))
+
+
+def _rows(name: str, view: View) -> Tensor:
+    """Return the values that a distance is taken of, ``(M, B, width)``."""
+    return torch.cat([sketch(part) for part in WHITENED[name](view)], dim=2)
