@@ -1,16 +1,83 @@
-"""The noises that a denoising autoencoder learns to remove.
+"""Noise for the rows that a network is trained on: callables ``(x, generator) -> noisy x``.
 
-Each takes a batch, a level, the range of every feature and a generator, and returns a new batch.
+The features are the last dimension; leading dimensions are free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from aedetect.networks import draw_chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Corruption:
+    """The noise of a denoising autoencoder.
+
+    Parameters
+    ----------
+    noise : {"gaussian", "masking", "salt_and_pepper"}
+    level : float
+        Standard deviation of gaussian noise; share of the replaced values for the other two.
+    bounds : ndarray of shape (2, n_features), float32
+        Minima and maxima of the features in the training rows.
+    clamp : bool
+        Whether noisy values are clipped to [0, 1].
+    keeps_missing : bool
+        Whether rows may have NaN, which stay NaN.
+    """
+
+    noise: str
+    level: float
+    bounds: NDArray[np.float32]
+    clamp: bool
+    keeps_missing: bool
+
+    @classmethod
+    def fit(cls, x: Tensor, noise: str, level: float, *, clamp: bool, keeps_missing: bool) -> Self:
+        """Return the noise with the bounds of training rows ``x`` ``(n_rows, n_features)``.
+
+        A feature without any observed cell has the bounds 0 and 0.
+        """
+        low = x.nan_to_num(torch.inf).amin(dim=0)
+        high = x.nan_to_num(-torch.inf).amax(dim=0)
+        bounds = torch.stack([low, high]).nan_to_num(posinf=0.0, neginf=0.0)
+        return cls(noise, level, bounds.cpu().numpy(), clamp, keeps_missing)
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return a noisy copy of rows ``(..., n_features)``."""
+        noisy = NOISES[self.noise](x, self.level, torch.from_numpy(self.bounds), generator)
+        if self.keeps_missing:
+            noisy = noisy.masked_fill(x.isnan(), torch.nan)
+        return noisy.clamp_(0, 1) if self.clamp else noisy
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """Hides cells at random, so that a network is trained to restore them.
+
+    Parameters
+    ----------
+    corrupt : callable or None
+        Noise ``(x, generator) -> noisy x`` that is added first.
+    share : float
+        Share of the cells that are hidden.
+    """
+
+    corrupt: Callable[[Tensor, Generator], Tensor] | None
+    share: float
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return a copy of rows ``(..., n_features)`` with noise and hidden cells."""
+        noisy = x if self.corrupt is None else self.corrupt(x, generator)
+        return hide(noisy, self.share, generator)
 
 
 def gaussian(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Tensor:
@@ -18,7 +85,7 @@ def gaussian(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> T
 
     Parameters
     ----------
-    x : Tensor of shape (batch, n_features)
+    x : Tensor of shape (..., n_features)
     level : float
         Standard deviation, in the units that the network sees.
     bounds : Tensor of shape (2, n_features)
@@ -44,16 +111,15 @@ def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generato
     Vincent et al., "Stacked denoising autoencoders", JMLR 2010. ``bounds[0]`` holds the minima and
     ``bounds[1]`` the maxima of the features in the training rows.
     """
-    extreme = torch.where(
-        draw_chosen(0.5, x.shape, generator, x.device), bounds[0], bounds[1]
-    )  # (batch, n_features)
+    low, high = bounds.to(x.device)
+    extreme = torch.where(draw_chosen(0.5, x.shape, generator, x.device), low, high)
     return torch.where(draw_chosen(level, x.shape, generator, x.device), extreme, x)
 
 
 def hide(x: Tensor, share: float, generator: Generator) -> Tensor:
-    """Return ``x`` with a share of its cells missing (NaN), beside those that are missing already.
+    """Return ``x`` with a share of its cells set to NaN, beside those that are NaN already.
 
-    What a network must restore from the cells that are left teaches it to impute.
+    A network that is trained to restore them can impute.
     """
     return x.masked_fill(draw_chosen(share, x.shape, generator, x.device), torch.nan)
 

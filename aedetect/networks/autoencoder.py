@@ -1,27 +1,28 @@
-"""What every architecture is made of, and what can be asked of all of them."""
+"""An encoder and a decoder: the class of every architecture."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from typing import NamedTuple
 
-import pandas as pd
-import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from aedetect.networks.dropout import Dropout
-from aedetect.networks.tied import TiedLinear
+from aedetect.networks.layers import BatchNorm, LayerNorm, MemberLayer
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "identity": nn.Identity,
-    "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(0.1),
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-}
+
+class Trace(NamedTuple):
+    """The values of rows on their way through a network.
+
+    Attributes
+    ----------
+    activations : list of Tensor of shape (..., batch, width)
+        As :meth:`Autoencoder.activations` returns them; the last one is the code.
+    decoded : Tensor of shape (..., batch, n_features)
+        The decoder's output for that code: rows, or logits for ``loss="bce"``.
+    """
+
+    activations: list[Tensor]
+    decoded: Tensor
 
 
 class Autoencoder(nn.Module):
@@ -30,6 +31,9 @@ class Autoencoder(nn.Module):
     Pass one as ``network=`` to any estimator to train an architecture of your own. The encoder
     maps a batch of rows to codes, the decoder maps codes back to rows. With ``loss="bce"`` the
     decoder returns logits.
+
+    The networks that this package builds may have several members, each with weights of its own.
+    They also map ``(n_members, batch, n)``, and ``(1, batch, n)`` is taken by every member.
 
     Parameters
     ----------
@@ -55,12 +59,23 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
+    @property
+    def n_members(self) -> int:
+        """The number of members, 1 for an architecture of your own."""
+        layers = (m for m in self.modules() if isinstance(m, MemberLayer))
+        return next((layer.n_members for layer in layers), 1)
+
+    @property
+    def is_variational(self) -> bool:
+        """Whether :meth:`posterior` gives a distribution over codes."""
+        return False
+
     def encode(self, x: Tensor) -> Tensor:
-        """Return the codes of ``x``, shape ``(batch, latent_dim)``."""
+        """Return the codes of ``x``, shape ``(..., batch, latent_dim)``."""
         return self.encoder(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the rows (or logits) that codes stand for, shape ``(batch, n_features)``."""
+        """Return the rows, or their logits, that codes stand for: ``(..., batch, n_features)``."""
         return self.decoder(z)
 
     def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,27 +84,55 @@ class Autoencoder(nn.Module):
         return z, self.decode(z)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the reconstruction of ``x``, shape ``(batch, n_features)``."""
+        """Return the reconstruction of ``x``, shape ``(..., batch, n_features)``."""
         return self.encode_decode(x)[1]
 
-    def activations(self, x: Tensor) -> list[Tensor]:
-        """Return ``x``, what each hidden layer of the encoder makes of it, and the code.
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means and the log-variances of q(z | x), if the network is variational."""
+        raise TypeError(f"{type(self).__name__} is not variational: a code has no distribution.")
 
-        Each is ``(batch, width)``. The hidden layers of an encoder that is no ``nn.Sequential`` are
-        not known, so they are left out.
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """Return ``x``, the output of each hidden layer of the encoder, and the code.
+
+        Each is ``(..., batch, width)``. An encoder that is no ``nn.Sequential`` does not tell its
+        hidden layers apart, so they are left out.
         """
+        return self._follow(x, _call)
+
+    def trace(self, x: Tensor) -> Trace:
+        """Return :meth:`activations` and the decoder's output, passing through each side once."""
+        activations = self.activations(x)
+        return Trace(activations, self.decode(activations[-1]))
+
+    def _follow(self, x: Tensor, apply: Callable[[nn.Module, Tensor], Tensor]) -> list[Tensor]:
+        """Return the activations, given how to apply a layer of the encoder."""
+        if x.ndim == 3:
+            x = x.expand(self.n_members, -1, -1)
         stack = self.encoder if isinstance(self.encoder, nn.Sequential) else [self.encoder]
-        given, h = [], x
+        inputs, h = [], x
         for layer in stack:
-            # Norms have weights too, but only vectors.
-            if any(parameter.ndim > 1 for parameter in layer.parameters()):
-                given.append(h.flatten(1))
-            h = layer(h)
-        return [x, *given[1:], self._code(h)]
+            if _has_matrix(layer):
+                inputs.append(h.flatten(x.ndim - 1))
+            h = apply(layer, h)
+        return [x, *inputs[1:], self._code(h)]
 
     def _code(self, encoded: Tensor) -> Tensor:
-        """Return the code in what the encoder returns."""
+        """Return the code in the encoder's output."""
         return encoded
+
+
+def _call(layer: nn.Module, h: Tensor) -> Tensor:
+    return layer(h)
+
+
+def _has_matrix(layer: nn.Module) -> bool:
+    """Return whether a layer has weights for pairs of features, not just for single ones."""
+    return any(
+        parameter.ndim > 1
+        for module in layer.modules()
+        if not isinstance(module, BatchNorm | LayerNorm)
+        for parameter in module.parameters(recurse=False)
+    )
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -99,97 +142,31 @@ class VariationalAutoencoder(Autoencoder):
     of its posterior, so that everything but training is deterministic.
     """
 
+    @property
+    def is_variational(self) -> bool:
+        """True."""
+        return True
+
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the means and the log-variances of q(z | x), each ``(batch, latent_dim)``."""
+        """Return the means and the log-variances of q(z | x), each ``(..., batch, latent_dim)``.
+
+        Raises
+        ------
+        ValueError
+            If the encoder's output has an odd number of columns.
+        """
         parameters = self.encoder(x)
-        if parameters.shape[1] % 2:
+        if parameters.shape[-1] % 2:
             raise ValueError(
                 "The encoder of a variational autoencoder returns means beside as many"
-                f" log-variances, but its output has {parameters.shape[1]} columns."
+                f" log-variances, but its output has {parameters.shape[-1]} columns."
             )
-        mean, log_var = parameters.chunk(2, dim=1)
+        mean, log_var = parameters.chunk(2, dim=-1)
         return mean, log_var
 
-    def _code(self, encoded: Tensor) -> Tensor:
-        return encoded.chunk(2, dim=1)[0]
-
     def encode(self, x: Tensor) -> Tensor:
-        """Return the posterior means of ``x``, shape ``(batch, latent_dim)``."""
+        """Return the posterior means of ``x``, shape ``(..., batch, latent_dim)``."""
         return self.posterior(x)[0]
 
-
-def hidden_block(
-    layer: nn.Module, norm: nn.Module | None, activation: str, dropout: float
-) -> list[nn.Module]:
-    """Return a layer followed by what is asked of: norm, activation and dropout."""
-    block = [layer] if norm is None else [layer, norm]
-    block.append(ACTIVATIONS[activation]())
-    if dropout:
-        block.append(Dropout(dropout))
-    return block
-
-
-@torch.no_grad()
-def initialize(network: nn.Module, generator: Generator) -> None:
-    """Draw the starting weights of ``network`` from ``generator``, in place.
-
-    Weights and biases are uniform in +-1/sqrt(fan_in), PyTorch's own default (LeCun et al.,
-    "Efficient BackProp", 1998), drawn here because PyTorch's layers draw theirs from the global
-    generator.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            for parameter in module.parameters(recurse=False):
-                parameter.uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, TiedLinear):
-            bound = 1 / math.sqrt(module.in_features)
-            module.bias.uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
-            module.reset_parameters()  # constants: no draw
-
-
-def summarize(network: Autoencoder, n_features: int) -> pd.DataFrame:
-    """Return one row a layer.
-
-    Parameters
-    ----------
-    network : Autoencoder
-    n_features : int
-        Width of a row.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        Columns ``layer`` (name and class), ``output_shape`` (without the batch), ``parameters``
-        (with the running statistics of batch normalisation) and ``trained`` (without).
-    """
-    rows: list[tuple[str, tuple[int, ...], int, int]] = []
-
-    def record(name: str, layer: nn.Module, output: Tensor) -> None:
-        trained = sum(parameter.numel() for parameter in layer.parameters())
-        fixed = sum(buffer.numel() for buffer in layer.buffers() if buffer.is_floating_point())
-        shape = tuple(output.shape[1:])
-        rows.append((f"{name} ({type(layer).__name__})", shape, trained + fixed, trained))
-
-    handles = [
-        layer.register_forward_hook(lambda layer, _, output, name=name: record(name, layer, output))
-        for name, layer in network.named_modules()
-        if not any(layer.children())
-    ]
-    try:
-        probe(network, n_features)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return pd.DataFrame(rows, columns=["layer", "output_shape", "parameters", "trained"])
-
-
-@torch.no_grad()
-def probe(network: Autoencoder, n_features: int, value: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Return the code and the reconstruction of one row of a value, to learn their shapes."""
-    network.eval()
-    parameter = next(network.parameters(), torch.empty(0))
-    row = torch.full((1, n_features), value, dtype=parameter.dtype, device=parameter.device)
-    z = network.encode(row)
-    return z, network.decode(z)
+    def _code(self, encoded: Tensor) -> Tensor:
+        return encoded.chunk(2, dim=-1)[0]

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aedetect.networks.autoencoder import ACTIVATIONS, Autoencoder, hidden_block
+from aedetect.networks.autoencoder import Autoencoder, Trace
+from aedetect.networks.layers import ACTIVATIONS, hidden_block
 from aedetect.networks.mask import MaskInput
 
 Size = tuple[int, int]  # height, width
@@ -186,7 +187,7 @@ class Unpool(nn.Module):
 
 
 class UnpoolingAutoencoder(Autoencoder):
-    """An autoencoder whose decoder learns from the encoder where the maxima were."""
+    """An autoencoder whose decoder puts values where the encoder found the maxima."""
 
     encoder: nn.Sequential
     decoder: nn.Sequential
@@ -194,13 +195,27 @@ class UnpoolingAutoencoder(Autoencoder):
     def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the codes, and the reconstruction with every value at its maximum's place."""
         places: list[Tensor] = []
-        for layer in self.encoder:
-            if isinstance(layer, MaxPool):
-                x, found = layer.pool(x)
-                places.append(found)
-            else:
-                x = layer(x)
         z = x
+        for layer in self.encoder:
+            z = _pool(layer, z, places)
+        return z, self._unpool(z, places)
+
+    def trace(self, x: Tensor) -> Trace:
+        """Return the activations, and the reconstruction as :meth:`encode_decode` returns it."""
+        places: list[Tensor] = []
+        activations = self._follow(x, lambda layer, h: _pool(layer, h, places))
+        return Trace(activations, self._unpool(activations[-1], places))
+
+    def _unpool(self, z: Tensor, places: list[Tensor]) -> Tensor:
         for layer in self.decoder:
-            x = layer(x, places.pop()) if isinstance(layer, Unpool) else layer(x)
-        return z, x
+            z = layer(z, places.pop()) if isinstance(layer, Unpool) else layer(z)
+        return z
+
+
+def _pool(layer: nn.Module, x: Tensor, places: list[Tensor]) -> Tensor:
+    """Return the layer's output; of a pooling layer, append the places of the maxima."""
+    if not isinstance(layer, MaxPool):
+        return layer(x)
+    maxima, found = layer.pool(x)
+    places.append(found)
+    return maxima

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from aedetect.networks.autoencoder import ACTIVATIONS, Autoencoder, hidden_block
+from aedetect.networks.autoencoder import Autoencoder
 from aedetect.networks.dropout import Dropout
+from aedetect.networks.layers import (
+    ACTIVATIONS,
+    BatchNorm,
+    LayerNorm,
+    Linear,
+    TiedLinear,
+    hidden_block,
+)
 from aedetect.networks.mask import MaskInput
-from aedetect.networks.tied import TiedLinear
 
 
 def dense_autoencoder(
@@ -25,6 +32,7 @@ def dense_autoencoder(
     tied_weights: bool = False,
     codes_per_dim: int = 1,
     mask_input: bool = False,
+    n_members: int = 1,
 ) -> Autoencoder:
     """Return a fully connected encoder and its mirror image.
 
@@ -46,44 +54,42 @@ def dense_autoencoder(
         Encoder outputs a latent dimension: 2 for a VAE (mean and log-variance).
     mask_input : bool, default=False
         Whether rows may have missing cells: the encoder begins with :class:`MaskInput`.
+    n_members : int, default=1
+        How many sets of weights every layer holds.
 
     Returns
     -------
     network : Autoencoder
     """
     widths = [(1 + mask_input) * n_features, *hidden_layer_sizes]
-    downs = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
-    code = nn.Linear(widths[-1], codes_per_dim * latent_dim)
+    downs = _linear_layers(widths, n_members)
+    code = Linear(widths[-1], codes_per_dim * latent_dim, n_members)
     if tied_weights:
-        ups: Sequence[nn.Linear | TiedLinear] = [
-            TiedLinear(layer, n_out)
-            for layer, n_out in zip(
-                (code, *reversed(downs)), (*reversed(hidden_layer_sizes), n_features), strict=True
-            )
-        ]
+        restored = (*reversed(hidden_layer_sizes), n_features)
+        pairs = zip((code, *reversed(downs)), restored, strict=True)
+        ups: Sequence[Linear | TiedLinear] = [TiedLinear(layer, width) for layer, width in pairs]
     else:
-        up_widths = [latent_dim, *reversed(hidden_layer_sizes), n_features]
-        ups = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(up_widths)]
+        ups = _linear_layers([latent_dim, *reversed(hidden_layer_sizes), n_features], n_members)
 
-    def hidden(layers: Sequence[nn.Linear | TiedLinear]) -> list[nn.Module]:
-        blocks = (
-            hidden_block(
-                layer,
-                nn.BatchNorm1d(layer.out_features) if batch_norm else None,
-                activation,
-                dropout,
-            )
-            for layer in layers
-        )
-        return list(itertools.chain.from_iterable(blocks))
+    def hidden(layers: Sequence[Linear | TiedLinear]) -> list[nn.Module]:
+        modules: list[nn.Module] = []
+        for layer in layers:
+            norm = BatchNorm(layer.out_features, n_members) if batch_norm else None
+            modules += hidden_block(layer, norm, activation, dropout)
+        return modules
 
     entry = [MaskInput()] if mask_input else []
     encoder = nn.Sequential(*entry, *hidden(downs), code, ACTIVATIONS[latent_activation]())
     return Autoencoder(encoder, nn.Sequential(*hidden(ups[:-1]), ups[-1]))
 
 
+def _linear_layers(widths: Sequence[int], n_members: int) -> list[Linear]:
+    """Return the layers that lead from each width to the next."""
+    return [Linear(n_in, n_out, n_members) for n_in, n_out in itertools.pairwise(widths)]
+
+
 class ResidualBlock(nn.Module):
-    """Adds to its input what a small network makes of the normalised input.
+    """Adds a residual to its input: norm, linear layer, activation, dropout, linear layer.
 
     The pre-norm block of Gorishniy et al., "Revisiting deep learning models for tabular data",
     NeurIPS 2021, section 3.2.
@@ -98,15 +104,18 @@ class ResidualBlock(nn.Module):
         Whether to normalise over the batch instead of over the features.
     dropout : float
         Share of activations dropped while training.
+    n_members : int, default=1
     """
 
-    def __init__(self, width: int, activation: str, batch_norm: bool, dropout: float) -> None:
+    def __init__(
+        self, width: int, activation: str, batch_norm: bool, dropout: float, n_members: int = 1
+    ) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(width) if batch_norm else nn.LayerNorm(width)
-        self.inner = nn.Linear(width, width)
+        self.norm = (BatchNorm if batch_norm else LayerNorm)(width, n_members)
+        self.inner = Linear(width, width, n_members)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = Dropout(dropout)
-        self.outer = nn.Linear(width, width)
+        self.outer = Linear(width, width, n_members)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` plus its residual, of the same shape."""
@@ -124,6 +133,7 @@ def residual_autoencoder(
     dropout: float,
     codes_per_dim: int = 1,
     mask_input: bool = False,
+    n_members: int = 1,
 ) -> Autoencoder:
     """Return an encoder of one residual block a hidden size, and its mirror image.
 
@@ -135,14 +145,14 @@ def residual_autoencoder(
         layers: list[nn.Module] = []
         for before, width in itertools.pairwise([n_in, *widths]):
             layers += [
-                nn.Linear(before, width),
-                ResidualBlock(width, activation, batch_norm, dropout),
+                Linear(before, width, n_members),
+                ResidualBlock(width, activation, batch_norm, dropout, n_members),
             ]
         last = widths[-1] if widths else n_in
         if widths:
-            norm = nn.BatchNorm1d(last) if batch_norm else nn.LayerNorm(last)
+            norm = (BatchNorm if batch_norm else LayerNorm)(last, n_members)
             layers += [norm, ACTIVATIONS[activation]()]
-        return nn.Sequential(*layers, nn.Linear(last, n_out))
+        return nn.Sequential(*layers, Linear(last, n_out, n_members))
 
     n_inputs = (1 + mask_input) * n_features
     encoder = stack(n_inputs, hidden_layer_sizes, codes_per_dim * latent_dim)

@@ -1,4 +1,4 @@
-"""What tells a network which cells of a row are missing."""
+"""A first layer that takes rows with missing cells."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ class MaskInput(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (batch, n_features) or (batch, channels, height, width)
+        x : Tensor of shape (..., batch, n_features) or (batch, channels, height, width)
             NaN where a cell is missing.
 
         Returns
         -------
-        y : Tensor of shape (batch, 2 * n_features) or (batch, 2 * channels, height, width)
+        y : Tensor of shape (..., batch, 2 * n_features) or (batch, 2 * channels, height, width)
         """
         missing = x.isnan()
-        return torch.cat([x.masked_fill(missing, 0.0), (~missing).to(x.dtype)], dim=1)
+        dim = 1 if x.ndim == 4 else -1
+        return torch.cat([x.masked_fill(missing, 0.0), (~missing).to(x.dtype)], dim=dim)

@@ -1,15 +1,15 @@
 """The training step of dense networks, forward and backward pass written out.
 
 On a small network autograd spends more time on its bookkeeping than on arithmetic. Here every
-result goes into a buffer that is made once, and several networks of one shape take each step
-together, as batched matrix products. The tests compare every gradient with autograd's, and
-``benchmarks/speed.py`` shows what it gains.
+result goes into a buffer that is made once, and all members take each step together, as batched
+matrix products. The tests compare every gradient with autograd's, and ``benchmarks/speed.py``
+shows the gain.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -19,8 +19,11 @@ from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import (
     ACTIVATIONS,
     Autoencoder,
+    BatchNorm,
     Dropout,
+    Linear,
     MaskInput,
+    MemberLoop,
     VariationalAutoencoder,
 )
 from aedetect.training.layers import (
@@ -36,26 +39,25 @@ from aedetect.training.objective import Objective
 
 
 class DenseStep:
-    """Trains dense autoencoders of one shape side by side, without autograd.
+    """Trains the members of a dense network side by side, without autograd.
 
     Parameters
     ----------
-    networks : sequence of Autoencoder
-        The members, on the CPU. Their parameters become views of one vector.
+    network : Autoencoder
+        Its parameters become views of one matrix, ``(n_members, n_parameters)``.
     objective : Objective
         Without a contractive penalty.
     generator : torch.Generator
-        Draws dropout and all noise.
+        On the network's device. Draws dropout and all noise.
     """
 
-    def __init__(
-        self, networks: Sequence[Autoencoder], objective: Objective, generator: Generator
-    ) -> None:
-        self._networks = networks
+    def __init__(self, network: Autoencoder, objective: Objective, generator: Generator) -> None:
+        self._member = _hold_members(network)[0]
+        self._n_members = network.n_members
         self._objective = objective
         self._generator = generator
-        flat, self._values, self._gradients = _stack(networks)
-        self.parameters: Sequence[Tensor] = [flat]
+        self._weights = _Weights(network)
+        self.parameters: Sequence[Tensor] = [self._weights.matrix]
         self._passes: dict[int, _Pass] = {}  # by rows a member; the last batch may be shorter
         self._n_batches: Counter[int] = Counter()  # of an epoch, by rows a member
 
@@ -64,13 +66,13 @@ class DenseStep:
     shared_work = 2**27
 
     @staticmethod
-    def accepts(networks: Sequence[Autoencoder], objective: Objective) -> bool:
-        """Return whether these networks can be trained on this objective here."""
-        network = networks[0]
-        encoder, decoder = network.encoder, network.decoder
+    def accepts(network: Autoencoder, objective: Objective) -> bool:
+        """Return whether this step can train a network on an objective."""
+        member = _hold_members(network)[0]
+        encoder, decoder = member._modules.get("encoder"), member._modules.get("decoder")
         if (
             objective.contractive
-            or type(network) not in (Autoencoder, VariationalAutoencoder)
+            or type(member) not in (Autoencoder, VariationalAutoencoder)
             or not isinstance(encoder, nn.Sequential)
             or not isinstance(decoder, nn.Sequential)
         ):
@@ -80,41 +82,52 @@ class DenseStep:
             del layers[0]
         n_parameters = sum(len(list(layer.parameters())) for layer in layers)
         return (
-            isinstance(layers[0], nn.Linear)
-            and isinstance(decoder[-1], nn.Linear)
+            isinstance(layers[0], LINEAR)
+            and isinstance(decoder[-1], LINEAR)
             and all(_is_known(layer) for layer in layers)
-            and len(list(network.parameters())) == n_parameters  # none is shared
+            and len(list(member.parameters())) == n_parameters  # none is shared
         )
 
     def count_work(self, x: Tensor) -> int:
-        """Return the multiplications and additions for one row, as :class:`Step` says."""
+        """Return the multiplications and additions of one row, as :class:`Step` says."""
         # Two a weight and pass: forward, backward by the input, backward by the weights.
-        return 6 * sum(parameter.numel() for parameter in self.parameters)
+        return 6 * self._weights.matrix.numel()
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
-        """Plan what is drawn ahead, as :class:`Step` says."""
+        """Plan the draws of an epoch, as :class:`Step` says."""
         self._n_batches = Counter(batch_sizes)
         for n_rows, batch in self._passes.items():
             batch.begin_epoch(self._n_batches[n_rows])
 
     @torch.no_grad()
     def backpropagate(self, x: Tensor) -> Tensor:
-        """Set the gradients for a batch ``(n_members * rows, n_features)``; return its losses."""
-        n_rows = len(x) // len(self._networks)
+        """Set the gradients and return the losses, as :class:`Step` says."""
+        n_rows = x.shape[1]
         if n_rows not in self._passes:
-            lead = (n_rows,) if len(self._networks) == 1 else (len(self._networks), n_rows)
-            place = Place("", self._values, self._gradients, lead, self._generator)
-            self._passes[n_rows] = _Pass(self._networks[0], self._objective, place)
+            lead = (n_rows,) if self._n_members == 1 else (self._n_members, n_rows)
+            values, gradients = self._weights.values, self._weights.gradients
+            place = Place("", values, gradients, lead, self._generator)
+            self._passes[n_rows] = _Pass(self._member, self._objective, place)
             self._passes[n_rows].begin_epoch(self._n_batches[n_rows])
-        return self._passes[n_rows].backpropagate(x)
+        losses = self._passes[n_rows].backpropagate(x)
+        self._weights.gather_gradients()
+        return losses
+
+
+def _hold_members(network: Autoencoder) -> list[Autoencoder]:
+    """Return the networks that hold the members' weights: one each, or one for all."""
+    if isinstance(network, MemberLoop):
+        return [cast(Autoencoder, member) for member in network.members]
+    return [network]
+
+
+LINEAR = (Linear, nn.Linear)
+KNOWN_ACTIVATIONS = {repr(make()) for make in ACTIVATIONS.values()}
 
 
 def _is_known(layer: nn.Module) -> bool:
-    """Return whether a layer is one that ``dense_autoencoder`` could have made."""
-    trained = all(
-        p.requires_grad and p.dtype == torch.float32 and p.device.type == "cpu"
-        for p in layer.parameters()
-    )
+    """Return whether :data:`LAYERS` has the layer's passes."""
+    trained = all(p.requires_grad and p.dtype == torch.float32 for p in layer.parameters())
     if not trained or layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
         return False
     if isinstance(layer, nn.BatchNorm1d):
@@ -122,46 +135,78 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) is nn.Linear:
         return layer.bias is not None
     # The text tells the slope of a leaky ReLU and the like.
-    return type(layer) is Dropout or repr(layer) in KNOWN_ACTIVATIONS
+    return type(layer) in (Linear, BatchNorm, Dropout) or repr(layer) in KNOWN_ACTIVATIONS
 
 
-KNOWN_ACTIVATIONS = {repr(make()) for make in ACTIVATIONS.values()}
+class _Weights:
+    """The weights of all members as one matrix, of which the network's parameters become views.
 
+    One matrix because an optimiser costs a small network a call a tensor, not the arithmetic.
 
-def _stack(
-    networks: Sequence[Autoencoder],
-) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-    """Return all parameters in one vector; their values and their gradients, by name, as views.
-
-    One vector because an optimiser costs a small network a call a tensor, not the arithmetic. The
-    members' own parameters and running statistics become views too.
+    Attributes
+    ----------
+    matrix : Tensor of shape (n_members, n_parameters)
+        With its gradient.
+    values, gradients : dict of str to Tensor of shape (n_members, size)
+        Parameters, their gradients and, in ``values`` alone, running statistics, by name.
     """
-    states = [{**dict(n.named_parameters()), **dict(n.named_buffers())} for n in networks]
-    values = {key: torch.stack([s[key].detach() for s in states]) for key in states[0]}
-    trained = [key for key, _ in networks[0].named_parameters()]
-    sizes = [values[key].numel() for key in trained]
-    flat = torch.cat([values[key].flatten() for key in trained]).requires_grad_()
-    flat.grad = torch.zeros_like(flat)
-    gradients = {}
-    parts = zip(trained, flat.detach().split(sizes), flat.grad.split(sizes), strict=True)
-    for key, value, gradient in parts:
-        shape = values[key].shape
-        values[key], gradients[key] = value.view(shape), gradient.view(shape)
-    for member, state in enumerate(states):
-        for key, tensor in state.items():
-            tensor.data = values[key][member]
-    return flat, values, gradients
+
+    def __init__(self, network: Autoencoder) -> None:
+        holders = _hold_members(network)
+        parameters = _by_name([n.named_parameters() for n in holders])
+        columns = [_join(tensors, network.n_members) for tensors in parameters.values()]
+        sizes = [column.shape[1] for column in columns]
+        self.matrix = torch.cat(columns, dim=1).requires_grad_()
+        self.matrix.grad = torch.zeros_like(self.matrix)
+        parts = self.matrix.detach().split(sizes, dim=1)
+        self.values = dict(zip(parameters, parts, strict=True))
+        statistics = _by_name([n.named_buffers() for n in holders])
+        self.values |= {name: _join(b, network.n_members) for name, b in statistics.items()}
+        for name, tensors in (parameters | statistics).items():
+            _become_views(tensors, self.values[name])
+        # A batched product is fast into memory of its own alone. A single product is not batched.
+        own = self.matrix.grad.split(sizes, dim=1)
+        self._buffers = [torch.zeros_like(c) for c in columns] if network.n_members > 1 else []
+        self.gradients = dict(zip(parameters, self._buffers or own, strict=True))
+
+    def gather_gradients(self) -> None:
+        """Bring the gradients into that of the matrix."""
+        if self._buffers:
+            torch.cat(self._buffers, dim=1, out=cast(Tensor, self.matrix.grad))
+
+
+def _by_name(named: Iterable[Iterator[tuple[str, Tensor]]]) -> dict[str, list[Tensor]]:
+    """Return the tensors of floats of several networks, those of one name together."""
+    tensors: dict[str, list[Tensor]] = {}
+    for pairs in named:
+        for name, tensor in pairs:
+            if tensor.is_floating_point():
+                tensors.setdefault(name, []).append(tensor)
+    return tensors
+
+
+def _join(tensors: Sequence[Tensor], n_members: int) -> Tensor:
+    """Return the values of tensors that together hold all members, ``(n_members, size)``."""
+    n_held = n_members // len(tensors)
+    return torch.cat([tensor.detach().reshape(n_held, -1) for tensor in tensors])
+
+
+def _become_views(tensors: Sequence[Tensor], values: Tensor) -> None:
+    """Let tensors that together hold all members be views of ``values`` ``(n_members, size)``."""
+    parts = values.split(len(values) // len(tensors))
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.data = part.view(tensor.shape)
 
 
 class _Pass:
-    """The layers with their buffers for batches of one size, and the way there and back."""
+    """The layers with their buffers for batches of one size, forward and backward."""
 
     def __init__(self, network: Autoencoder, objective: Objective, place: Place) -> None:
         self._objective, self._place = objective, place
-        self._variational = isinstance(network, VariationalAutoencoder)
+        self._variational = network.is_variational
         encoder = cast(nn.Sequential, network.encoder)
         decoder = cast(nn.Sequential, network.decoder)
-        hidden, last = list(decoder)[:-1], cast(nn.Linear, decoder[-1])
+        hidden, last = list(decoder)[:-1], cast(Linear, decoder[-1])
         self._share = 1 / (place.lead[-1] * last.out_features)  # a row's, per feature
         self._penalties: list[GaussianCode | SparseCode] = []
         if self._variational:
@@ -183,6 +228,7 @@ class _Pass:
                 layer.begin_epoch(n_batches)
 
     def backpropagate(self, x: Tensor) -> Tensor:
+        """Set the gradients of rows ``(n_members, batch, n_features)``; return their losses."""
         corrupt, loss = self._objective.corrupt, self._objective.loss
         given = x if corrupt is None else corrupt(x, self._place.generator)
         if self._masked:
@@ -202,7 +248,7 @@ class _Pass:
         for layer in reversed(self._layers):
             g = layer.backward(g)
         self._first.backward(g, to_input=False)
-        return losses.flatten()
+        return losses.view(-1, lead[-1])
 
 
 def _make_layers(side: str, modules: Iterable[nn.Module], place: Place) -> list[Any]:
@@ -228,7 +274,7 @@ def _differentiate(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor,
 
 
 def _differentiate_observed(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor, float]:
-    """Return the same for rows with missing cells, as ``losses.observed_loss`` has it."""
+    """Do as :func:`_differentiate` for rows with missing cells, see ``losses.observed_loss``."""
     missing = x.isnan()
     # Restored without error: a logit of -1e4 is the probability 0 in float32.
     x_hat.masked_fill_(missing, -1e4 if loss == "bce" else 0.0)

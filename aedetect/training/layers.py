@@ -1,9 +1,9 @@
 """Layers of dense networks that write into their own buffers, for one batch size.
 
 Activations are feature-major, ``(features, rows)``, or ``(members, features, rows)`` for several
-networks side by side: a product with the weights then needs no transposition, and the values of a
-feature lie side by side for batch normalisation. ``backward`` gets the derivative of the loss by
-the layer's output, sets those by its parameters and returns that by its input.
+members: a product with the weights then needs no transposition, and the values of a feature lie
+side by side for batch normalisation. ``backward`` gets the derivative of the loss by the layer's
+output, sets those by its parameters and returns that by its input.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from aedetect.networks import Dropout
+from aedetect.networks import BatchNorm, Dropout, Linear
 
 aten = torch.ops.aten
 
 
 class Layer(Protocol):
-    """One layer of all members. ``backward`` may overwrite what it is given."""
+    """One layer of all members. ``backward`` may overwrite its argument."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output."""
@@ -30,13 +30,13 @@ class Layer(Protocol):
 
 
 class Place(NamedTuple):
-    """What a layer needs to know besides its module."""
+    """A layer's weights and the shape of its batches."""
 
     name: str  # of the module
-    # Parameters, their gradients and running statistics by name, each (members, ...).
+    # Parameters and running statistics, and gradients, by name, each (members, size).
     values: dict[str, Tensor]
     gradients: dict[str, Tensor]
-    # (rows,) or (members, rows): ``mm`` is faster than ``bmm`` for a single network.
+    # (rows,) or (members, rows): ``mm`` is faster than ``bmm`` for a single member.
     lead: tuple[int, ...]
     generator: Generator
 
@@ -44,18 +44,18 @@ class Place(NamedTuple):
 class LinearLayer:
     """``W @ x + b``."""
 
-    def __init__(self, module: nn.Linear, place: Place) -> None:
+    def __init__(self, module: Linear | nn.Linear, place: Place) -> None:
         *members, n_rows = place.lead
         self._multiply = torch.bmm if members else torch.mm
         self._multiply_add = torch.baddbmm if members else torch.addmm
-        weight, bias = f"{place.name}.weight", f"{place.name}.bias"
+        n_in, n_out = module.in_features, module.out_features
         self._weight, self._bias, self._g_weight, self._g_bias = (
-            tensors[key] if members else tensors[key][0]
+            tensors[f"{place.name}.{key}"].view(*members, *shape)
             for tensors in (place.values, place.gradients)
-            for key in (weight, bias)
+            for key, shape in (("weight", (n_out, n_in)), ("bias", (n_out,)))
         )
-        self._y = torch.empty(*members, module.out_features, n_rows)
-        self._g_x = torch.empty(*members, module.in_features, n_rows)
+        self._y = self._weight.new_empty(*members, n_out, n_rows)
+        self._g_x = self._weight.new_empty(*members, n_in, n_rows)
 
     def forward(self, x: Tensor) -> Tensor:
         self._x = x
@@ -70,9 +70,9 @@ class LinearLayer:
 class Output(LinearLayer):
     """The last layer, whose output is row-major, as the rows it is compared with."""
 
-    def __init__(self, module: nn.Linear, place: Place) -> None:
+    def __init__(self, module: Linear | nn.Linear, place: Place) -> None:
         super().__init__(module, place)
-        self._y = torch.empty(*place.lead, module.out_features)
+        self._y = self._weight.new_empty(*place.lead, module.out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         self._x = x
@@ -90,20 +90,20 @@ class Output(LinearLayer):
 class BatchNormLayer:
     """Batch normalisation, with the running statistics of every member."""
 
-    def __init__(self, module: nn.BatchNorm1d, place: Place) -> None:
+    def __init__(self, module: BatchNorm | nn.BatchNorm1d, place: Place) -> None:
         self._momentum, self._eps = module.momentum, module.eps
-        name, values, gradients = place.name, place.values, place.gradients
-        self._weight, self._bias, self._mean, self._variance = (
-            values[f"{name}.{key}"].view(-1)
-            for key in ("weight", "bias", "running_mean", "running_var")
+        self._weight, self._bias = (place.values[f"{place.name}.{k}"] for k in ("weight", "bias"))
+        self._mean, self._variance = (
+            place.values[f"{place.name}.{key}"].view(-1) for key in ("running_mean", "running_var")
         )
-        self._gradients = [gradients[f"{name}.{key}"].view(-1) for key in ("weight", "bias")]
+        self._gradients = [place.gradients[f"{place.name}.{k}"] for k in ("weight", "bias")]
 
     def forward(self, x: Tensor) -> Tensor:
-        # All members' features are channels of one long image.
+        # The features of all members are the channels of one long image.
         self._x = x.view(1, -1, x.shape[-1])
+        self._scale = self._weight.reshape(-1)  # those of several members do not lie side by side
         y, *self._statistics = aten.native_batch_norm.default(
-            *(self._x, self._weight, self._bias, self._mean, self._variance),
+            *(self._x, self._scale, self._bias.reshape(-1), self._mean, self._variance),
             *(True, self._momentum, self._eps),
         )
         return y.view(x.shape)
@@ -111,16 +111,16 @@ class BatchNormLayer:
     def backward(self, g: Tensor) -> Tensor:
         g_x, *gradients = aten.native_batch_norm_backward.default(
             g.view(self._x.shape),
-            *(self._x, self._weight, self._mean, self._variance, *self._statistics),
+            *(self._x, self._scale, self._mean, self._variance, *self._statistics),
             *(True, self._eps, (True, True, True)),
         )
         for own, gradient in zip(self._gradients, gradients, strict=True):
-            own.copy_(gradient)
+            own.copy_(gradient.view(own.shape))
         return g_x.view(g.shape)
 
 
 class ActivationLayer:
-    """An elementwise function with the kernel that autograd uses for its derivative."""
+    """An elementwise function, and the kernel that autograd uses for its derivative."""
 
     def __init__(self, module: nn.Module, place: Place) -> None:
         self._function, self._derivative, self._by_output = ELEMENTWISE[type(module)]
@@ -134,7 +134,7 @@ class ActivationLayer:
         return self._derivative(g, self._known)
 
 
-# Function, derivative, and whether the derivative is told by the output or by the input.
+# Function, derivative, and whether the derivative is computed from the output or the input.
 ELEMENTWISE: dict[type[nn.Module], tuple[Callable[..., Tensor], Callable[..., Tensor], bool]] = {
     nn.ReLU: (
         torch.relu_,
@@ -185,7 +185,7 @@ class DropoutLayer:
         self._n_left = 1
 
     def begin_epoch(self, n_batches: int) -> None:
-        """Draw masks for this many batches and no more: none is left for the next epoch."""
+        """Drop all masks, and draw those of this many batches and no more from here."""
         self._masks.clear()
         self._n_left = n_batches
 
@@ -226,7 +226,8 @@ class GaussianCode:
         self._mean, self._log_var = parameters.chunk(2, dim=-2)
         self._variance = self._log_var.exp()
         # Rows first, so that a draw does not depend on the layout.
-        noise = torch.empty(self._mean.mT.shape).normal_(generator=self._generator)
+        noise = torch.empty(self._mean.mT.shape, device=self._mean.device)
+        noise.normal_(generator=self._generator)
         self._deviation = self._variance.sqrt().mul_(noise.mT)
         divergence = self._mean.square() + self._variance - 1 - self._log_var
         self.losses = 0.5 * self._beta * divergence.sum(dim=-2)
@@ -240,7 +241,9 @@ class GaussianCode:
 
 
 LAYERS: dict[type[nn.Module], Callable[..., Any]] = {
+    Linear: LinearLayer,
     nn.Linear: LinearLayer,
+    BatchNorm: BatchNormLayer,
     nn.BatchNorm1d: BatchNormLayer,
     Dropout: DropoutLayer,
     **dict.fromkeys(ELEMENTWISE, ActivationLayer),

@@ -22,19 +22,19 @@ MIN_HELD_OUT = 128  # rows whose loss an epoch is judged by
 
 
 class Watcher(Protocol):
-    """Sees training from outside."""
+    """Follows training, and may stop it."""
 
     def on_resume(self, epochs: Sequence[Epoch]) -> None:
-        """Learn of the epochs that an earlier process has done."""
+        """Called with the epochs of an earlier process, from whose checkpoint training resumes."""
 
     def on_epoch_begin(self) -> None:
-        """Learn that an epoch begins."""
+        """Called when an epoch begins."""
 
     def on_step_end(self) -> bool:
-        """Learn that a step is done; return True to leave training in the midst of its epoch."""
+        """Called after each step; True ends training in the middle of the epoch."""
 
     def on_epoch_end(self, epoch: Epoch) -> bool:
-        """Learn what an epoch came to; return True to stop training after it."""
+        """Called with the result of an epoch; True ends training after it."""
 
 
 # `fused` updates all parameters in one kernel, which is most of a small network's step on a CPU.
@@ -66,7 +66,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def train(
-    networks: Sequence[Autoencoder],
+    network: Autoencoder,
     objective: Objective,
     x: Tensor,
     x_val: Tensor,
@@ -86,42 +86,42 @@ def train(
     continuation: State | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Run:
-    """Train networks of one shape side by side, in place, and leave them with their best weights.
+    """Train a network in place and leave every member with its best weights.
 
     Parameters
     ----------
-    networks : sequence of Autoencoder
-        Each gets its own order of rows and its own noise.
+    network : Autoencoder
+        Each member has its own order of rows and its own noise.
     objective : Objective
-        What each of them minimises.
+        The loss that each member minimises.
     x, x_val : Tensor of shape (n_rows, n_features)
-        Training and held-out rows, on any device. With held-out rows each network keeps its
-        weights of the epoch with its lowest held-out loss, without them those of the last epoch.
+        Training and held-out rows, on any device. With held-out rows each member keeps its weights
+        of the epoch with its lowest held-out loss, without them those of the last epoch.
     optimizer, schedule : str
         Keys of ``OPTIMIZERS`` and ``SCHEDULES``.
     learning_rate, weight_decay : float
     batch_size, max_epochs : int
     patience : int
-        Epochs without a lower held-out loss of any network after which training stops.
+        Epochs without a lower held-out loss of any member after which training stops.
     precision : str
         One of ``PRECISIONS``.
     compile : bool
-        Whether PyTorch compiles the networks.
+        Whether PyTorch compiles the network.
     generator : torch.Generator
-        On the device of the networks. Draws the order of rows and all noise.
+        On the device of the network. Draws the order of rows and all noise.
     watcher : Watcher
         Told of the beginning and the end of every epoch, and of every step.
     global_generators : sequence of torch.Generator, default=()
-        What else the networks draw from.
+        Others that the network draws from.
     continuation : dict of str to Tensor or None, default=None
-        ``Run.continuation()`` of an earlier training of these networks, with this optimiser.
+        ``Run.continuation()`` of an earlier training of this network, with this optimiser.
     checkpoint : Checkpoint or None, default=None
-        Training goes on from its state, bit for bit, and keeps its own there after each epoch.
+        Training resumes from its state, bit for bit, and stores its own there after each epoch.
 
     Returns
     -------
     run : Run
-        Where training has ended.
+        The state at the end of training.
 
     Raises
     ------
@@ -130,10 +130,10 @@ def train(
     MemoryError
         If the device cannot hold even single rows.
     """
-    _prepare(networks, generator)
-    step = make_step(networks, objective, generator, precision=precision, compile=compile)
+    _prepare(network, generator)
+    step = make_step(network, objective, generator, precision=precision, compile=compile)
     optim = OPTIMIZERS[optimizer](step.parameters, lr=learning_rate, weight_decay=weight_decay)
-    run = Run(networks, optim, [generator, *global_generators])
+    run = Run(network, optim, [generator, *global_generators])
     if continuation is not None:
         run.continue_from(continuation)
     if checkpoint is not None:
@@ -141,7 +141,7 @@ def train(
     batch_sizes = [last - first for first, last in _batch_bounds(len(x), batch_size)]
     n_batches = len(batch_sizes)
     work = step.count_work(x[:1].to(generator.device)) * batch_size
-    # A few held-out rows meet several draws of the noise.
+    # Few held-out rows are repeated, with several draws of the noise.
     x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
     parts = Parts()
     while not run.is_over(max_epochs, patience if len(x_val) else None):
@@ -151,7 +151,7 @@ def train(
         total = torch.zeros((), device=generator.device)
         n_done = len(run.epochs) * n_batches
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
-            for rows in _shuffled_batches(len(x), batch_size, len(networks), generator):
+            for rows in _shuffled_batches(len(x), batch_size, network.n_members, generator):
                 rate = learning_rate * SCHEDULES[schedule](n_done / (max_epochs * n_batches))
                 for group in optim.param_groups:
                     group["lr"] = rate
@@ -164,10 +164,8 @@ def train(
                     break
             if run.interrupted:
                 break
-            held_out = [
-                _held_out_loss(n, objective, x_val, generator.device, parts) for n in networks
-            ]
-        loss, *val_losses = _read(total / (len(x) * len(networks)), *held_out)
+            held_out = _held_out_losses(network, objective, x_val, generator.device, parts)
+        loss, *val_losses = _read(total / (len(x) * network.n_members), held_out)
         val_loss = sum(val_losses) / len(val_losses)
         _check_finite(loss, val_loss, len(run.epochs), learning_rate)
         for record, value in zip(run.best, val_losses, strict=True):
@@ -180,7 +178,7 @@ def train(
         checkpoint.write()
     for record in run.best:
         record.restore()
-    _release(networks)
+    _release(network)
     return run
 
 
@@ -193,22 +191,22 @@ def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
         watcher.on_resume(run.epochs)
 
 
-def _prepare(networks: Sequence[nn.Module], generator: Generator) -> None:
-    for network in networks:
-        # Channels last halves the time of convolutions with few channels.
-        network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for module in network.modules():
-            if isinstance(module, Dropout):
-                module.generator = generator
+def _prepare(network: nn.Module, generator: Generator) -> None:
+    # Channels last halves the time of convolutions with few channels.
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _set_dropout(network, generator)
 
 
-def _release(networks: Sequence[nn.Module]) -> None:
-    for network in networks:
-        network.zero_grad()
-        network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        for module in network.modules():
-            if isinstance(module, Dropout):
-                module.generator = None
+def _release(network: nn.Module) -> None:
+    network.zero_grad()
+    network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    _set_dropout(network, None)
+
+
+def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.generator = generator
 
 
 def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
@@ -223,50 +221,53 @@ def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 def _shuffled_batches(
-    n_rows: int, batch_size: int, n_networks: int, generator: Generator
+    n_rows: int, batch_size: int, n_members: int, generator: Generator
 ) -> Iterator[Tensor]:
-    """Yield row numbers ``(n_networks * batch,)``: each network has an order of its own."""
+    """Yield row numbers ``(n_members, batch)``: each member has an order of its own."""
     orders = torch.stack(
         [
             torch.randperm(n_rows, generator=generator, device=generator.device)
-            for _ in range(n_networks)
+            for _ in range(n_members)
         ]
     )
     for first, last in _batch_bounds(n_rows, batch_size):
-        yield orders[:, first:last].reshape(-1)
+        yield orders[:, first:last]
 
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:
-    """Return rows of ``x`` on the device of their numbers."""
-    return x.index_select(0, rows.to(x.device)).to(rows.device, non_blocking=True)
+    """Return rows of ``x``, ``(*rows.shape, n_features)``, on the device of their numbers."""
+    taken = x.index_select(0, rows.flatten().to(x.device)).view(*rows.shape, -1)
+    return taken.to(rows.device, non_blocking=True)
 
 
 @torch.no_grad()
-def _held_out_loss(
+def _held_out_losses(
     network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, parts: Parts
 ) -> Tensor:
-    """Return the mean loss of the held-out rows, NaN where there are none."""
+    """Return each member's mean loss of the held-out rows, NaN where there are none."""
     if not len(x_val):
-        return torch.full((), math.nan, device=device)
+        return torch.full((network.n_members,), math.nan, device=device)
     network.eval()
-    mean = parts.compute(
-        lambda n_parts: _mean_loss(network, objective, x_val, device, 4096 // n_parts), 4096
+    means = parts.compute(
+        lambda n_parts: _mean_losses(network, objective, x_val, device, 4096 // n_parts), 4096
     )
     network.train()
-    return mean
+    return means
 
 
-def _mean_loss(
+def _mean_losses(
     network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, n_rows: int
 ) -> Tensor:
-    generator = make_generator(0, device)  # the same noise every epoch: losses compare
-    losses = [objective(network, x.to(device), generator) for x in x_val.split(n_rows)]
-    return torch.cat(losses).mean()
+    generator = make_generator(0, device)  # every epoch draws the same noise: losses compare
+    shared = x_val if network.n_members == 1 else x_val[None]
+    batches = (x.to(device) for x in shared.split(n_rows, dim=-2))
+    losses = torch.cat([objective(network, x, generator) for x in batches], dim=-1)
+    return losses.mean(dim=-1).view(-1)
 
 
-def _read(*values: Tensor) -> list[float]:
+def _read(total: Tensor, losses: Tensor) -> list[float]:
     """Return tensors as floats: the one time an epoch that the CPU waits for the device."""
-    return torch.stack(values).tolist()
+    return torch.cat([total.view(1), losses]).tolist()
 
 
 def _check_finite(loss: float, val_loss: float, epoch: int, learning_rate: float) -> None:

@@ -1,4 +1,4 @@
-"""What training minimises, in terms that autograd can differentiate."""
+"""The loss that training minimises, in operations that autograd differentiates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aedetect.losses import (
     observed_loss,
     reconstruction_loss,
 )
-from aedetect.networks import Autoencoder, VariationalAutoencoder
+from aedetect.networks import Autoencoder
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Objective:
     Parameters
     ----------
     loss : str
-        Key of ``FEATURE_ERRORS``: what a feature's reconstruction costs.
+        Key of ``FEATURE_ERRORS``: the error of a feature.
     corrupt : callable or None, default=None
-        ``corrupt(x, generator)`` returns what the network gets to see in place of ``x``.
+        ``corrupt(x, generator)`` returns the rows that the network is given in place of ``x``.
     l1_activity, contractive : float, default=0
         Weights of the penalties on the code and on its Jacobian.
     sole_layer : str or None, default=None
@@ -38,7 +38,7 @@ class Objective:
     beta : float, default=1
         Weight of the divergence from the prior, for a variational network.
     missing : bool, default=False
-        Whether NaN in rows stands for missing cells, which then cost nothing.
+        Whether NaN in rows stands for missing cells, which do not count.
     """
 
     loss: str
@@ -50,14 +50,28 @@ class Objective:
     missing: bool = False
 
     def __call__(self, network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
-        """Return the losses of rows ``(batch, n_features)``, shape ``(batch,)``."""
+        """Return the losses of rows.
+
+        Parameters
+        ----------
+        network : Autoencoder
+        x : Tensor of shape (n_members, batch, n_features), (1, batch, n_features) for rows that
+            all members share, or (batch, n_features) for one member
+        generator : torch.Generator
+            Draws all noise.
+
+        Returns
+        -------
+        losses : Tensor of shape (n_members, batch), or (batch,) for one member
+        """
         given = x if self.corrupt is None else self.corrupt(x, generator)
-        if isinstance(network, VariationalAutoencoder):
+        if network.is_variational:
             return self._negative_elbo(network, given, x, generator)
         estimated = self.contractive > 0 and self.sole_layer is None
         # The held-out loss is taken without gradients, but the estimate needs that of the code.
         with torch.set_grad_enabled(torch.is_grad_enabled() or estimated):
-            given = given.detach().requires_grad_(estimated)
+            if estimated:
+                given = _differentiable(given, network.n_members)
             z, x_hat = network.encode_decode(given)
             losses = self._row_loss(x_hat, x, self.loss)
             if self.l1_activity:
@@ -65,13 +79,12 @@ class Objective:
             if estimated:
                 losses = losses + self.contractive * jacobian_estimate(z, given, generator)
             elif self.contractive and self.sole_layer is not None:
-                weight = network.get_parameter("encoder.0.weight")
-                penalty = jacobian_of_layer(z, weight, self.sole_layer)
+                penalty = jacobian_of_layer(z, _first_weight(network, z), self.sole_layer)
                 losses = losses + self.contractive * penalty
         return losses
 
     def _negative_elbo(
-        self, network: VariationalAutoencoder, given: Tensor, x: Tensor, generator: Generator
+        self, network: Autoencoder, given: Tensor, x: Tensor, generator: Generator
     ) -> Tensor:
         mean, log_var = network.posterior(given)
         noise = torch.empty_like(mean).normal_(generator=generator)
@@ -82,3 +95,16 @@ class Objective:
     @property
     def _row_loss(self) -> Callable[[Tensor, Tensor, str], Tensor]:
         return observed_loss if self.missing else reconstruction_loss
+
+
+def _differentiable(x: Tensor, n_members: int) -> Tensor:
+    """Return ``x`` as a leaf of the graph, with rows of their own for every member."""
+    if x.ndim == 3:
+        x = x.expand(n_members, -1, -1)  # one copy would sum the members' derivatives
+    return x.detach().requires_grad_()
+
+
+def _first_weight(network: Autoencoder, z: Tensor) -> Tensor:
+    """Return the weights of the encoder's first layer, with as many dimensions as the codes."""
+    weight = network.get_parameter("encoder.0.weight")
+    return weight if z.ndim == 3 else weight.squeeze(0)

@@ -1,4 +1,4 @@
-"""All that changes while networks are trained, so that it can be put aside and taken up again."""
+"""Everything that changes while a network is trained, to store it and to continue from it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,59 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from aedetect.networks import Autoencoder, MemberLoop
+
 State = dict[str, Tensor]
 
 
 class Epoch(NamedTuple):
-    """What one pass over the training rows came to."""
+    """The result of one pass over the training rows."""
 
     loss: float  # mean over rows of the training loss
-    val_loss: float  # the same on the held-out rows; NaN where there are none
+    val_loss: float  # mean over the held-out rows; NaN where there are none
     learning_rate: float  # of the last step
     seconds: float
 
 
 class Best:
-    """The weights of the epoch with a network's lowest held-out loss."""
+    """The weights of the epoch with a member's lowest held-out loss.
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    Parameters
+    ----------
+    network : Autoencoder
+    index : int
+        Number of the member.
+    """
+
+    def __init__(self, network: Autoencoder, index: int) -> None:
+        self._network, self._index = network, index
         self.loss, self.epoch = math.inf, -1
-        self.weights: dict[str, Tensor] | None = None
+        self.weights: State | None = None
 
     def update(self, loss: float, epoch: int) -> None:
         """Keep the present weights if ``loss`` is the lowest so far."""
         if loss < self.loss:
             self.loss, self.epoch = loss, epoch
-            # state_dict() aliases live weights; copy it. A deep copy of a view would copy the
-            # vector behind it, which holds all networks.
-            state = self.network.state_dict()
-            self.weights = {name: tensor.clone() for name, tensor in state.items()}
+            # The tensors alias live weights; copy them. A deep copy of a view would copy the
+            # vector behind it, which holds all members.
+            self.weights = {name: t.detach().clone() for name, t in self._tensors()}
 
+    @torch.no_grad()
     def restore(self) -> None:
-        """Go back to the weights that were kept, if any were."""
+        """Set the member's weights to those that were kept, if any were."""
         if self.weights is not None:
-            self.network.load_state_dict(self.weights)
+            for name, tensor in self._tensors():
+                tensor.copy_(self.weights[name])
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the member's weights and running statistics, which alias the network's."""
+        if isinstance(self._network, MemberLoop):
+            yield from _tensors_of(self._network.members[self._index])
+        elif self._network.n_members == 1:
+            yield from _tensors_of(self._network)
+        else:
+            for name, tensor in _tensors_of(self._network):
+                yield name, tensor[self._index]
 
 
 class Run:
@@ -49,7 +69,7 @@ class Run:
 
     Parameters
     ----------
-    networks : sequence of nn.Module
+    network : Autoencoder
     optimizer : torch.optim.Optimizer
     generators : sequence of torch.Generator
         All that training draws from.
@@ -57,17 +77,17 @@ class Run:
 
     def __init__(
         self,
-        networks: Sequence[nn.Module],
+        network: Autoencoder,
         optimizer: torch.optim.Optimizer,
         generators: Sequence[Generator],
     ) -> None:
-        self._networks = networks
+        self._network = network
         self._optimizer = optimizer
         self._generators = generators
-        self.best = [Best(network) for network in networks]
+        self.best = [Best(network, index) for index in range(network.n_members)]
         self.epochs: list[Epoch] = []
         self.stopped = False  # by a callback
-        self.interrupted = False  # in the midst of an epoch
+        self.interrupted = False  # in the middle of an epoch
 
     def is_over(self, max_epochs: int, patience: int | None) -> bool:
         """Return whether no epoch is left, or none of the last ``patience`` was the best."""
@@ -85,31 +105,28 @@ class Run:
             "best_epochs": torch.tensor([r.epoch for r in self.best]),
             "stopped": torch.tensor(self.stopped),
         }
-        for index, (network, record) in enumerate(zip(self._networks, self.best, strict=True)):
-            for name, tensor in _tensors_of(network):
-                state[f"weights.{index}.{name}"] = _copy(tensor)
+        for name, tensor in _tensors_of(self._network):
+            state[f"weights.{name}"] = _copy(tensor)
+        for index, record in enumerate(self.best):
             for name, tensor in (record.weights or {}).items():
                 state[f"best.{index}.{name}"] = _copy(tensor)
         return state
 
     @torch.no_grad()
     def load_state_dict(self, state: State) -> None:
-        """Go back to where ``state`` was taken."""
+        """Set everything to what :meth:`state_dict` has returned."""
         self.continue_from(state)
         self.epochs = [Epoch(*row) for row in state["epochs"].tolist()]
         self.stopped = bool(state["stopped"])
-        for index, (network, record) in enumerate(zip(self._networks, self.best, strict=True)):
-            for name, tensor in _tensors_of(network):
-                tensor.copy_(state[f"weights.{index}.{name}"])  # in place: it may be a view
+        for name, tensor in _tensors_of(self._network):
+            tensor.copy_(state[f"weights.{name}"])  # in place: it may be a view
+        for index, record in enumerate(self.best):
             record.loss = float(state["best_losses"][index])
             record.epoch = int(state["best_epochs"][index])
             record.weights = _below(f"best.{index}.", state) or None
 
     def continuation(self) -> State:
-        """Return a copy of what another run of the same networks can go on with.
-
-        The state of the optimiser, and those of the generators.
-        """
+        """Return a copy of the optimiser's and the generators' states, for :meth:`continue_from`."""
         state = {f"generator.{i}": g.get_state() for i, g in enumerate(self._generators)}
         for index, parameter in enumerate(self._parameters):
             for key, value in self._optimizer.state.get(parameter, {}).items():
@@ -119,7 +136,7 @@ class Run:
 
     @torch.no_grad()
     def continue_from(self, state: State) -> None:
-        """Take over what :meth:`continuation` has returned."""
+        """Set the optimiser and the generators to what :meth:`continuation` has returned."""
         for index, generator in enumerate(self._generators):
             generator.set_state(state[f"generator.{index}"])
         moments: dict[int, dict[str, Tensor]] = {}
@@ -146,5 +163,5 @@ def _copy(tensor: Tensor) -> Tensor:
 
 
 def _below(prefix: str, state: State) -> State:
-    """Return what ``state`` holds under a prefix, by the rest of its name."""
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
