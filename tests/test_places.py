@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from aedetect import AutoencoderTransformer, ConformalDetector
-from aedetect.estimators.places import PlaceError
+from aedetect.places import PlaceError
 
 NAMES = ["hum", "heat", "load", "speed", "note"]
 CELLS = {"NaN": np.nan, "infinity": np.inf}

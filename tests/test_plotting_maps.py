@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aedetect import AutoencoderTransformer
-from aedetect.estimators.scaling import fit_scaling
+from aedetect.model.scaling import fit_scaling
 from aedetect.plotting import LatentMapDisplay, LearningCurveDisplay
 
 matplotlib.use("Agg")

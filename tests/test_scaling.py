@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from aedetect import DenoisingAutoencoder, VAEDetector
-from aedetect.estimators.scaling import fit_scaling
+from aedetect.model.scaling import fit_scaling
 
 WILD = {"large": 1e6, "sentinel": -9999.0, "extreme": 1e300}
 

@@ -15,7 +15,7 @@ from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.features import known_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
-from aedetect.estimators.places import rows_of
+from aedetect.places import rows_of
 from aedetect.scoring import alarm_rank, rows_needed
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another of our estimators

@@ -24,7 +24,7 @@ from aedetect.conformal.p_values import conformal_p_values, cross_margins, weigh
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 from aedetect.estimators import DenoisingAutoencoder
 from aedetect.estimators.fitting import local_random_state
-from aedetect.estimators.places import rows_of
+from aedetect.places import rows_of
 from aedetect.reasons import explain_given, gives_reasons, repair_given, warn_of_columns
 from aedetect.scoring import FloatArray, alarm_rank, rows_needed
 

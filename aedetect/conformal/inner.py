@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing, column_or_1d
 
 from aedetect.estimators.fitting import draw_seed
-from aedetect.estimators.places import PlaceError, rows_of
+from aedetect.places import PlaceError, rows_of
 from aedetect.scoring import FloatArray
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.estimators.places import PlaceError, PlaceTypeError
+from aedetect.places import PlaceError, PlaceTypeError
 
 DATES = (
     *(np.datetime64, np.timedelta64, pd.Period),

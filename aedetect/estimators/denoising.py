@@ -136,10 +136,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             )
 
     def _make_corruption(self, x: Tensor) -> Corruption:
-        return Corruption.of_rows(
+        return Corruption.fit(
             x,
-            noise=self.noise,
-            level=self.noise_level,
+            self.noise,
+            self.noise_level,
             clamp=self.loss == "bce",
             keeps_missing=self.missing == "mask",
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_container_adapter
 
-from aedetect.estimators.places import column_names
+from aedetect.places import column_names
 
 Names = Sequence[Any] | pd.Index
 

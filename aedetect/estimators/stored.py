@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def to_stored(state: dict[str, Any]) -> dict[str, Any]:
         **state,
         **own,
         "detector_": detector.to_state(),
-        "_corruption": None if corruption is None else corruption.to_state(),
+        "_corruption": None if corruption is None else dataclasses.asdict(corruption),
     }
 
 

@@ -10,6 +10,7 @@ from aedetect.model.stored import (
     require_floats,
     require_keys,
     require_number,
+    writable,
 )
 from aedetect.model.view import View, mean_of_members
 
@@ -30,4 +31,5 @@ __all__ = [
     "require_keys",
     "require_number",
     "row_blocks",
+    "writable",
 ]

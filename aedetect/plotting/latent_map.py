@@ -10,7 +10,7 @@ from sklearn.base import is_outlier_detector
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from aedetect.estimators.scaling import fit_scaling
+from aedetect.model.scaling import fit_scaling
 from aedetect.plotting.style import (
     ANOMALY_SCORE,
     COLORS,

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from aedetect.estimators.scaling import fit_scaling
+from aedetect.model.scaling import fit_scaling
 from aedetect.plotting import DetectionCurveDisplay
 from aedetect.reporting.drawing import Picture, draw
 from aedetect.reporting.subject import SEED, Subject

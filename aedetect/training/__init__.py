@@ -7,6 +7,7 @@ from aedetect.training.devices import (
     make_generator,
     move,
     one_blas_thread,
+    one_thread,
     resolve_device,
     seeded_globally,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "make_generator",
     "move",
     "one_blas_thread",
+    "one_thread",
     "resolve_device",
     "seeded_globally",
     "train",
