@@ -13,8 +13,8 @@ from torch import Tensor
 from aedetect.estimators import DenoisingAutoencoder
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.estimators.checks import check_image, check_layer_sizes, check_shapes
-from aedetect.model.scaling import Scaling
 from aedetect.losses import FEATURE_ERRORS
+from aedetect.model.scaling import Scaling
 from aedetect.networks import Autoencoder
 from aedetect.persistence.checks import exceeds, require, shape_of
 from aedetect.scoring import (
