@@ -9,8 +9,8 @@ scores work as before. You need no training loop.
 # %%
 # Two modules
 # -----------
-# The encoder maps a batch of rows to a batch of codes, and the decoder maps codes to rows. Both work
-# on flat rows, so a convolutional network unflattens its input and flattens its output.
+# The encoder maps a batch of rows to a batch of codes, and the decoder maps codes to rows. Both
+# work on flat rows, so a convolutional network unflattens its input and flattens its output.
 
 import matplotlib.pyplot as plt
 import torch

@@ -2,8 +2,8 @@
 Find the odd column of a row, with DataFrames
 =============================================
 
-``explain`` returns how surprising each value of a row is. ``repair`` returns changes that would make
-the row normal. Here one measurement of a wine is falsified, and both are used to find it.
+``explain`` returns how surprising each value of a row is. ``repair`` returns changes that would
+make the row normal. Here one measurement of a wine is falsified, and both are used to find it.
 """
 
 # %%
@@ -47,8 +47,9 @@ for name, row in rows.items():
 # %%
 # Find the falsified column
 # -------------------------
-# The surprise of a value is how far the anomaly score falls when the network restores the value. 1 is
-# usual in normal rows. ``explain`` returns a DataFrame with the columns and the index of the rows.
+# The surprise of a value is how far the anomaly score falls when the network restores the value. 1
+# is usual in normal rows. ``explain`` returns a DataFrame with the columns and the index of the
+# rows.
 
 surprises = pd.DataFrame({name: detector.explain(row).iloc[0] for name, row in rows.items()})
 surprises = surprises.sort_values("falsified")

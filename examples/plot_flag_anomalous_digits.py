@@ -31,8 +31,8 @@ print(f"{len(X_train)} rows to train on, {len(X_test)} to test on")
 # %%
 # Train and score
 # ---------------
-# ``score_samples`` is higher for more normal rows, so it can be passed to ``roc_auc_score`` without a
-# change of sign. ``image_shape`` marks rows as images and selects the defaults for images.
+# ``score_samples`` is higher for more normal rows, so it can be passed to ``roc_auc_score`` without
+# a change of sign. ``image_shape`` marks rows as images and selects the defaults for images.
 
 detector = AutoencoderTransformer(image_shape=(1, 8, 8), random_state=0).fit(X_train)
 scores = detector.score_samples(X_test)

@@ -2,8 +2,8 @@
 Choose parameters with GridSearchCV
 ===================================
 
-All parameters are flat and searchable, as in :class:`~sklearn.neural_network.MLPClassifier`. A search
-can maximise the closeness of the reconstruction or the detection of anomalies.
+All parameters are flat and searchable, as in :class:`~sklearn.neural_network.MLPClassifier`. A
+search can maximise the closeness of the reconstruction or the detection of anomalies.
 """
 
 # %%
@@ -43,8 +43,8 @@ print("Closest reconstruction:", by_error.best_params_)
 # With labels: detection of anomalies
 # -----------------------------------
 # If some anomalies are known, ``scoring="roc_auc"`` measures detection directly. The folds are
-# stratified, so that each contains anomalies. The training folds then contain some too, as unchecked
-# data do in practice. ``fit`` ignores the labels and trains on all rows of its folds.
+# stratified, so that each contains anomalies. The training folds then contain some too, as
+# unchecked data do in practice. ``fit`` ignores the labels and trains on all rows of its folds.
 
 folds = StratifiedKFold(n_splits=3, shuffle=True, random_state=0)
 by_auroc = GridSearchCV(detector, grid, cv=folds, scoring="roc_auc").fit(X_mixed, y_mixed)

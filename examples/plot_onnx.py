@@ -9,7 +9,8 @@ without PyTorch. The export needs the extra ``onnx``.
 # %%
 # A Pipeline with missing values
 # ------------------------------
-# Here benign tumours are normal and malignant tumours are anomalies. One value in twenty is missing.
+# Here benign tumours are normal and malignant tumours are anomalies. One value in twenty is
+# missing.
 
 import json
 import subprocess
@@ -38,8 +39,8 @@ pipeline = make_pipeline(
 # %%
 # One file
 # --------
-# The file contains the imputer, the scaler, the network, the threshold and the training rows for the
-# neighbour search.
+# The file contains the imputer, the scaler, the network, the threshold and the training rows for
+# the neighbour search.
 
 folder = tempfile.TemporaryDirectory()
 path = to_onnx(pipeline, Path(folder.name) / "tumours.onnx")
@@ -104,9 +105,9 @@ print(f"Equal labels: {n_equal} of {len(rows)}")
 # %%
 # Time per row
 # ------------
-# For a single row, Python spends most of its time on input checks in each step, which the graph does
-# not have. For a thousand rows, the neighbour search dominates. The times are medians of 20 calls in
-# one run on one machine; only their ratios carry over.
+# For a single row, Python spends most of its time on input checks in each step, which the graph
+# does not have. For a thousand rows, the neighbour search dominates. The times are medians of 20
+# calls in one run on one machine; only their ratios carry over.
 
 
 def seconds(n_rows):

@@ -3,8 +3,8 @@ Codes in a Pipeline: before t-SNE and before a classifier
 =========================================================
 
 An autoencoder is a transformer like :class:`~sklearn.decomposition.PCA` and can replace it in a
-:class:`~sklearn.pipeline.Pipeline`. Here both reduce 64 pixels to a few numbers, for a t-SNE plot and
-for a classifier.
+:class:`~sklearn.pipeline.Pipeline`. Here both reduce 64 pixels to a few numbers, for a t-SNE plot
+and for a classifier.
 """
 
 # %%
@@ -49,9 +49,9 @@ plt.show()
 # Codes for a classifier
 # ----------------------
 # t-SNE plots show only which rows are neighbours. The accuracy of a linear classifier measures how
-# much information about the digit the codes keep. The table shows the mean accuracy over three folds
-# for codes of two widths. Cross-validation of the whole Pipeline fits scaler and autoencoder on the
-# training folds only.
+# much information about the digit the codes keep. The table shows the mean accuracy over three
+# folds for codes of two widths. Cross-validation of the whole Pipeline fits scaler and autoencoder
+# on the training folds only.
 
 accuracies = {}
 for width in (6, 10):

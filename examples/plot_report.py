@@ -80,7 +80,8 @@ plt.show()
 # %%
 # One HTML page
 # -------------
-# The page is one file without scripts. It loads nothing from the network, so it can be sent by mail.
+# The page is one file without scripts. It loads nothing from the network, so it can be sent by
+# mail.
 
 path = report(detector, X_test, y_test, Path(mkdtemp()) / "report.html", X_train=X_train)
 print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")

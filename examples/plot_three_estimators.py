@@ -25,9 +25,9 @@ X_train, X_test, y_test = datasets.make_anomaly_split(
 )
 
 # %%
-# All detectors use their defaults; the autoencoders use those for images. The reconstruction error of
-# PCA is computed here, because its ``score_samples`` is a likelihood. PCA keeps as many components as
-# the code of the autoencoders has values.
+# All detectors use their defaults; the autoencoders use those for images. The reconstruction error
+# of PCA is computed here, because its ``score_samples`` is a likelihood. PCA keeps as many
+# components as the code of the autoencoders has values.
 
 detectors = [
     AutoencoderTransformer(image_shape=(1, 8, 8), random_state=0),
@@ -41,8 +41,9 @@ restored = pca.inverse_transform(pca.transform(X_test))
 scores["PCA reconstruction"] = -np.square(X_test - restored).sum(axis=1)
 
 # %%
-# For the area under the ROC curve, +1 (normal) is the positive class, and scores are higher for normal
-# rows. For average precision, anomalies are the positive class here, so the scores are negated.
+# For the area under the ROC curve, +1 (normal) is the positive class, and scores are higher for
+# normal rows. For average precision, anomalies are the positive class here, so the scores are
+# negated.
 
 table = pd.DataFrame(
     {
@@ -69,8 +70,8 @@ plt.show()
 # %%
 # New digits
 # ----------
-# ``sample`` decodes codes drawn from the standard normal prior. A few samples do not look like digits,
-# because the prior includes codes that are far from those of all training rows.
+# ``sample`` decodes codes drawn from the standard normal prior. A few samples do not look like
+# digits, because the prior includes codes that are far from those of all training rows.
 
 new = detectors[2].sample(24, random_state=0)
 fig, axes = plt.subplots(3, 8, figsize=(8, 3.4), layout="constrained")

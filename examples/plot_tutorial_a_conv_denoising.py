@@ -62,8 +62,8 @@ plt.show()
 # %%
 # Clean, noisy, restored
 # ----------------------
-# From top to bottom: clean test digits, noisy copies (``noisy=True``) and their reconstructions. The
-# number above each digit is the score of the clean digit.
+# From top to bottom: clean test digits, noisy copies (``noisy=True``) and their reconstructions.
+# The number above each digit is the score of the clean digit.
 
 ReconstructionDisplay.from_estimator(denoiser, X_test[:10], noisy=True)
 plt.show()

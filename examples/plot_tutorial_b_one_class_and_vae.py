@@ -2,9 +2,9 @@
 Tutorial B: one autoencoder per digit, and new digits
 =====================================================
 
-An autoencoder that is trained on one digit restores that digit well and the others badly. Ten of them
-form a classifier of digits, although none was trained to classify. A variational autoencoder then
-draws new digits.
+An autoencoder that is trained on one digit restores that digit well and the others badly. Ten of
+them form a classifier of digits, although none was trained to classify. A variational autoencoder
+then draws new digits.
 """
 
 # %%
@@ -69,8 +69,9 @@ plt.show()
 # New digits
 # ----------
 # :class:`~aedetect.VAEDetector` keeps its codes close to a standard normal distribution, so codes
-# drawn from that distribution can be decoded. With ``loss="bce"`` each pixel is a probability. A few
-# samples do not look like digits, because the prior includes codes far from those of all training rows.
+# drawn from that distribution can be decoded. With ``loss="bce"`` each pixel is a probability. A
+# few samples do not look like digits, because the prior includes codes far from those of all
+# training rows.
 
 vae = VAEDetector(
     8, hidden_layer_sizes=(256, 128), loss="bce", learning_rate=2e-3, max_epochs=60, random_state=0

@@ -3,8 +3,8 @@ Tutorial C: a denoiser with batch normalisation
 ===============================================
 
 This is a deeper convolutional denoiser, whose short code lies between zero and one. Batch
-normalisation adds values to the network that are not trained, and ``summary`` counts them separately.
-New noise is drawn for every batch.
+normalisation adds values to the network that are not trained, and ``summary`` counts them
+separately. New noise is drawn for every batch.
 """
 
 # %%
@@ -64,17 +64,17 @@ print(f"{totals['parameters'] - totals['trained']} are not")
 # %%
 # New noise for every batch
 # -------------------------
-# Each digit gets different noise in every epoch. Two calls of ``corrupt`` show this: two copies of one
-# row differ. A network could memorise a fixed set of noisy images, but not noise that changes.
+# Each digit gets different noise in every epoch. Two calls of ``corrupt`` show this: two copies of
+# one row differ. A network could memorise a fixed set of noisy images, but not noise that changes.
 
 one, two = (denoiser.corrupt(X_test[:1], random_state=seed) for seed in (0, 1))
 print(f"Largest difference between two noisy copies of one row: {np.abs(one - two).max():.2f}")
 
 # %%
-# The training loss is computed during the epoch, with the statistics of each batch. The held-out loss
-# is computed at the end of the epoch, with the running statistics and with fixed noise. ``fit`` keeps
-# the weights of the epoch with the lowest held-out loss. The table shows the first epoch, this epoch
-# and the last.
+# The training loss is computed during the epoch, with the statistics of each batch. The held-out
+# loss is computed at the end of the epoch, with the running statistics and with fixed noise.
+# ``fit`` keeps the weights of the epoch with the lowest held-out loss. The table shows the first
+# epoch, this epoch and the last.
 
 display = LearningCurveDisplay.from_estimator(denoiser)
 display.ax_.set_title("Batch-normalised denoiser")

@@ -3,8 +3,8 @@ Tutorial D: sparse, deep and linear autoencoders
 ================================================
 
 A dense autoencoder in four forms: plain, with a sparse code, deep, and linear. The linear one finds
-the subspace of PCA. With a code of two values, the encoder maps digits to the plane, and the decoder
-maps points of the plane to digits.
+the subspace of PCA. With a code of two values, the encoder maps digits to the plane, and the
+decoder maps points of the plane to digits.
 """
 
 # %%
@@ -31,9 +31,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2, random_
 # %%
 # Plain, sparse, deep
 # -------------------
-# ``l1_activity`` penalises every value of the code that is not zero. The sparse code is smaller than
-# the plain one and has more zeros, and its reconstruction is worse. Depth does not help here, because
-# the images are few and small.
+# ``l1_activity`` penalises every value of the code that is not zero. The sparse code is smaller
+# than the plain one and has more zeros, and its reconstruction is worse. Depth does not help here,
+# because the images are few and small.
 
 shared = {"loss": "bce", "learning_rate": 3e-3, "max_epochs": 100, "random_state": 0}
 relu = {"latent_activation": "relu", **shared}
@@ -55,9 +55,9 @@ print(pd.DataFrame(rows).T.round(3).to_string())
 # %%
 # Linear, and PCA
 # ---------------
-# Without activations and with squared errors, PCA gives the best possible reconstruction. The columns
-# of the decoder's weight span nearly the subspace of the principal components, although the vectors
-# differ. ``scaling="common"`` centres the pixels and keeps their proportions, as PCA does.
+# Without activations and with squared errors, PCA gives the best possible reconstruction. The
+# columns of the decoder's weight span nearly the subspace of the principal components, although the
+# vectors differ. ``scaling="common"`` centres the pixels and keeps their proportions, as PCA does.
 
 pca = PCA(8).fit(X_train)
 linear = AutoencoderTransformer(
@@ -89,8 +89,8 @@ axes[0].get_legend().remove()  # one legend for both plots
 plt.show()
 
 # %%
-# ``inverse_transform`` applies the decoder. Here it decodes the mean code of each digit. Digits that
-# overlap on the map also look alike here.
+# ``inverse_transform`` applies the decoder. Here it decodes the mean code of each digit. Digits
+# that overlap on the map also look alike here.
 
 codes = plane.transform(X_train)
 means = np.stack([codes[y_train == digit].mean(axis=0) for digit in range(10)])

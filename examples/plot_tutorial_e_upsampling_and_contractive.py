@@ -2,9 +2,9 @@
 Tutorial E: upsampling, and a contractive code
 ==============================================
 
-A convolutional decoder can double its image in three ways, which the parameter ``upsample`` selects.
-The second part shows a contractive autoencoder. Its penalty on the derivative of the code makes codes
-change less when the row changes.
+A convolutional decoder can double its image in three ways, which the parameter ``upsample``
+selects. The second part shows a contractive autoencoder. Its penalty on the derivative of the code
+makes codes change less when the row changes.
 """
 
 # %%
@@ -58,8 +58,8 @@ models = {
 # Error on the test rows
 # ----------------------
 # ``unpool`` has the lowest error, but not because of a better code: the positions of the maxima are
-# passed from the encoder to the decoder beside the code. The last column decodes from the code alone,
-# without these positions.
+# passed from the encoder to the decoder beside the code. The last column decodes from the code
+# alone, without these positions.
 
 table = {}
 for name, model in models.items():
@@ -86,8 +86,8 @@ plt.show()
 # In a transposed convolution of stride 2, some pixels depend on more weights than others. Unpooling
 # leaves gaps. Both produce checkerboard artefacts. Nearest-neighbour upsampling followed by a
 # convolution avoids them (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016).
-# Smooth images contain almost no checkerboard, so the artefacts can be measured on them: as the share
-# of the variance that alternates from pixel to pixel in both directions.
+# Smooth images contain almost no checkerboard, so the artefacts can be measured on them: as the
+# share of the variance that alternates from pixel to pixel in both directions.
 
 rng = np.random.default_rng(0)
 centre = rng.uniform(0, 16, size=(400, 2, 3, 1, 1))
@@ -133,9 +133,9 @@ plt.show()
 # %%
 # A contractive code
 # ------------------
-# ``contractive`` is the weight of the squared derivatives of the code with respect to the pixels. For
-# one sigmoid layer they are computed exactly. Both networks encode clean test rows and copies with a
-# little noise. With the penalty, codes move less, even relative to their spread, and the
+# ``contractive`` is the weight of the squared derivatives of the code with respect to the pixels.
+# For one sigmoid layer they are computed exactly. Both networks encode clean test rows and copies
+# with a little noise. With the penalty, codes move less, even relative to their spread, and the
 # reconstruction is worse.
 
 noise = np.random.default_rng(0).normal(scale=0.05, size=X_test.shape)
