@@ -18,8 +18,9 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 class PlaceError(ValueError):
     """An error about a row of X, a column or a cell.
 
-    A check has numbers of rows and columns only, within the rows that it was given. Callers complete
-    them: :func:`names_places` adds names, :func:`rows_of` restores the numbers before a split.
+    A check has numbers of rows and columns only, within the rows that it was given. Callers
+    complete them: :func:`names_places` adds names, :func:`rows_of` restores the numbers before a
+    split.
 
     Parameters
     ----------

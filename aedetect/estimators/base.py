@@ -272,8 +272,8 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            As in ``fit``, and if a parameter that shapes the network was changed. The estimator then
-            stays as it was.
+            As in ``fit``, and if a parameter that shapes the network was changed. The estimator
+            then stays as it was.
         """
         self._validate_params()
         fit = Fit.begin(self, X, resolve_device(self.device), goes_on=is_fitted(self))

@@ -37,10 +37,10 @@ def fit_fences(X: NDArray) -> tuple[Fences, float]:
     """Return the fences of each column by itself, and a radius for columns that share a unit.
 
     A radius is ``FAR * q95 ** 2 / q50``, from quantiles of the distances from the median; cells at
-    the median do not count. It is 28 standard deviations of a normal column, 110 scales of Student's t
-    with two degrees of freedom and ``exp(4.1 * sigma)`` of a lognormal column with ``sigma=2``: the
-    heavier a tail, the further. For a column of zeros and ones it is 5, however few the ones. Where
-    all values are equal, no cell is wild.
+    the median do not count. It is 28 standard deviations of a normal column, 110 scales of
+    Student's t with two degrees of freedom and ``exp(4.1 * sigma)`` of a lognormal column with
+    ``sigma=2``: the heavier a tail, the further. For a column of zeros and ones it is 5, however
+    few the ones. Where all values are equal, no cell is wild.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _quantile(
 ) -> FloatArray:
     """Return a quantile of the values that follow the first ones in sorted rows.
 
-    It is one of the values, the lower of two, so it never lies between a usual value and a wild one.
+    It is one of the values, the lower of two, so it never lies between a usual and a wild value.
     """
     places = n_first + np.floor(q * np.maximum(n_values - 1, 0)).astype(np.intp)
     return np.take_along_axis(rows, np.minimum(places, rows.shape[1] - 1)[:, None], axis=1)[:, 0]

@@ -40,7 +40,7 @@ def threshold(
 
 
 def auto_threshold(scores: FloatArray, held_out: NDArray[np.intp]) -> float:
-    """Return a threshold that flags ``AUTO_RATE`` of new normal rows, and rows that stand far apart.
+    """Return a threshold that flags ``AUTO_RATE`` of new normal rows, and rows far apart.
 
     It is that of :func:`alarm_threshold`, or of :func:`far_limit` where more rows than these are
     beyond. A network errs less on the rows that it was fitted to, so their scores are first brought
