@@ -558,7 +558,7 @@ def test_select_tells_how_many_calibration_rows_odd_rows_need(rows):
     X = np.repeat([99.0, 0.0], [20, 200])[:, None]
     few = about_zero().calibrate(rows[:108, :1])
     with pytest.warns(
-        UserWarning, match="20 of 220 rows .* all 108 .* takes at least 109"
+        UserWarning, match="20 of 220 rows score below all 108 .* takes at least 109"
     ) as record:
         assert not few.select(X, fdr=0.1).any()
     assert record[0].filename == __file__
@@ -607,9 +607,9 @@ def test_nan_scores_are_an_error_that_names_the_row_before_the_split(rows):
         conformal(Broken().fit(rows), prefit=True).fit(rows[3:])
 
 
-def test_what_needs_one_detector_refuses_folds(rows):
+def test_folds_are_refused_where_one_detector_is_needed(rows):
     detector = conformal(cv=3).fit(rows)
-    message = "With cv=3 there is one inner detector a fold, but {} can use one alone"
+    message = "{} needs one inner detector, but with cv=3 there is one a fold"
     with pytest.raises(ValueError, match=message.format("fpr_interval")):
         detector.fpr_interval()
     for method in (detector.p_values, detector.select):

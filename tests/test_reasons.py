@@ -220,7 +220,7 @@ def test_folds_explain_by_their_mean_and_are_not_repaired(frame):
     ).fit(frame[:-20])
     parts = [explain(fold, rows) for fold in model.estimators_]
     pd.testing.assert_frame_equal(explain(model, rows), (parts[0] + parts[1]) / 2)
-    with pytest.raises(ValueError, match="cv=2 there is one inner detector a fold"):
+    with pytest.raises(ValueError, match="repair needs one inner detector, but with cv=2"):
         repair(model, rows)
 
 
