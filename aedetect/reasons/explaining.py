@@ -12,10 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from aedetect.reasons.columns import as_detector_columns, trace
 from aedetect.reasons.pipelines import append, split
 
-Contributions = NDArray[np.float64] | pd.DataFrame
 
-
-def explain(model: Any, X: ArrayLike) -> Contributions:
+def explain(model: Any, X: ArrayLike) -> NDArray[np.float64] | pd.DataFrame:
     """Return how much each feature adds to the anomaly of each row, through a Pipeline too.
 
     Parameters
@@ -62,7 +60,7 @@ def explain(model: Any, X: ArrayLike) -> Contributions:
     return contributions
 
 
-def explain_traced(model: Any, X: ArrayLike) -> tuple[Contributions, bool]:
+def explain_traced(model: Any, X: ArrayLike) -> tuple[NDArray[np.float64] | pd.DataFrame, bool]:
     """Return contributions, and whether they were traced back to the columns of ``X``.
 
     Those of a ConformalDetector are the mean over its inner detectors.
