@@ -32,9 +32,8 @@ class TensorBoardCallback:
 
     def __init__(self, log_dir: str | os.PathLike) -> None:
         self.log_dir = log_dir
-        self._writers: dict[
-            int, SummaryWriter
-        ] = {}  # by id of the estimator: a search fits several at once
+        # By id of the estimator: a search fits several at once.
+        self._writers: dict[int, SummaryWriter] = {}
 
     def setup(self, estimator: BaseAutoencoder, context: CallbackContext) -> None:
         """Open the event file of a fit."""
