@@ -230,7 +230,7 @@ def test_select_is_the_procedure_of_benjamini_and_hochberg(rows, new_rows):
     assert detector.select(new_rows, fdr=0.5).sum() > detector.select(new_rows, fdr=0.06).sum()
 
 
-def test_a_level_that_p_values_meet_exactly_is_kept():
+def test_p_values_equal_to_the_level_up_to_rounding_are_selected():
     # Seven of 21 rows at p = 1/30: 1/30 * 21/7 is 0.1, but not in floating point.
     p = np.r_[np.full(7, 1 / 30), np.ones(14)]
     assert select_by_p_values(p, 0.1).sum() == 7
