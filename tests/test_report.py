@@ -92,6 +92,15 @@ def path(tmp_path):
     return tmp_path / "report.html"
 
 
+@pytest.fixture
+def blank_drawings(monkeypatch):
+    """Save empty drawings, for tests of text: drawing takes most of the time of a report."""
+    empty = b'<svg width="1" height="1"/>'
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda figure, file, **settings: file.write(empty)
+    )
+
+
 def written(*arguments, **settings):
     return report(*arguments, **settings).read_text()
 
@@ -115,6 +124,7 @@ def test_the_report_is_a_function_in_any_order_of_imports():
     assert "report" in aedetect.__all__
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_the_page_appears_whole_or_not_at_all(detector, frame, path, monkeypatch):
     path.write_text("old")
     assert report(detector, frame, path=str(path), peers=False) == path
@@ -188,10 +198,14 @@ def test_labels_add_an_evaluation(detector, frame, y, plain_page, labelled_page)
 
 
 @pytest.mark.parametrize("kinds", [["cat", "dog"], [0, 1, 2], [3, 8]])
-def test_names_and_numbers_of_classes_colour_the_map_without_an_evaluation(
-    detector, frame, path, kinds
-):
-    page = written(detector, frame, np.resize(kinds, len(frame)), path, peers=False)
+def test_names_and_numbers_of_classes_are_no_labels_of_anomalies(detector, frame, kinds):
+    subject = examine(detector, frame, np.resize(kinds, len(frame)))
+    assert subject.is_anomaly is None
+    assert set(subject.y) == set(kinds)
+
+
+def test_classes_colour_the_map_without_an_evaluation(detector, frame, path):
+    page = written(detector, frame, np.resize(["cat", "dog"], len(frame)), path, peers=False)
     assert "Classes differ in colour and marker" in text_of(page)
     assert "AUROC" not in text_of(page)
 
@@ -201,6 +215,7 @@ def test_a_missing_label_is_an_error_with_its_row(detector, frame, y, path):
         written(detector, frame, np.where(np.arange(len(y)) == 3, np.nan, y), path)
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_the_most_anomalous_rows_come_first_each_with_its_features(detector, frame, path):
     page = written(detector, frame, path=path, n_rows=4, peers=False)
     names = re.findall(r"<h3>(row-\d+)</h3>", page)
@@ -215,6 +230,7 @@ def test_the_most_anomalous_rows_come_first_each_with_its_features(detector, fra
     assert f"{worst.iloc[0, top]:.4g}, expected {expected:.4g}" in card
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_a_pipeline_is_explained_in_the_units_that_were_passed(frame, path):
     pipeline = make_pipeline(
         StandardScaler(), AutoencoderTransformer(2, max_epochs=20, random_state=0)
@@ -230,6 +246,7 @@ def test_a_pipeline_is_explained_in_the_units_that_were_passed(frame, path):
     assert "StandardScaler" in text_of(page)
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_steps_that_mix_columns_or_cannot_be_undone_leave_the_detectors_own_units(frame, path):
     missing = frame.copy()
     missing.iloc[0, 0] = np.nan
@@ -247,6 +264,7 @@ def test_steps_that_mix_columns_or_cannot_be_undone_leave_the_detectors_own_unit
         assert f"{np.asarray(row)[0, top]:.4g}, expected" in card
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_columns_in_another_order_are_explained_in_the_units_that_were_passed(frame, path):
     names = list(reversed(frame.columns[1:]))
     steps = ColumnTransformer([("scaled", StandardScaler(), names)])
@@ -259,6 +277,7 @@ def test_columns_in_another_order_are_explained_in_the_units_that_were_passed(fr
     assert "units of the detector's input" not in text_of(page)
 
 
+@pytest.mark.usefixtures("blank_drawings")
 @pytest.mark.parametrize("image_shape", [(1, 8, 8), (8, 8), None])
 def test_images_are_shown_as_images(digits, path, image_shape):
     X = digits[0][:60]
@@ -270,6 +289,7 @@ def test_images_are_shown_as_images(digits, path, image_shape):
     assert ("pixels" in text_of(page)) == bool(image_shape)
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_colour_images_and_large_ones_are_small_on_the_page(path):
     X = np.random.RandomState(0).rand(10, 3 * 120 * 120).astype(np.float32)
     detector = AutoencoderTransformer(
@@ -312,6 +332,7 @@ def test_changed_parameters_come_before_defaults_and_versions_are_named(plain_pa
     assert f"aedetect {aedetect.__version__}" in text
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_title_and_number_of_rows_can_be_set(detector, frame, path, plain_page):
     page = written(detector, frame, path=path, title="Pumps", n_rows=3, peers=False)
     assert "<title>Pumps</title>" in page
@@ -320,6 +341,7 @@ def test_title_and_number_of_rows_can_be_set(detector, frame, path, plain_page):
     assert "<h1>Anomalies found by AutoencoderTransformer</h1>" in plain_page
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_a_calibrated_detector_has_its_section(detector, frame, path, plain_page):
     calibrated = Calibrated(detector, frame[:60])
     page = written(calibrated, frame, path=path, peers=False)
@@ -332,6 +354,7 @@ def test_a_calibrated_detector_has_its_section(detector, frame, path, plain_page
     assert "calibration" not in sections_of(plain_page)
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_a_detector_of_folds_has_no_interval_and_one_without_alarms_no_threshold(
     detector, frame, path
 ):
@@ -360,6 +383,7 @@ def test_every_estimator_of_ours_has_all_sections(estimator_class, frame, path):
     ]
 
 
+@pytest.mark.usefixtures("blank_drawings")
 @pytest.mark.parametrize(
     "detector",
     [
@@ -380,6 +404,7 @@ def test_other_detectors_have_the_sections_that_they_support(detector, frame, pa
     assert "Learning curve" not in page
 
 
+@pytest.mark.usefixtures("blank_drawings")
 def test_plain_lists_and_float32_rows_make_the_same_cards(table, path):
     X = table.astype(np.float32)
     detector = AutoencoderTransformer(2, max_epochs=2, random_state=0).fit(X)
