@@ -34,14 +34,18 @@ def resolve_layer_sizes(
     return hidden_layer_sizes
 
 
-def resolve_score(anomaly_score: str, image_shape: ImageShape) -> str:
-    """Return the score: for ``"auto"`` the best on average for tables, or for images.
+def resolve_score(
+    anomaly_score: str, image_shape: ImageShape, contamination: float | Literal["auto"]
+) -> str:
+    """Return the score: ``"auto"`` goes by the kind of rows and by what is known of them.
 
-    Neighbours in pixels separate images badly, and whitening magnifies pixels that hardly vary.
+    Distances in pixels separate images badly, and whitening magnifies pixels that hardly vary.
     """
-    if anomaly_score == "auto":
-        return "combined" if image_shape is None else "sap"
-    return anomaly_score
+    if anomaly_score != "auto":
+        return anomaly_score
+    if image_shape is not None:
+        return "sap"
+    return "sharp" if contamination == 0 else "robust"
 
 
 def resolve_batch_size(

@@ -39,7 +39,7 @@ from aedetect.estimators.tables import (
 )
 from aedetect.model import NetworkSpec, Scaling, fit_scaling, make_model
 from aedetect.networks import Autoencoder, initialize
-from aedetect.scoring import Detector
+from aedetect.scoring import Detector, spread_of
 from aedetect.training import (
     Checkpoint,
     Objective,
@@ -178,6 +178,7 @@ class Fit:
         """Train ``network`` in place; return the fitted attributes and the end of training."""
         estimator, X = self.estimator, self.table.X
         seed = draw_seed(self.random_state)
+        split = self._without_anomalies(split)
         x_val, x_train = self._scaled(split)
         batch_size = resolve_batch_size(estimator.batch_size, len(x_train), self.spec.image_shape)
         max_epochs = resolve_max_epochs(
@@ -224,6 +225,20 @@ class Fit:
         context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes={})
         return {**fitted, "_continuation": continuation}, run
 
+    def _without_anomalies(self, split: Split) -> Split:
+        """Return the split without the rows that ``contamination`` takes for anomalies."""
+        share = self.estimator.contamination
+        if share == "auto" or share == 0:
+            return split
+        order = np.concatenate(split)
+        x = self.scaling.apply(self.scaling.tame(self.table.X), order)
+        n_kept = max(2, len(order) - round(share * len(order)))
+        kept = np.sort(np.argsort(spread_of(x), kind="stable")[:n_kept])
+        n_held_out = int((kept < len(split.held_out)).sum())
+        if len(kept) - n_held_out < 2:  # the network needs two rows
+            n_held_out = len(kept) - 2
+        return Split(order[kept[:n_held_out]], order[kept[n_held_out:]])
+
     def _scaled(self, split: Split) -> list[Tensor]:
         """Return the scaled rows of both parts, on the device; wild cells are tamed."""
         tame = self.scaling.tame(self.table.X)
@@ -261,7 +276,9 @@ class Fit:
             self.table.X,
             np.concatenate(split),
             len(split.held_out),
-            score=resolve_score(estimator.anomaly_score, self.spec.image_shape),
+            score=resolve_score(
+                estimator.anomaly_score, self.spec.image_shape, estimator.contamination
+            ),
             contamination=estimator.contamination,
         )
         names = self.table.feature_names

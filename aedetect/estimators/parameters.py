@@ -150,7 +150,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "contamination": Parameter(
         "main",
-        [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
+        [Interval(Real, 0, 0.5, closed="both"), StrOptions({"auto"})],
         "auto",
         OTHER,
         """float in (0, 0.5] or "auto", default="auto"

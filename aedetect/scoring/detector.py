@@ -103,7 +103,7 @@ class Detector:
             Rows that the network was not fitted to.
         score : str
             Key of ``SCORES``.
-        contamination : float in (0, 0.5] or "auto"
+        contamination : float in [0, 0.5] or "auto"
             Where the threshold lies; see :func:`~aedetect.scoring.threshold`.
 
         Returns

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from aedetect.model import Model, require
-from aedetect.scoring.combined import Combined
+from aedetect.scoring.density import Density
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
 from aedetect.scoring.layerwise import Layerwise
 from aedetect.scoring.neighbors import CodeNeighbors, RowNeighbors
 from aedetect.scoring.reconstruction import Reconstruction, Standardized
+from aedetect.scoring.residual import KernelResidual
+from aedetect.scoring.robust import Robust
 from aedetect.scoring.score import Score
+from aedetect.scoring.sharp import Sharp
 from aedetect.scoring.whitened import WHITENED, Whitened
 
 # By the name that ``anomaly_score`` takes. A new score is registered here.
@@ -20,7 +23,10 @@ SCORES: dict[str, type[Score]] = {
     "sap": Layerwise,
     "neighbors": RowNeighbors,
     "latent_neighbors": CodeNeighbors,
-    "combined": Combined,
+    "density": Density,
+    "kernel_residual": KernelResidual,
+    "robust": Robust,
+    "sharp": Sharp,
     **dict.fromkeys(WHITENED, Whitened),
     **dict.fromkeys(EVIDENCE_SCORES, Evidence),
 }

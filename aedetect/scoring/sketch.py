@@ -13,26 +13,27 @@ from torch import Tensor
 WIDEST = 1024  # columns that a covariance is estimated of, from one layer
 
 
-def sketch(x: Tensor) -> Tensor:
-    """Return rows of at most ``WIDEST`` columns, whose distances are nearly kept.
+def sketch(x: Tensor, n_columns: int = WIDEST) -> Tensor:
+    """Return rows of at most ``n_columns`` columns, whose distances are nearly kept.
 
     A count sketch (Charikar, Chen & Farach-Colton, 2002): each column is added to one of the
-    ``WIDEST``, with a random sign. Narrower rows are returned as they are.
+    ``n_columns``, with a random sign. Narrower rows are returned as they are.
 
     Parameters
     ----------
     x : Tensor of shape (..., width)
+    n_columns : int
 
     Returns
     -------
-    y : Tensor of shape (..., min(width, WIDEST))
+    y : Tensor of shape (..., min(width, n_columns))
     """
     width = x.shape[-1]
-    if width <= WIDEST:
+    if width <= n_columns:
         return x
     signs = torch.from_numpy(_signs(width)).to(x)
-    signed = F.pad(x * signs, (0, -width % WIDEST))
-    return signed.unflatten(-1, (-1, WIDEST)).sum(dim=-2)
+    signed = F.pad(x * signs, (0, -width % n_columns))
+    return signed.unflatten(-1, (-1, n_columns)).sum(dim=-2)
 
 
 @functools.lru_cache

@@ -25,7 +25,7 @@ def threshold(
     ----------
     scores : ndarray of shape (n_samples,), float64
         Scores of the training rows, as if each had been left out; higher is more normal.
-    contamination : float in (0, 0.5] or "auto"
+    contamination : float in [0, 0.5] or "auto"
         A float flags that share of the training rows. ``"auto"`` is :func:`auto_threshold`.
     held_out : ndarray of int
         Numbers of the rows that the network was not fitted to.

@@ -55,14 +55,25 @@ class Whitening:
         # Taken off the row itself: a difference of two squares would round to anything.
         return F.linear(coordinates, weight), centred - coordinates @ basis
 
-    def without(self, rows: Tensor, n_rows: int) -> Self:
-        """Return the whitening of ``n_rows`` rows without some of them, ``(k, width)``.
+    def without(self, rows: Tensor, total: float, weights: Tensor | None = None) -> Self:
+        """Return the whitening without some of its rows, ``(k, width)``.
 
         By the formula of Sherman, Morrison & Woodbury: each row that is left out adds the square of
         one more coordinate to a squared distance.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (k, width)
+        total : float
+            Sum of the weights of all rows of the fit; their number if they had none.
+        weights : Tensor of shape (k,) or None
+            Those of the rows that are left out; None for 1 each.
         """
-        white = self.split(rows)[0].double().cpu().numpy()  # (k, rank)
-        rest = n_rows * (1 + LEAST_SINGLE) * np.eye(len(white)) - white @ white.T
+        white = self.split(rows)[0].double()  # (k, rank)
+        if weights is not None:
+            white = white * weights.double().sqrt()[:, None]
+        white = white.cpu().numpy()
+        rest = total * (1 + LEAST_SINGLE) * np.eye(len(white)) - white @ white.T
         try:
             factor = cholesky(rest, lower=True)
         except np.linalg.LinAlgError:  # the covariance is theirs almost alone
@@ -89,7 +100,9 @@ class Whitening:
         return aligned(self.mean), aligned(self.weight), aligned(basis)
 
 
-def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
+def fit_whitening(
+    rows: NDArray[np.float32], weights: FloatArray | None = None
+) -> tuple[Whitening, FloatArray]:
     """Return the whitening of rows, and the distance of each row from the others.
 
     All sums are in float64 and on one thread, whose number must not change a bit. The ridge is
@@ -99,6 +112,8 @@ def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
     Parameters
     ----------
     rows : ndarray of shape (n_rows, width), float32
+    weights : ndarray of shape (n_rows,) or None, default=None
+        Weights of the rows in mean and covariance, above 0; None for equal ones.
 
     Returns
     -------
@@ -117,10 +132,11 @@ def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
             " values. Clip them, or leave scaling='auto' on."
         )
     n_rows, width = rows.shape
+    shares = np.ones(n_rows) if weights is None else weights * (n_rows / weights.sum())
     # Rounded as it is subtracted later: of equal rows nothing may be left.
-    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = np.average(rows, axis=0, weights=shares).astype(np.float32)
     with one_blas_thread():
-        basis, coordinates = None, rows.astype(np.float64) - mean
+        basis, coordinates = None, (rows.astype(np.float64) - mean) * np.sqrt(shares)[:, None]
         if 2 * n_rows <= width:  # from here on two products are less than one with a square matrix
             directions, triangle = qr(coordinates.T, mode="economic", check_finite=False)
             basis = np.ascontiguousarray(directions.T, dtype=np.float32)
@@ -131,10 +147,11 @@ def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
         np.fill_diagonal(covariance, covariance.diagonal() + ridge)
         factor = cholesky(covariance, lower=True, overwrite_a=True)
         weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
-        distances = _squared_lengths(coordinates, weight)
+        weighted = _squared_lengths(coordinates, weight)
     # Sherman & Morrison, 1950: the covariance without the row's own square.
-    rest = np.maximum(1 - distances / (n_rows - 1), LEAST)
-    left_out = n_rows / (n_rows - 1) * distances / rest
+    others = np.maximum(n_rows - shares, LEAST)
+    rest = np.maximum(1 - weighted / others, LEAST)
+    left_out = n_rows / others * (weighted / shares) / rest
     return Whitening(mean, weight.astype(np.float32), basis, ridge), left_out
 
 

@@ -1,4 +1,4 @@
-"""The default score of tables."""
+"""The default score of tables whose training rows are known to be clean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from aedetect.scoring.neighbors import RowNeighbors
+from aedetect.scoring.reconstruction import Reconstruction
+from aedetect.scoring.residual import KernelResidual
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.whitened import Whitened
 
@@ -17,50 +18,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Combined(Score):
-    """The geometric mean of ``"activations"`` and ``"neighbors"``.
+class Sharp(Score):
+    """The geometric mean of ``"activations"``, ``"kernel_residual"`` and ``"reconstruction"``.
 
-    A row is odd if both find it odd, or if one does so strongly. Units cancel in a product, so
-    nothing has to be calibrated.
+    All three follow the training rows closely, so anomalies among these rows would look normal.
+    Units cancel in a product, so nothing has to be calibrated. The reconstruction error has half
+    the weight of the others.
     """
 
     activations: Whitened
-    neighbors: RowNeighbors
+    residual: KernelResidual
+    reconstruction: Reconstruction
 
     @classmethod
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
-        """Return the score with both of its parts fitted."""
+        """Return the score with its parts fitted."""
         return cls(
             name,
             Whitened.fit("activations", model, reference),
-            RowNeighbors.fit("neighbors", model, reference),
+            KernelResidual.fit("kernel_residual", model, reference),
+            Reconstruction("reconstruction"),
         )
 
     def __call__(self, view: View) -> Tensor:
-        """Return the geometric mean of both scores."""
-        logs = [torch.log(score(view)) for score in (self.activations, self.neighbors)]
-        return torch.exp(torch.stack(logs).mean(dim=0))
+        """Return the weighted geometric mean of the parts."""
+        parts = (self.activations, self.residual, self.reconstruction)
+        logs = [torch.log(part(view)) for part in parts]
+        return torch.exp(0.4 * logs[0] + 0.4 * logs[1] + 0.2 * logs[2])
 
     def of_copies(self) -> Self:
         """Return the score that scores reference rows as new ones."""
         return replace(self, activations=self.activations.of_copies())
 
     def without_first(self, n_rows: int) -> Self:
-        """Return the score without the first rows in its neighbour bank."""
-        return replace(self, neighbors=self.neighbors.without_first(n_rows))
+        """Return the score without the first rows of the regression."""
+        return replace(self, residual=self.residual.without_first(n_rows))
 
     def leaving_out(self, view: View) -> Self:
         """Return the score without the reference rows of a view."""
         return replace(
             self,
             activations=self.activations.leaving_out(view),
-            neighbors=self.neighbors.leaving_out(view),
+            residual=self.residual.leaving_out(view),
         )
 
     def check(self, model: Model) -> None:
         """Raise a StateError if a part does not fit the model."""
         self.activations.check(model)
-        self.neighbors.check(model)
+        self.residual.check(model)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
@@ -68,5 +73,6 @@ class Combined(Score):
         return cls(
             state["name"],
             Whitened.from_state(state["activations"]),
-            RowNeighbors.from_state(state["neighbors"]),
+            KernelResidual(**state["residual"]),
+            Reconstruction(**state["reconstruction"]),
         )

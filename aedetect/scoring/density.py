@@ -1,0 +1,134 @@
+"""Scores by the density of the training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from aedetect.model import aligned, infer, require, require_floats, require_number
+from aedetect.scoring.neighbors import SAME
+from aedetect.scoring.score import Reference, Score
+from aedetect.scoring.sketch import sketch
+from aedetect.scoring.thresholds import FloatArray
+
+if TYPE_CHECKING:
+    from aedetect.model import Model, View
+
+N_SITES = 1_000  # training rows at most that distances are taken to
+N_COLUMNS = 256  # of the sketches of wider rows
+NEAREST = 0.1  # share of the sites whose distance is the unit of smoothing
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Some training rows, and the harmonic mean of the distances to all of them.
+
+    Distances ``d`` are smoothed to ``sqrt(d ** 2 + h ** 2)``, with ``h`` the usual distance to the
+    nearest tenth of the sites. So a clump of equal rows far from all others is odd, however many
+    near neighbours each of them has: no site counts for more than 1 / h.
+    """
+
+    points: NDArray[np.float32]  # (n_sites, min(n_features, N_COLUMNS))
+    smoothing: float  # h
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the squared harmonic mean of the distances of scaled rows, ``(B,)``, float64."""
+        points, half_squares = (tensor.to(x.device) for tensor in self._tensors)
+        rows = sketch(x, N_COLUMNS)
+        lengths = rows.square().sum(dim=1, keepdim=True)
+        squares = lengths - 2 * F.linear(rows, points, -half_squares)
+        inverses = (squares.clamp_min(0) + self.smoothing**2).rsqrt()
+        return inverses.mean(dim=1).double() ** -2
+
+    def of_rows(self, x: NDArray[np.float32]) -> FloatArray:
+        """Return the measure of scaled rows, of which the first are the sites, each left out."""
+        squares = infer(self, x)
+        n_sites = len(self.points)
+        inverses = squares[:n_sites] ** -0.5 * n_sites - 1 / self.smoothing
+        mean = np.maximum(inverses, np.finfo(np.float32).tiny) / max(1, n_sites - 1)
+        return np.concatenate([mean**-2, squares[n_sites:]])
+
+    def without(self, x: Tensor) -> Self:
+        """Return the sites without those that are equal to a row, as long as two are left."""
+        rows, points = sketch(x, N_COLUMNS).cpu().double(), torch.from_numpy(self.points).double()
+        rounding = SAME * rows.norm(dim=1, keepdim=True)
+        kept = (torch.cdist(rows, points) > rounding).all(dim=0).numpy()
+        return replace(self, points=self.points[kept]) if kept.sum() > 1 else self
+
+    def without_first(self, n_rows: int) -> Self:
+        """Return the sites without the first ones, as long as two are left."""
+        if len(self.points) - n_rows < 2:
+            return self
+        return replace(self, points=self.points[n_rows:])
+
+    def check(self, n_features: int) -> None:
+        """Raise a StateError unless there are two sites or more, of the right width."""
+        require_number("the smoothing", self.smoothing, above=0)
+        require(np.ndim(self.points) == 2 and len(self.points) > 1, "there are less than two sites")
+        require_floats("the sites", self.points, (len(self.points), min(n_features, N_COLUMNS)))
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        with np.errstate(over="ignore"):  # a score that is not finite is refused later
+            half_squares = np.square(self.points).sum(axis=1) / 2
+        return aligned(self.points), aligned(half_squares)
+
+
+def fit_sites(x: NDArray[np.float32]) -> Sites:
+    """Return the first of the scaled rows, which are in random order, as sites."""
+    points = np.ascontiguousarray(sketch(torch.from_numpy(x[:N_SITES]), N_COLUMNS).numpy())
+    nearest = np.sort(cdist(points, points), axis=1)[:, 1:]  # without the row itself
+    place = int(NEAREST * (nearest.shape[1] - 1))
+    smoothing = float(np.median(nearest[:, place]))
+    return Sites(points, smoothing or float(nearest.mean()) or 1.0)
+
+
+def spread_of(x: NDArray[np.float32]) -> FloatArray:
+    """Return how far each of some scaled rows, in random order, lies from the others.
+
+    The squared harmonic mean of the distances to the first rows; missing cells count as 0, the mean
+    of a scaled column.
+    """
+    x = np.nan_to_num(x, nan=0.0)
+    return fit_sites(x).of_rows(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Density(Score):
+    """The squared harmonic mean of the distances to up to 1,000 training rows."""
+
+    sites: Sites
+
+    @classmethod
+    def fit(cls, name: str, model: Model, reference: Reference) -> Self:
+        """Return the score with the first reference rows as sites."""
+        return cls(name, fit_sites(reference.x))
+
+    def __call__(self, view: View) -> Tensor:
+        """Return the squared harmonic mean distance of each row."""
+        return self.sites(view.x)
+
+    def without_first(self, n_rows: int) -> Self:
+        """Return the score without the first sites."""
+        return replace(self, sites=self.sites.without_first(n_rows))
+
+    def leaving_out(self, view: View) -> Self:
+        """Return the score without sites that are equal to a row of the view."""
+        return replace(self, sites=self.sites.without(view.x))
+
+    def check(self, model: Model) -> None:
+        """Raise a StateError unless the sites fit the model."""
+        self.sites.check(model.spec.n_features)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the score of a state."""
+        return cls(state["name"], Sites(**state["sites"]))

@@ -1,0 +1,128 @@
+"""The default score of tables, for training rows that nobody has checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aedetect.model import mean_of_members, require, require_number
+from aedetect.scoring.density import Sites, fit_sites
+from aedetect.scoring.marks import Marks, fit_marks
+from aedetect.scoring.score import Reference, Score
+from aedetect.scoring.sketch import sketch
+from aedetect.scoring.thresholds import FloatArray
+from aedetect.scoring.whitened import WHITENED
+from aedetect.scoring.whitening import Whitening, fit_whitening
+
+if TYPE_CHECKING:
+    from aedetect.model import Model, View
+
+N_COLUMNS = 256  # of the sketches of activations, whose covariance is taken
+
+
+@dataclass(frozen=True, eq=False)
+class Robust(Score):
+    """The geometric mean of a Mahalanobis distance of activations and of ``"density"``.
+
+    Anomalies among the training rows would stretch the covariance until they look normal. So every
+    row has a weight in it, which falls with the fourth power of the row's harmonic mean distance to
+    the sites once that is above its median.
+    """
+
+    sites: Sites
+    usual: float  # median of the squared harmonic mean distances of the reference rows
+    whitenings: list[Whitening]  # of each member
+    total: float  # sum of the weights
+    marks: Marks | None  # None: every row is scored as a new one
+
+    @classmethod
+    def fit(cls, name: str, model: Model, reference: Reference) -> Self:
+        """Return the score with sites, weights, and a covariance of each member."""
+        sites = fit_sites(reference.x)
+        spread = sites.of_rows(reference.x)
+        usual = float(np.median(spread))
+        weights = _weights(spread, usual)
+        rows = model.map_scaled(lambda view: _rows(view).movedim(0, 1), reference.x)
+        fitted = [fit_whitening(rows[:, member], weights) for member in range(rows.shape[1])]
+        distances = np.mean([left_out for _, left_out in fitted], axis=0) / rows.shape[2]
+        marks = fit_marks(reference.x, np.sqrt(distances * spread))
+        whitenings = [whitening for whitening, _ in fitted]
+        return cls(name, sites, usual, whitenings, float(weights.sum()), marks)
+
+    def __call__(self, view: View) -> Tensor:
+        """Return the geometric mean of both distances."""
+        rows = _rows(view)
+        pairs = zip(self.whitenings, rows, strict=True)
+        distances = torch.stack([whitening(member) for whitening, member in pairs])
+        distances = mean_of_members(distances) / rows.shape[2]
+        scores = (distances * self.sites(view.x)).sqrt()
+        return scores if self.marks is None else self.marks.replace_known(view.x, scores)
+
+    def of_copies(self) -> Self:
+        """Return the score that scores reference rows as new ones."""
+        return replace(self, marks=None)
+
+    def without_first(self, n_rows: int) -> Self:
+        """Return the score without the first sites."""
+        return replace(self, sites=self.sites.without_first(n_rows))
+
+    def leaving_out(self, view: View) -> Self:
+        """Return the score without the reference rows of a view."""
+        sites = self.sites.without(view.x)
+        if self.marks is None:
+            return replace(self, sites=sites)
+        known = self.marks.replace_known(view.x, view.x.new_full((len(view.x),), -1.0).double())
+        x = torch.unique(view.x[known >= 0], dim=0)
+        if not len(x):
+            return replace(self, sites=sites, marks=None)
+        weights = torch.from_numpy(_weights(self.sites(x).cpu().numpy(), self.usual))
+        whitenings = [
+            whitening.without(member, self.total, weights.to(member.device))
+            for whitening, member in zip(
+                self.whitenings, _rows(type(view)(view.model, x)), strict=True
+            )
+        ]
+        return replace(self, sites=sites, whitenings=whitenings, marks=None)
+
+    def check(self, model: Model) -> None:
+        """Raise a StateError if a part does not fit the model."""
+        self.sites.check(model.spec.n_features)
+        require_number("the usual distance", self.usual, above=0)
+        require_number("the sum of the weights", self.total, above=0)
+        n_members = model.spec.n_members
+        require(
+            len(self.whitenings) == n_members, f"{len(self.whitenings)} whitenings of {n_members}"
+        )
+        row = np.zeros((1, model.spec.n_features), np.float32)
+        width = model.map_scaled(lambda view: _rows(view).movedim(0, 1), row).shape[2]
+        for whitening in self.whitenings:
+            whitening.check(width)
+        require(self.marks is not None, "the marks of the reference rows are missing")
+        if self.marks is not None:
+            self.marks.check()
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the score of a state."""
+        return cls(
+            state["name"],
+            Sites(**state["sites"]),
+            state["usual"],
+            [Whitening(**entry) for entry in state["whitenings"]],
+            state["total"],
+            Marks(**state["marks"]),
+        )
+
+
+def _rows(view: View) -> Tensor:
+    """Return sketches of the activations and their differences, ``(M, B, width)``."""
+    return sketch(torch.cat(WHITENED["activations"](view), dim=2), N_COLUMNS)
+
+
+def _weights(spread: FloatArray, usual: float) -> FloatArray:
+    """Return the weights of rows by their squared harmonic mean distances."""
+    return np.minimum(1.0, usual / np.maximum(spread, np.finfo(float).tiny)) ** 2
