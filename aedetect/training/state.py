@@ -126,7 +126,7 @@ class Run:
             record.weights = _below(f"best.{index}.", state) or None
 
     def continuation(self) -> State:
-        """Return a copy of the optimiser's and the generators' states, for :meth:`continue_from`."""
+        """Return copies of the optimiser's and the generators' states, for another run."""
         state = {f"generator.{i}": g.get_state() for i, g in enumerate(self._generators)}
         for index, parameter in enumerate(self._parameters):
             for key, value in self._optimizer.state.get(parameter, {}).items():

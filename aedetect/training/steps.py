@@ -27,7 +27,7 @@ class Step(Protocol):
         """Return the multiplications and additions of one row ``(1, n_features)``, all members."""
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
-        """Called before an epoch with the rows of each of its batches; drops earlier draws."""
+        """Drop earlier draws and plan those of an epoch, given the rows of each of its batches."""
 
     def backpropagate(self, x: Tensor) -> Tensor:
         """Set the gradients of a batch in the parameters and return its losses.
