@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -297,3 +300,33 @@ def test_the_work_of_a_convolution_is_that_of_all_pixels():
         step = AutogradStep(loop, Objective("mse"), torch.Generator(), compile=False)
         assert step.count_work(torch.ones(1, 36)) == 3 * 2 * n_products * n_members
         assert network.training
+        assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_the_work_of_dense_layers_is_that_of_their_weights(n_members):
+    network = make_network(n_members, tied_weights=True, batch_norm=True)
+    step = AutogradStep(network, Objective("mse"), torch.Generator(), compile=False)
+    n_weights = 2 * (6 * 7 + 7 * 5 + 5 * 3)
+    assert step.count_work(torch.ones(1, 6)) == 3 * 2 * n_weights * n_members
+
+
+def test_training_does_not_import_the_compiler():
+    code = """if True:
+        import sys, torch
+        from aedetect.networks import MemberLoop, conv_autoencoder, dense_autoencoder
+        from aedetect.training import OPTIMIZERS, Objective
+        from training_runs import run_training
+        choices = dict(activation="relu", latent_activation="relu", batch_norm=True, dropout=0.1)
+        sizes = dict(hidden_layer_sizes=(4, 4), **choices)
+        images = dict(downsample="stride", upsample="nearest", latent="vector")
+        for optimizer in OPTIMIZERS:
+            network = dense_autoencoder(4, 2, n_members=2, **sizes)
+            run = run_training(network, Objective("mse"), torch.rand(9, 4), optimizer=optimizer)
+            kept = dict(continuation=run.continuation(), optimizer=optimizer)
+            run_training(network, Objective("mse"), torch.rand(9, 4), **kept)
+        network = MemberLoop([conv_autoencoder((1, 2, 2), 2, **sizes, **images)])
+        run_training(network, Objective("mse"), torch.rand(9, 4))
+        assert "torch._dynamo" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)

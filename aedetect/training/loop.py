@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -15,6 +15,7 @@ from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator, set_precision
 from aedetect.training.memory import Parts
 from aedetect.training.objective import Objective
+from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import Step, make_step
 
@@ -35,34 +36,6 @@ class Watcher(Protocol):
 
     def on_epoch_end(self, epoch: Epoch) -> bool:
         """Take the result of an epoch; return True to stop training after it."""
-
-
-# `fused` updates all parameters in one kernel, which is most of a small network's step on a CPU.
-# Adadelta and RMSprop have no such kernel, and Adagrad's is not on every device.
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": lambda parameters, **options: torch.optim.Adam(parameters, fused=True, **options),
-    "adamw": lambda parameters, **options: torch.optim.AdamW(parameters, fused=True, **options),
-    "sgd": lambda parameters, **options: torch.optim.SGD(
-        parameters, momentum=0.9, nesterov=True, fused=True, **options
-    ),
-    "adagrad": lambda parameters, **options: torch.optim.Adagrad(parameters, **options),
-    "adadelta": lambda parameters, **options: torch.optim.Adadelta(
-        parameters, foreach=True, **options
-    ),
-    "rmsprop": lambda parameters, **options: torch.optim.RMSprop(
-        parameters, foreach=True, **options
-    ),
-}
-
-# Share of the learning rate at a share of the run. "onecycle": Smith, "Super-convergence", 2018.
-# Differs from Smith: the momentum stays as it is, and the descent follows a cosine.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
-    "onecycle": lambda progress: (
-        min(1.0, 0.01 + 10 * progress) * 0.5 * (1 + math.cos(math.pi * progress))
-    ),
-}
 
 
 def train(
@@ -132,7 +105,9 @@ def train(
     """
     _prepare(network, generator)
     step = make_step(network, objective, generator, precision=precision, compile=compile)
-    optim = OPTIMIZERS[optimizer](step.parameters, lr=learning_rate, weight_decay=weight_decay)
+    optim = make_optimizer(
+        optimizer, step.parameters, learning_rate=learning_rate, weight_decay=weight_decay
+    )
     run = Run(network, optim, [generator, *global_generators])
     if continuation is not None:
         run.continue_from(continuation)

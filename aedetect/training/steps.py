@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from aedetect.networks import Autoencoder, BatchNorm, MemberLoop
+from aedetect.networks import Autoencoder, BatchNorm, LayerNorm, Linear, MemberLoop, TiedLinear
 from aedetect.training.dense import DenseStep
 from aedetect.training.memory import Parts
 from aedetect.training.objective import Objective
@@ -81,11 +81,10 @@ class AutogradStep:
         A convolution applies its weights to every pixel, so they are counted as they are done.
         """
         self._original.eval()  # nothing is drawn, no statistics change
-        with FlopCounterMode(display=False) as counter:
-            self._original(x if self._n_members == 1 else x[None])
+        n_products = count_products(self._original, x if self._n_members == 1 else x[None])
         self._original.train()
-        # Forward, backward by the input, backward by the weights.
-        return 3 * counter.get_total_flops()
+        # Forward, backward by the input, backward by the weights, each with as many additions.
+        return 6 * n_products
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Do nothing: all draws are used at once."""
@@ -108,6 +107,42 @@ class AutogradStep:
         losses = self._objective(self._network, rows, self._generator)
         losses.backward(torch.full_like(losses, share))
         return losses.detach()
+
+
+def count_products(network: nn.Module, x: Tensor) -> int:
+    """Return the multiplications by weights that a pass of ``x`` through a network takes.
+
+    PyTorch's own counter imports its compiler, which takes longer than a small fit.
+    """
+    counts: list[int] = []
+
+    def count(layer: nn.Module, given: tuple[Tensor, ...], output: Any) -> None:
+        first = output if isinstance(output, Tensor) else output[0]
+        counts.append(_products_of(layer, given[0], first))
+
+    layers = [m for m in network.modules() if any(True for _ in m.parameters(recurse=False))]
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        network(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(counts)
+
+
+def _products_of(layer: nn.Module, x: Tensor, y: Tensor) -> int:
+    match layer:
+        case Linear() | TiedLinear() | nn.Linear():
+            return y.numel() * layer.in_features
+        case _ConvTransposeNd():
+            return x.numel() * layer.weight[0].numel()
+        case _ConvNd():
+            return y.numel() * layer.weight[0].numel()
+        case BatchNorm() | LayerNorm():
+            return 0
+        case _:  # of a user's own: each weight is used at every position of the output
+            n_weights = sum(p.numel() for p in layer.parameters(recurse=False) if p.ndim > 1)
+            return n_weights * y.numel() // max(1, y.shape[-1])
 
 
 def _compiled(network: Autoencoder) -> Autoencoder:
