@@ -55,10 +55,9 @@ def gradients_of(step_class, network, objective, x):
     losses = step.backpropagate(x)
     assert losses.shape == x.shape[:2]
     if step_class is DenseStep:
-        (matrix,) = step.parameters
-        assert matrix.shape[0] == network.n_members
+        (vector,) = step.parameters
         # Replaces every value by its gradient, which the network then shows as its own.
-        matrix.data.copy_(matrix.grad)
+        vector.data.copy_(vector.grad)
         gradients = [p.detach() for p in network.parameters()]
     else:
         gradients = [p.grad for p in network.parameters()]
