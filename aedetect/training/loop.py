@@ -13,13 +13,13 @@ from torch import Generator, Tensor, nn
 from aedetect.networks import Autoencoder, Dropout
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator, set_precision
-from aedetect.training.memory import Parts
+from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import Step, make_step
 
-MIN_HELD_OUT = 128  # rows whose loss an epoch is judged by
+MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of
 
 
 class Watcher(Protocol):
@@ -119,39 +119,37 @@ def train(
     work = step.count_work(x[:1].to(generator.device)) * batch_size
     # Few held-out rows are repeated, so that each gets several draws of the noise.
     x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
-    parts = Parts()
+    splitter = BatchSplitter()
     while not run.is_over(max_epochs, patience if len(x_val) else None):
         watcher.on_epoch_begin()
         step.begin_epoch(batch_sizes)
         started = time.perf_counter()
         n_done = len(run.epochs) * len(bounds)
-        shares = [SCHEDULES[schedule]((n_done + i) / n_steps) for i in range(len(bounds))]
-        rates = [learning_rate * share for share in shares]
+        steps = range(n_done, n_done + len(bounds))
+        rates = [learning_rate * SCHEDULES[schedule](number / n_steps) for number in steps]
         batches = _shuffled_batches(len(x), bounds, network.n_members, generator)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
             total, run.interrupted = _train_epoch(step, optim, x, batches, rates, watcher)
             if run.interrupted:
                 break
-            held_out = _held_out_losses(network, objective, x_val, generator.device, parts)
+            held_out = _held_out_losses(network, objective, x_val, generator.device, splitter)
         loss, *val_losses = _read(total / (len(x) * network.n_members), held_out)
         val_loss = sum(val_losses) / len(val_losses)
         _check_finite(loss, val_loss, len(run.epochs), learning_rate)
-        for record, value in zip(run.best, val_losses, strict=True):
-            record.update(value, len(run.epochs))
-        run.epochs.append(Epoch(loss, val_loss, rates[-1], time.perf_counter() - started))
-        run.stopped = watcher.on_epoch_end(run.epochs[-1])
+        epoch = Epoch(loss, val_loss, rates[-1], time.perf_counter() - started)
+        run.add(epoch, val_losses)
+        run.stopped = watcher.on_epoch_end(epoch)
         if checkpoint is not None:
             checkpoint.keep(run.state_dict())
     if checkpoint is not None and run.interrupted:
         checkpoint.write()
-    for record in run.best:
-        record.restore()
+    run.restore_best()
     _release(network)
     return run
 
 
 def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
-    """Go on from where the checkpoint stands, or begin it."""
+    """Resume from the state of the checkpoint, or write its first one."""
     if checkpoint.state is None:
         checkpoint.keep(run.state_dict())
     else:
@@ -231,13 +229,17 @@ def _take(x: Tensor, rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _held_out_losses(
-    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, parts: Parts
+    network: Autoencoder,
+    objective: Objective,
+    x_val: Tensor,
+    device: torch.device,
+    splitter: BatchSplitter,
 ) -> Tensor:
     """Return each member's mean loss of the held-out rows, NaN where there are none."""
     if not len(x_val):
         return torch.full((network.n_members,), math.nan, device=device)
     network.eval()
-    means = parts.compute(
+    means = splitter.compute(
         lambda n_parts: _mean_losses(network, objective, x_val, device, 4096 // n_parts), 4096
     )
     network.train()

@@ -65,14 +65,14 @@ class Best:
 
 
 class Run:
-    """Training under way.
+    """The state of a training.
 
     Parameters
     ----------
     network : Autoencoder
     optimizer : torch.optim.Optimizer
     generators : sequence of torch.Generator
-        All that training draws from.
+        All generators that training draws from.
     """
 
     def __init__(
@@ -95,6 +95,17 @@ class Run:
         idle = n_epochs - 1 - max(record.epoch for record in self.best)
         exhausted = patience is not None and n_epochs > 0 and idle >= patience
         return self.stopped or n_epochs >= max_epochs or exhausted
+
+    def add(self, epoch: Epoch, val_losses: Sequence[float]) -> None:
+        """Append an epoch; keep the weights of the members whose held-out loss is their lowest."""
+        for record, loss in zip(self.best, val_losses, strict=True):
+            record.update(loss, len(self.epochs))
+        self.epochs.append(epoch)
+
+    def restore_best(self) -> None:
+        """Set every member's weights to those of its best epoch, if any was kept."""
+        for record in self.best:
+            record.restore()
 
     def state_dict(self) -> State:
         """Return a copy of everything, on the CPU, for :meth:`load_state_dict`."""

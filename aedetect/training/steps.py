@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from aedetect.networks import Autoencoder, BatchNorm, LayerNorm, Linear, MemberLoop, TiedLinear
 from aedetect.training.dense import DenseStep
-from aedetect.training.memory import Parts
+from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 
 
@@ -69,7 +69,7 @@ class AutogradStep:
         self._objective, self._generator = objective, generator
         self.parameters: Sequence[Tensor] = list(network.parameters())
         normalizes = any(isinstance(m, _BatchNorm | BatchNorm) for m in network.modules())
-        self._parts = Parts(smallest=2 if normalizes else 1)  # one row has no variance
+        self._splitter = BatchSplitter(smallest=2 if normalizes else 1)  # one row has no variance
 
     # Autograd's many small operations make threads meet some four times as often as DenseStep does.
     shared_work = 2**29
@@ -92,7 +92,7 @@ class AutogradStep:
     def backpropagate(self, x: Tensor) -> Tensor:
         """Set the gradients and return the losses, as :class:`Step` says."""
         rows = x if self._n_members > 1 else x[0]
-        losses = self._parts.compute(lambda n_parts: self._accumulate(rows, n_parts), x.shape[1])
+        losses = self._splitter.compute(lambda n: self._accumulate(rows, n), x.shape[1])
         return losses.view(self._n_members, -1)
 
     def _accumulate(self, rows: Tensor, n_parts: int) -> Tensor:
