@@ -25,7 +25,7 @@ from aedetect import AutoencoderTransformer
 from aedetect.files import atomic_write, remove_partial
 from aedetect.networks import Autoencoder
 from aedetect.training import checkpoint as checkpoint_module
-from aedetect.training.loop import OPTIMIZERS
+from aedetect.training.optimizers import OPTIMIZERS
 
 FUZZ = Path(__file__).parent / "fuzz"
 
