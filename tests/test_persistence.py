@@ -502,7 +502,7 @@ def test_a_full_disk_leaves_the_former_file(X, path):
 
 
 def start(program, *arguments):
-    program = f"import os, signal, sys\nfrom aedetect.files import atomic_write\n{program}"
+    program = f"import os, signal, sys\nfrom aedetect.atomic import atomic_write\n{program}"
     return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)])
 
 

@@ -32,7 +32,7 @@ from sklearn.utils import _safe_indexing
 import aedetect
 from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.files import atomic_write
+from aedetect.atomic import atomic_write
 from aedetect.onnx.binning import convert_binarizer, convert_bins, shape_bins
 from aedetect.onnx.graphs import OUTPUTS, Decision, Detection, Encoding, trace
 from aedetect.onnx.imputing import convert_imputer, shape_imputer
