@@ -34,7 +34,7 @@ from torch import nn
 
 from aedetect import AutoencoderTransformer, VAEDetector, to_onnx
 from aedetect.networks import Autoencoder
-from aedetect.scoring import EVIDENCE_SCORES, SCORES
+from aedetect.scoring import SCORES
 
 pytest.importorskip("skl2onnx")
 onnx = pytest.importorskip("onnx")
@@ -141,7 +141,7 @@ def test_a_graph_says_what_python_says(exported, n_rows):
     X = X[:n_rows]
     outputs = answer(session, {"X": X})
     assert_agree(outputs, detector, X)
-    deviation = detector._scaling.scale
+    deviation = detector.detector_.model.scaling.scale
     for name, unit in (("transform", 1), ("reconstruct", deviation)):
         expected = getattr(detector, name)(X)
         assert outputs[name].dtype == expected.dtype
@@ -151,14 +151,14 @@ def test_a_graph_says_what_python_says(exported, n_rows):
 def test_every_score_has_its_graph():
     exported = {detector.anomaly_score for detector in DETECTORS.values()}
     in_others = {"sap", "combined", "activations"}  # "auto" and the parts of it
-    assert exported | in_others == {"auto", *SCORES, *EVIDENCE_SCORES}
+    assert exported | in_others == {"auto", *SCORES}
 
 
 def test_both_labels_are_given_and_what_is_not_finite_is_an_anomaly(exported):
     detector, session, X, _ = exported
     X = X[:5].copy()
     if detector.loss != "bce":  # Python refuses what is outside [0, 1]
-        X[0] += 100 * detector._scaling.scale
+        X[0] += 100 * detector.detector_.model.scaling.scale
     X[1, 0], X[2, 0] = np.nan, np.inf
     labels = answer(session, {"X": X})["label"]
     assert (labels[1:3] == -1).all()
