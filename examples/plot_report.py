@@ -1,14 +1,15 @@
 """
-Pictures of a detector, and a report for those who did not train it
-===================================================================
+Plots of a detector, and a report
+=================================
 
 The classes of :mod:`aedetect.plotting` work like scikit-learn's displays. :func:`aedetect.report`
-puts the most useful ones on one page of HTML, with the most anomalous rows and their reasons.
+puts the most useful ones on one HTML page, together with the most anomalous rows and their
+explanations.
 """
 
 # %%
-# A detector and two peers
-# ------------------------
+# A detector, an isolation forest and PCA
+# ---------------------------------------
 
 from pathlib import Path
 from tempfile import mkdtemp
@@ -34,18 +35,19 @@ pca = PCA(16).fit(X_train)
 residuals = X_test - pca.inverse_transform(pca.transform(X_test))
 
 # %%
-# Where the threshold lies
-# ------------------------
-# What is right of the dashed line is flagged. Scores with a long tail get a logarithmic axis.
+# Scores and threshold
+# --------------------
+# Rows to the right of the dashed line are flagged. If the scores have a long tail, the axis is
+# logarithmic.
 
 ScoreDistributionDisplay.from_estimator(detector, X_test, y_test)
 plt.show()
 
 # %%
-# Who finds more
-# --------------
-# All displays take ``ax``. Anomalies are the positive class; scores go in as ``score_samples``
-# returns them.
+# Detection curves
+# ----------------
+# All displays of a single plot take ``ax``. Anomalies are the positive class. Pass scores as
+# ``score_samples`` returns them.
 
 scores = {
     "autoencoder": detector.score_samples(X_test),
@@ -58,26 +60,28 @@ for ax, kind in zip(axes, ["roc", "precision_recall"], strict=True):
 plt.show()
 
 # %%
-# What the code keeps apart
-# -------------------------
-# Without labels, the rows are coloured by their score; the flagged ones are triangles.
+# A map of the codes
+# ------------------
+# Without labels, points are coloured by score. Triangles are flagged rows.
 
 LatentMapDisplay.from_estimator(detector, X_test, beside_pca=True)
 plt.show()
 
 # %%
-# Where a row is odd
-# ------------------
-# The darker a pixel of the heat map, the more it adds to the score above its column.
+# Heat maps
+# ---------
+# Darker pixels of a heat map contribute more to the anomaly. The number above each column is the
+# score.
 
 worst = detector.score_samples(X_test).argsort()[:10]
 ReconstructionDisplay.from_estimator(detector, X_test[worst], heat_map=True)
 plt.show()
 
 # %%
-# All of it on one page
-# ---------------------
-# The page is one file without scripts, and it asks no address for anything, so it can be mailed.
+# One HTML page
+# -------------
+# The page is one file without scripts. It loads nothing from the network, so it can be sent by
+# mail.
 
 path = report(detector, X_test, y_test, Path(mkdtemp()) / "report.html", X_train=X_train)
 print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")

@@ -43,18 +43,21 @@ def check_more_training_rows(estimator: Any, X: ArrayLike) -> Table:
 def check_new_rows(estimator: Any, X: ArrayLike) -> NDArray[np.floating]:
     """Return rows for a fitted estimator as an array of floats."""
     model = estimator.detector_.model
-    if not _is_plain(estimator, X):
-        X = _convert(estimator, X, reset=False, min_rows=1)
-        check_cells(X, takes_missing=model.takes_missing, fitting=False)
+    if _is_plain(estimator, X):
+        rows = X
+    else:
+        rows = _convert(estimator, X, reset=False, min_rows=1)
+        check_cells(rows, takes_missing=model.takes_missing, fitting=False)
     if model.loss == "bce":
-        check_unit_interval(X)
-    return X
+        check_unit_interval(rows)
+    return rows
 
 
 def _is_plain(estimator: Any, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
     """Return whether the checks would return ``X`` as it is: they take most of a row's time."""
     return (
-        type(X) is np.ndarray
+        isinstance(X, np.ndarray)
+        and type(X) is np.ndarray
         and X.dtype in (np.float64, np.float32)
         and X.ndim == 2
         and len(X) > 0

@@ -16,6 +16,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+
+from aedetect.training import one_thread
 
 T = TypeVar("T")
 Function = Callable[[Tensor], Tensor]
@@ -74,6 +77,9 @@ def infer(
         return _compute(function, x, size, np.arange(size), device)
     size = 64 if x.shape[1] <= NARROW else 32
     places = _known_places(function, (size, x.shape[1]), {} if known is None else known, name)
+    if len(x) <= len(places):  # a lone tile: handing it to another thread would take as long
+        with nullcontext() if torch.get_num_threads() == 1 else one_thread():
+            return _compute(function, x, size, places)
     tiles = -(-len(x) // len(places))
     n_shares = min(n_threads or torch.get_num_threads(), tiles)
     bounds = [tiles * i // n_shares * len(places) for i in range(n_shares + 1)]
@@ -121,6 +127,7 @@ def _compute(
 
 
 # Which places of a tile agree.
+
 
 def _known_places(
     function: Function, shape: tuple[int, int], known: Known, name: str | None

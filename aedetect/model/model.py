@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ class Model:
     def user_network(self) -> Autoencoder:
         """The network as a user sees it: without the dimension of members where there is one."""
         if isinstance(self.network, MemberLoop) and self.spec.n_members == 1:
-            return self.network.members[0]
+            return cast(Autoencoder, self.network.members[0])
         return self.network
 
     def link(self, decoded: Tensor) -> Tensor:
@@ -309,4 +309,3 @@ def check_finite(values: NDArray, kind: str = "score") -> NDArray:
             row=row,
         )
     return values
-

@@ -34,7 +34,7 @@ from aedetect.scoring.registry import SCORES, score_from_state
 from aedetect.scoring.repair import repair
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.thresholds import FloatArray, threshold
-from aedetect.training import limit_threads, one_thread
+from aedetect.training import limit_threads
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to
 N_LEFT_OUT = 2_000  # of these whose scores are kept where no threshold needs more
@@ -113,21 +113,20 @@ class Detector:
         order = order[:N_REFERENCE]
         n_held_out = min(n_held_out, len(order))
         x = model.scale(model.scaling.tame(X[order]))
-        with one_thread():
-            reference = Reference(model.fill(x), n_held_out)
-            fitted = SCORES[score].fit(score, model, reference)
-            levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
-            n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
-            detector = cls(
-                model,
-                fitted,
-                levels,
-                offset=-np.inf,
-                left_out_scores=np.empty(0),
-                typical=reference.x.mean(axis=0),
-                usual_rows=reference.x[:n_usual].copy(),
-            )
-            return detector._with_threshold(X, order, n_held_out, contamination)
+        reference = Reference(model.fill(x), n_held_out)
+        fitted = SCORES[score].fit(score, model, reference)
+        levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
+        n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
+        detector = cls(
+            model,
+            fitted,
+            levels,
+            offset=-np.inf,
+            left_out_scores=np.empty(0),
+            typical=reference.x.mean(axis=0),
+            usual_rows=reference.x[:n_usual].copy(),
+        )
+        return detector._with_threshold(X, order, n_held_out, contamination)
 
     def _with_threshold(
         self,
