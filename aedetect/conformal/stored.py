@@ -30,14 +30,12 @@ def check_stored(state: dict[str, Any]) -> None:
         np.array_equal(pooled, state["calibration_scores_"]),
         "calibration_scores_ are not those of the folds",
     )
-    numbers = state["calibration_indices_"]
-    require(
-        isinstance(numbers, np.ndarray) and numbers.shape == (n_rows,) and numbers.dtype.kind == "i",
-        "not every calibration row has a number",
-    )
-    rank = state["_rank"]
+    numbers = np.asarray(state["calibration_indices_"])
+    has_numbers = numbers.shape == (n_rows,) and numbers.dtype.kind == "i"
+    require(has_numbers, "not every calibration row has a number")
+    rank, direction, offset = state["_rank"], state["_higher_is_normal"], state["offset_"]
     require(rank in range(n_rows + 1), f"{rank!r:.80} is not the rank of a calibration row")
-    require(isinstance(state["_higher_is_normal"], bool | np.bool_), "_higher_is_normal is not a bool")
-    # It is -inf where the calibration rows are too few for an alarm.
-    is_number = isinstance(state["offset_"], int | float) and not np.isnan(state["offset_"])
-    require(is_number, "offset_ is not a number")
+    require(isinstance(direction, bool | np.bool_), "the direction of the scores is unknown")
+    # -inf stands for too few calibration rows for an alarm.
+    is_number = isinstance(offset, int | float) and not np.isnan(offset)
+    require(is_number, f"offset_ is {offset!r:.80}, which is not a number")

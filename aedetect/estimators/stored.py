@@ -78,7 +78,7 @@ def from_stored(estimator: BaseAutoencoder, state: dict[str, Any]) -> dict[str, 
 
 
 def _of_an_earlier_version(kind: type[BaseAutoencoder], state: dict[str, Any]) -> StateError:
-    names = set(kind._get_param_names()) & set(state)  # type: ignore[attr-defined]
+    names = set(kind._get_param_names()) & set(state)
     unfitted = kind(**{name: state[name] for name in names})
     return StateError(
         f"This {kind.__name__} was stored by an earlier version of aedetect, whose fitted"
@@ -102,8 +102,7 @@ def _check_columns(state: dict[str, Any], n_features: int) -> None:
         )
     numbers = state["_column_numbers"]
     require(
-        numbers is None
-        or (_is_list_of(numbers, int) and len(numbers) == n_features),
+        numbers is None or (_is_list_of(numbers, int) and len(numbers) == n_features),
         f"_column_numbers does not hold {n_features} numbers",
     )
 

@@ -73,9 +73,8 @@ class Model:
         It is on PyTorch's ``meta`` device. A network of the user's own, which may hold tensors that
         cannot be moved there, is evaluated.
         """
-        network = self.network
-        if self.spec.kind != "own":
-            network = copy.deepcopy(network).to("meta")
+        is_own = self.spec.kind == "own"
+        network = self.network if is_own else self.spec.build_shapes().eval()
         model = dataclasses.replace(self, network=network)
         return View(model, torch.zeros(1, self.spec.n_features, device=model.device))
 
@@ -262,9 +261,7 @@ def _check_size(spec: NetworkSpec, weights: Any) -> None:
     )
 
 
-def _expected_weights(
-    spec: NetworkSpec, own: Autoencoder | None
-) -> Iterator[tuple[str, Tensor]]:
+def _expected_weights(spec: NetworkSpec, own: Autoencoder | None) -> Iterator[tuple[str, Tensor]]:
     """Yield the names of all weights, each with a tensor of its shape and dtype."""
     one = dataclasses.replace(spec, n_members=1).build_shapes(own)
     if not isinstance(one, MemberLoop):

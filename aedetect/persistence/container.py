@@ -112,8 +112,8 @@ def check_format(header: Header) -> None:
     number = header.document["format"]
     if number < FORMAT:
         raise ModelFileError(
-            f"it was written by an earlier version of aedetect (format {number}), which this version"
-            " cannot read",
+            f"it was written by an earlier version of aedetect (format {number}), which this"
+            " version cannot read",
             "Its parameters are in aedetect.persistence.info(path)['parameters']: fit an estimator"
             " with them on the training rows, and save that.",
         )
