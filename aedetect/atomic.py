@@ -17,8 +17,8 @@ from typing import BinaryIO
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` once all of it is on the disk.
 
-    What ``path`` held before stays as it is until then, whatever happens: an error, a full disk,
-    the end of the process or of the machine's power. Whoever reads finds one of the two, whole.
+    A former file of that name stays as it is until then, whatever happens: an error, a full disk,
+    the end of the process or a power cut. A reader finds one of the two files, whole.
 
     Parameters
     ----------
@@ -47,21 +47,21 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if target.exists():
             shutil.copymode(target, partial)
         partial.replace(target)
-    except OSError as error:  # which names the temporary file, or none
+    except OSError as error:  # it names the temporary file, or none
         raise OSError(
             error.errno,
-            f"{error.strerror or error}. The file could not be written; what was there before is"
-            " still there. Free space, or choose a folder that exists and can be written to",
+            f"{error.strerror or error}. The file could not be written; a former file is unchanged."
+            " Free space, or choose a folder that exists and can be written to",
             os.fspath(path),
         ) from error
     finally:
-        with suppress(OSError):  # the error that led here says more
+        with suppress(OSError):  # the error above says more
             partial.unlink(missing_ok=True)
     _sync_folder(target.parent)
 
 
 def remove_partial(path: str | os.PathLike[str]) -> None:
-    """Remove what processes that were killed while they wrote ``path`` have left behind."""
+    """Remove the partial files of processes that were killed while they wrote ``path``."""
     target = Path(os.path.realpath(path))
     for partial in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
         partial.unlink(missing_ok=True)

@@ -571,6 +571,7 @@ WRONG = {
     "no axes": lambda a: a.reshape(-1)[0] if a.ndim else a[None],
     "one axis more": lambda a: a[None],
     "other numbers": lambda a: a.astype(np.float32 if a.dtype == np.int64 else np.int64),
+    "other floats": lambda a: a.astype(np.float64 if a.dtype == np.float32 else np.float32),
     "not finite": not_finite,
 }
 

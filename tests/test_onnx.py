@@ -167,7 +167,7 @@ def test_every_score_has_its_graph():
 def test_both_labels_are_given_and_what_is_not_finite_is_an_anomaly(exported):
     detector, session, X, _ = exported
     X = X[:5].copy()
-    if detector.loss != "bce":  # Python refuses what is outside [0, 1]
+    if detector.loss != "bce":  # Python refuses values outside [0, 1]
         X[0] += 100 * detector.detector_.model.scaling.scale
     X[1, 0], X[2, 0] = np.nan, np.inf
     labels = answer(session, {"X": X})["label"]
@@ -263,7 +263,7 @@ def test_a_calibrated_pipeline_takes_the_columns_of_a_dataframe(conformal, frame
     assert outputs["transform"].shape == (n_rows, 3)
 
 
-def test_a_category_that_is_new_is_none_of_those_known(conformal, frame):
+def test_a_new_category_is_scored_as_in_python(conformal, frame):
     detector, session = conformal
     X = frame[400:410].assign(colour="violet")
     assert_agree(answer(session, columns_of(session, X)), detector, X)
@@ -343,7 +343,7 @@ def test_steps_behind_an_encoder_get_float64(steps, frame, tmp_path):
         {"missing_values": -1},
     ],
 )
-def test_imputers_fill_in_what_scikit_learn_does(settings, dtype, tmp_path):
+def test_imputers_fill_cells_as_in_scikit_learn(settings, dtype, tmp_path):
     X = make_table()[:20].astype(dtype)
     missing = settings.get("missing_values", np.nan)
     X[::3, 1] = X[1::4, 2] = X[:, 4] = missing

@@ -92,7 +92,7 @@ def assert_same(twin, detector, X):
         np.testing.assert_array_equal(getattr(twin, method)(X), getattr(detector, method)(X))
 
 
-# What comes back.
+# Round trips.
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -327,7 +327,7 @@ def test_a_file_from_a_gpu_loads_on_the_cpu_and_back(X, path):
     np.testing.assert_array_equal(moved.score_samples(X), detector.score_samples(X))
 
 
-# What is refused.
+# Estimators that are refused.
 
 
 def test_an_unfitted_estimator_is_refused(estimator_class, path):

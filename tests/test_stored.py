@@ -146,6 +146,15 @@ def test_a_state_of_another_class_is_refused():
         DenoisingAutoencoder(2).__setstate__({**state, "_corruption": None})
 
 
+@pytest.mark.parametrize("network", ["dense", "conv", "residual"])
+def test_shapes_are_found_without_memory(network):
+    settings = {"network": network, "image_shape": (1, 2, 3), "n_members": 2, **TINY}
+    model = AutoencoderTransformer(2, **settings).fit(X).detector_.model
+    codes = model.shapes().codes
+    assert codes.device.type == "meta"
+    assert codes.shape == (2, 1, 2)
+
+
 def test_a_detector_is_immutable_and_its_state_is_checked():
     detector = AutoencoderTransformer(2, **TINY).fit(X).detector_
     twin = Detector.from_state(detector.to_state())

@@ -67,7 +67,7 @@ class Encoding(nn.Module):
         return self._beyond((X.double() - self._location) / self._scale, torch.log1p).float()
 
     def _beyond(self, scaled: Tensor, bend: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return scaled cells, with what lies beyond the fences bent as ``Scaling`` does."""
+        """Return scaled cells; those beyond the limits are bent as ``Scaling`` bends them."""
         inside = scaled.clamp(self._low, self._high)
         excess = scaled - inside
         return inside + excess.sign() * bend(excess.abs())

@@ -50,7 +50,7 @@ DOMAIN = "aedetect"  # of the nodes that stand for our estimators until they are
 
 
 def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto:
-    """Return the graph of a fitted estimator, known to be valid."""
+    """Return the valid graph of a fitted estimator."""
     estimator, decision = _unwrapped(estimator)
     types = _input_types(estimator, dtype)
     graphs = _Graphs(_last_step(estimator), decision, dtype, opset)
@@ -83,7 +83,7 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
         raise ValueError(
             "skl2onnx must be able to convert every step that is not aedetect's, but it cannot"
             f" convert this {type(estimator).__name__}: {error} Try dtype='float32', which more"
-            " converters know, or do in front of the graph what that step does."
+            " converters support, or apply that step before the graph."
         ) from error
     model.producer_name, model.producer_version = "aedetect", aedetect.__version__
     return model

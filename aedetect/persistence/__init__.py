@@ -12,7 +12,7 @@ SKOPS_TRUSTED = [
     "aedetect.estimators.vae.VAEDetector",
     "numpy.dtype",  # SimpleImputer and KBinsDiscretizer keep the type of their columns
     "sklearn.compose._column_transformer.make_column_selector",  # a pattern, names of types
-    "sklearn.impute._iterative.IterativeImputer",  # skops knows no experimental estimator
+    "sklearn.impute._iterative.IterativeImputer",  # skops trusts no experimental estimator
     "sklearn.impute._iterative._ImputerTriplet",  # column numbers and an estimator
     "sklearn.model_selection._split.KFold",  # as the cv of a ConformalDetector: three numbers
 ]

@@ -100,7 +100,7 @@ def load(
     device: str | torch.device = "auto",
     network: Autoencoder | None = None,
 ) -> Any:
-    """Return the estimator that :func:`save` has written; its scores are the same bits.
+    """Return the estimator that :func:`save` has written; its scores are bit-identical.
 
     Nothing in the file is run: classes are taken from a fixed list, and everything is checked
     before it is used. So the file may come from a stranger, unlike one of pickle or joblib.

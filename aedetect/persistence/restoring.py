@@ -126,7 +126,7 @@ def _check_names(estimator: BaseEstimator, attributes: dict[str, Any]) -> None:
 
 
 def check_restores(root: dict[str, Any], arrays: Arrays, network: Autoencoder | None) -> None:
-    """Refuse to save what could not be loaded."""
+    """Refuse to save an estimator that could not be loaded."""
     try:
         restore(root, arrays, network)
     except ModelFileError as error:
