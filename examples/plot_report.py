@@ -2,13 +2,13 @@
 Plots of a detector, and a report
 =================================
 
-The classes of :mod:`aedetect.plotting` work like scikit-learn's displays. :func:`aedetect.report`
-puts the most useful ones on one HTML page, together with the most anomalous rows and their
+The classes of :mod:`aedetect.plotting` follow the conventions of scikit-learn's displays.
+:func:`aedetect.report` puts plots on one HTML page, with the most anomalous rows and their
 explanations.
 """
 
 # %%
-# A detector, an isolation forest and PCA
+# A detector, PCA and an isolation forest
 # ---------------------------------------
 
 from pathlib import Path
@@ -17,14 +17,10 @@ from tempfile import mkdtemp
 import matplotlib.pyplot as plt
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
 from aedetect import AutoencoderTransformer, datasets, report
-from aedetect.plotting import (
-    DetectionCurveDisplay,
-    LatentMapDisplay,
-    ReconstructionDisplay,
-    ScoreDistributionDisplay,
-)
+from aedetect.plotting import LatentMapDisplay, ReconstructionDisplay, ScoreDistributionDisplay
 
 X_train, X_test, y_test = datasets.make_anomaly_split(
     *datasets.load_digits(), normal=[0, 1, 2, 3, 4], n_test_anomalies=60, random_state=0
@@ -37,17 +33,15 @@ residuals = X_test - pca.inverse_transform(pca.transform(X_test))
 # %%
 # Scores and threshold
 # --------------------
-# Rows to the right of the dashed line are flagged. If the scores have a long tail, the axis is
-# logarithmic.
+# Rows to the right of the dashed line are flagged. Scores with a long tail get a logarithmic axis.
 
 ScoreDistributionDisplay.from_estimator(detector, X_test, y_test)
 plt.show()
 
 # %%
-# Detection curves
-# ----------------
-# All displays of a single plot take ``ax``. Anomalies are the positive class. Pass scores as
-# ``score_samples`` returns them.
+# ROC and precision-recall curves
+# -------------------------------
+# Scikit-learn draws these curves. Anomalies are the positive class, so the scores change sign.
 
 scores = {
     "autoencoder": detector.score_samples(X_test),
@@ -55,14 +49,15 @@ scores = {
     "isolation forest": forest.score_samples(X_test),
 }
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
-for ax, kind in zip(axes, ["roc", "precision_recall"], strict=True):
-    DetectionCurveDisplay.from_predictions(scores, y_test, kind=kind, ax=ax)
+for ax, display in zip(axes, [RocCurveDisplay, PrecisionRecallDisplay], strict=True):
+    for name, values in scores.items():
+        display.from_predictions(y_test, -values, pos_label=-1, name=name, ax=ax)
 plt.show()
 
 # %%
-# A map of the codes
-# ------------------
-# Without labels, points are coloured by score. Triangles are flagged rows.
+# The codes in the plane
+# ----------------------
+# Without labels, rows are coloured by score. Flagged rows are triangles.
 
 LatentMapDisplay.from_estimator(detector, X_test, beside_pca=True)
 plt.show()
@@ -70,18 +65,16 @@ plt.show()
 # %%
 # Heat maps
 # ---------
-# Darker pixels of a heat map contribute more to the anomaly. The number above each column is the
-# score.
+# The darker a pixel of the heat map, the more it adds to the anomaly of its column.
 
 worst = detector.score_samples(X_test).argsort()[:10]
 ReconstructionDisplay.from_estimator(detector, X_test[worst], heat_map=True)
 plt.show()
 
 # %%
-# One HTML page
-# -------------
-# The page is one file without scripts. It loads nothing from the network, so it can be sent by
-# mail.
+# The report
+# ----------
+# The page is one file without scripts that loads nothing from the network, so it can be mailed.
 
 path = report(detector, X_test, y_test, Path(mkdtemp()) / "report.html", X_train=X_train)
 print(f"{path.name}: {path.stat().st_size / 1024:.0f} KB")

@@ -96,7 +96,7 @@ PARAMETERS: dict[str, Parameter] = {
     ``"dense"`` builds a fully connected encoder and its mirror image, ``"conv"`` 3x3 convolutions
     that halve the image (needs ``image_shape``), ``"residual"`` pre-norm residual blocks
     (Gorishniy et al., NeurIPS 2021). An :class:`~aedetect.networks.Autoencoder` of your own is
-    copied and trained from its present weights; parameters that shape a network are then ignored.""",
+    copied and trained from its weights; parameters that shape a network are then ignored.""",
     ),
     "hidden_layer_sizes": Parameter(
         "main",
@@ -197,7 +197,8 @@ PARAMETERS: dict[str, Parameter] = {
         WEIGHTS,
         """(channels, height, width) or None, default=None
     The shape of an image, if rows are images; X stays two-dimensional. ``"conv"`` needs it, and
-    the ``"auto"`` settings then are those for images. Channels come first: (32, 32, 3) is refused.""",
+    the ``"auto"`` settings are then those for images. Channels come first: (32, 32, 3) is
+    refused.""",
     ),
     "scaling": Parameter(
         "data",

@@ -1,12 +1,12 @@
-"""The one inference loop: the same bits for a row, whatever rows come with it.
+"""The one inference loop: the bits of a row do not depend on the other rows.
 
 The last bits of a matrix product depend on its shape, on the threads that share it and on where
 its operands begin in memory. So rows are computed in tiles: always of one shape, filled up with
 zeros, each on one thread and in memory that PyTorch has aligned. Threads take whole tiles.
 
-One thing is left: the place of a row in its tile. A processor may work on six rows at a time and
-treat the last two of 32 otherwise. :func:`find_places` finds out which places agree, on the
-processor and for the function at hand, and rows are put there alone.
+The place of a row in its tile still matters. A processor may work on six rows at a time and treat
+the last two of 32 otherwise. :func:`find_places` finds the places that agree, on this processor and
+for this function, and rows are put only there.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ def infer(
 ) -> NDArray:
     """Return ``function`` of every row.
 
-    On a CPU the result of a row is the same bits whatever rows come with it, and at any number of
-    threads.
+    On a CPU the bits of a row do not depend on the other rows or on the number of threads.
 
     Parameters
     ----------
@@ -140,7 +139,7 @@ def _known_places(
 
 @torch.inference_mode()
 def find_places(function: Function, shape: tuple[int, int]) -> Places:
-    """Return the places of a tile that give a row the same bits as the one in the middle.
+    """Return the places of a tile that give a row the bits that the middle place gives it.
 
     Copies of a row are put in all places, which must agree in the result and in every intermediate
     result that has one entry a row, or one a member and row.

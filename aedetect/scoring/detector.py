@@ -311,7 +311,7 @@ class Detector:
 def _fit_levels(
     name: str, model: Model, x: NDArray[np.float32], reference: Reference
 ) -> Levels | None:
-    """Return the levels of a score, by rows that a score of the same kind was not fitted to."""
+    """Return the levels, estimated by rows that a second fit of the score leaves out."""
     if len(x) < MIN_LEVELLED:
         return None
     half = Reference(reference.x[::2], -(-reference.n_held_out // 2))
