@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from aedetect.files import atomic_write, remove_partial
+from aedetect.atomic import atomic_write, remove_partial
 from aedetect.training.state import State
 
 FORMAT = 2
