@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from aedetect.files import atomic_write
+from aedetect.atomic import atomic_write
 
 Write = Callable[[pd.DataFrame], None]
 

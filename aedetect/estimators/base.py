@@ -145,6 +145,7 @@ class BaseAutoencoder(
     # Subclasses decide these.
 
     _is_variational = False  # whether the encoder gives means and log-variances
+    _adds_noise = False  # whether the network is trained against noise
     _prior_weight = 1.0  # of the divergence from the prior in the evidence lower bound
 
     def _make_objective(self, corruption: Corruption | None) -> Objective:
@@ -639,7 +640,7 @@ class BaseAutoencoder(
         return to_stored(dict(super().__getstate__()))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(from_stored(state))
+        super().__setstate__(from_stored(self, state))
 
 
 # Attributes that a fit replaces.

@@ -48,6 +48,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     >>> labels = detector.fit_predict(X[y == 3])  # +1 normal, -1 anomaly
     """
 
+    _adds_noise = True
+
     def __init__(
         self,
         latent_dim: int | Literal["auto"] = "auto",

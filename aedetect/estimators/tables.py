@@ -43,6 +43,7 @@ def check_more_training_rows(estimator: Any, X: ArrayLike) -> Table:
 def check_new_rows(estimator: Any, X: ArrayLike) -> NDArray[np.floating]:
     """Return rows for a fitted estimator as an array of floats."""
     model = estimator.detector_.model
+    rows: NDArray[np.floating]
     if _is_plain(estimator, X):
         rows = X
     else:

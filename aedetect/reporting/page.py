@@ -10,7 +10,7 @@ import jinja2
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 
-from aedetect.files import atomic_write
+from aedetect.atomic import atomic_write
 from aedetect.plotting.style import short
 from aedetect.reporting.calibration import describe_calibration
 from aedetect.reporting.comparison import compare

@@ -73,7 +73,8 @@ class Sites:
         """Raise a StateError unless there are two sites or more, of the right width."""
         require_number("the smoothing", self.smoothing, above=0)
         require(np.ndim(self.points) == 2 and len(self.points) > 1, "there are less than two sites")
-        require_floats("the sites", self.points, (len(self.points), min(n_features, N_COLUMNS)))
+        shape = (len(self.points), min(n_features, N_COLUMNS))
+        require_floats("the sites", self.points, shape, np.float32)
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:

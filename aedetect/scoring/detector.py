@@ -301,12 +301,11 @@ class Detector:
         if self.levels is not None:
             self.levels.check(self.model)
         require_number("the threshold", self.offset, above=-np.inf)
-        n_scores = np.shape(self.left_out_scores)
-        require(len(n_scores) == 1, "the scores of training rows are not a list")
-        require_floats("the scores of training rows", self.left_out_scores, n_scores)
-        require_floats("the typical row", self.typical, (n_features,))
-        require(np.ndim(self.usual_rows) == 2, "the usual rows are not a table")
-        require_floats("the usual rows", self.usual_rows, (len(self.usual_rows), n_features))
+        n_scores, n_usual = np.size(self.left_out_scores), len(self.usual_rows)
+        require(min(n_scores, n_usual) > 0, "scores or usual rows are missing")
+        require_floats("the scores of training rows", self.left_out_scores, (n_scores,))
+        require_floats("the typical row", self.typical, (n_features,), np.float32)
+        require_floats("the usual rows", self.usual_rows, (n_usual, n_features), np.float32)
 
 
 def _fit_levels(

@@ -86,7 +86,7 @@ class KernelResidual(Score):
         require_number("the smallest residual", self.floor, above=0)
         require(np.ndim(self.points) == 2 and len(self.points) > 1, "there are less than two rows")
         shape = (len(self.points), model.spec.n_features)
-        require_floats("the rows of the regression", self.points, shape)
+        require_floats("the rows of the regression", self.points, shape, np.float32)
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:

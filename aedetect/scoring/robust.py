@@ -97,8 +97,7 @@ class Robust(Score):
         require(
             len(self.whitenings) == n_members, f"{len(self.whitenings)} whitenings of {n_members}"
         )
-        row = np.zeros((1, model.spec.n_features), np.float32)
-        width = model.map_scaled(lambda view: _rows(view).movedim(0, 1), row).shape[2]
+        width = _rows(model.shapes()).shape[2]
         for whitening in self.whitenings:
             whitening.check(width)
         require(self.marks is not None, "the marks of the reference rows are missing")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from aedetect.model import require
 from aedetect.scoring.reconstruction import Reconstruction
 from aedetect.scoring.residual import KernelResidual
 from aedetect.scoring.score import Reference, Score
@@ -64,6 +65,9 @@ class Sharp(Score):
 
     def check(self, model: Model) -> None:
         """Raise a StateError if a part does not fit the model."""
+        names = (self.activations.name, self.residual.name, self.reconstruction.name)
+        expected = ("activations", "kernel_residual", "reconstruction")
+        require(names == expected, "the score combines others than it should")
         self.activations.check(model)
         self.residual.check(model)
 

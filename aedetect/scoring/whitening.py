@@ -88,11 +88,11 @@ class Whitening:
         require(isinstance(self.weight, np.ndarray), "the weight of a whitening is not an array")
         rank = len(self.weight) if basis is None else len(basis)
         require(0 < rank <= width, "a whitening has more directions than there are")
-        require_floats("the mean of a whitening", self.mean, (width,))
+        require_floats("the mean of a whitening", self.mean, (width,), np.float32)
         n_columns = width if basis is None else rank
-        require_floats("the weight of a whitening", self.weight, (rank, n_columns))
+        require_floats("the weight of a whitening", self.weight, (rank, n_columns), np.float32)
         if basis is not None:
-            require_floats("the basis of a whitening", basis, (rank, width))
+            require_floats("the basis of a whitening", basis, (rank, width), np.float32)
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
