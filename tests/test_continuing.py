@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from aedetect.estimators.identity import FIXED
 from sklearn.base import clone
 from torch import nn
 
 from aedetect import AutoencoderTransformer
-from aedetect.estimators.identity import FIXED
 from aedetect.networks import Autoencoder
 
 PLAIN = {"validation_fraction": 0, "schedule": "constant", "max_epochs": 3, "random_state": 0}

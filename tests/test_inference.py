@@ -11,12 +11,12 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from aedetect.training.inference import find_places, infer
 from same_bits import CASES, differences
 from torch import nn
 
 from aedetect import AutoencoderTransformer
 from aedetect.networks import Autoencoder
-from aedetect.training.inference import find_places, infer
 
 VARIABLES = ("MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 INSTRUCTION_SETS = [

@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from aedetect.scoring.measures import WHITENED
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
@@ -15,7 +16,6 @@ from threadpoolctl import threadpool_limits
 from aedetect import AutoencoderTransformer, VAEDetector, datasets
 from aedetect.networks import members_of
 from aedetect.scoring import SCORES
-from aedetect.scoring.measures import WHITENED
 from aedetect.scoring.neighbors import N_NEIGHBORS, SMOOTHING
 from aedetect.scoring.sketch import WIDEST, sketch
 from aedetect.scoring.whitening import RIDGE, fit_whitening

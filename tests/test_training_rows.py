@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from aedetect.scoring.recognition import fit_marks
 from sklearn.base import clone
 
 from aedetect import DenoisingAutoencoder
 from aedetect.scoring import SCORES
-from aedetect.scoring.recognition import fit_marks
 
 FITTED_TO_ROWS = ("combined", "activations", "nap", "mahalanobis", "neighbors", "latent_neighbors")
 

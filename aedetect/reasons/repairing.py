@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def repair_traced(model: Any, X: ArrayLike) -> tuple[NDArray | pd.DataFrame, boo
         return as_detector_columns(steps, X, np.asarray(repaired)), False
     before, after = np.asarray(rows, dtype=np.float64), np.asarray(repaired, dtype=np.float64)
     is_changed = (after != before) & ~np.isnan(after)
-    put_back = _put_in_frame if isinstance(X, pd.DataFrame) else _put_in_array
+    put_back: Callable[..., Any] = _put_in_frame if isinstance(X, pd.DataFrame) else _put_in_array
     result = put_back(X, way.sources, is_changed, way.undo(after))
     _warn_of_rounding(detector, repaired, steps.transform(result))
     return result, True
