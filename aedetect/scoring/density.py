@@ -22,7 +22,7 @@ from aedetect.scoring.thresholds import FloatArray
 if TYPE_CHECKING:
     from aedetect.model import Model, View
 
-N_SITES = 1_000  # training rows at most that distances are taken to
+N_SITES = 500  # training rows at most that distances are taken to
 N_COLUMNS = 256  # of the sketches of wider rows
 NEAREST = 0.1  # share of the sites whose distance is the unit of smoothing
 
@@ -43,10 +43,11 @@ class Sites:
         """Return the squared harmonic mean of the distances of scaled rows, ``(B,)``, float64."""
         points, half_squares = (tensor.to(x.device) for tensor in self._tensors)
         rows = sketch(x, N_COLUMNS)
-        lengths = rows.square().sum(dim=1, keepdim=True)
-        squares = lengths - 2 * F.linear(rows, points, -half_squares)
-        inverses = (squares.clamp_min(0) + self.smoothing**2).rsqrt()
-        return inverses.mean(dim=1).double() ** -2
+        smoothing = self.smoothing**2
+        constant = rows.square().sum(dim=1, keepdim=True) + smoothing
+        squares = torch.sub(constant, F.linear(rows, points, -half_squares), alpha=2)
+        # Rounding may leave a little less than the smoothing.
+        return squares.clamp_min(smoothing).rsqrt().mean(dim=1).double() ** -2
 
     def of_rows(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the measure of scaled rows, of which the first are the sites, each left out."""
@@ -104,7 +105,7 @@ def spread_of(x: NDArray[np.float32]) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Density(Score):
-    """The squared harmonic mean of the distances to up to 1,000 training rows."""
+    """The squared harmonic mean of the distances to up to 500 training rows."""
 
     sites: Sites
 

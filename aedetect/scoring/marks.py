@@ -32,20 +32,25 @@ class Marks:
 
     def replace_known(self, x: Tensor, scores: Tensor) -> Tensor:
         """Return the scores of scaled rows ``x``; those of reference rows are replaced."""
-        marks, kept = (tensor.to(x.device) for tensor in self._tensors)
+        marks, firsts, kept = (tensor.to(x.device) for tensor in self._tensors)
         x = x.detach().double()
         own = _project(x)
         rounding = SAME * x.square().sum(dim=1, keepdim=True).sqrt()
-        first = _count_below(marks[:, 0].contiguous(), own[:, :1] - rounding)
+        low = own[:, :1] - rounding
+        first = _count_below(firsts, low)
+        if not torch.compiler.is_exporting():
+            nearest = firsts[first.clamp_max(len(marks) - 1)]
+            if not ((nearest - own[:, :1]).abs() <= rounding).any():  # all rows are new: most tiles
+                return scores
         places = (first + torch.arange(N_TRIED, device=x.device)).clamp_max(len(marks) - 1)
         gaps = (marks[places] - own[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
-        is_same = (gaps <= rounding[:, None]).all(dim=2)
-        found = torch.where(is_same, kept[places], -1.0).amax(dim=1)
+        is_known = (gaps <= rounding[:, None]).all(dim=2)
+        found = torch.where(is_known, kept[places], -1.0).amax(dim=1)
         return torch.where(found >= 0, found, scores)
 
     @functools.cached_property
-    def _tensors(self) -> tuple[Tensor, Tensor]:
-        return aligned(self.marks), aligned(self.scores)
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return aligned(self.marks), aligned(self.marks[:, 0]), aligned(self.scores)
 
     def check(self) -> None:
         """Raise a StateError unless every row has its marks and its score."""

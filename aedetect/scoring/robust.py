@@ -21,7 +21,7 @@ from aedetect.scoring.whitening import Whitening, fit_whitening
 if TYPE_CHECKING:
     from aedetect.model import Model, View
 
-N_COLUMNS = 256  # of the sketches of activations, whose covariance is taken
+N_COLUMNS = 128  # of the sketches of activations, whose covariance is taken
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, qr, solve_triangular
@@ -40,10 +41,10 @@ class Whitening:
     def __call__(self, rows: Tensor) -> Tensor:
         """Return the squared distance of rows ``(n, width)``, summed over directions, float64."""
         white, rest = self.split(rows)
-        inside = white.double().square().sum(dim=1)
+        inside = white.square().sum(dim=1, dtype=torch.float64)
         if rest is None:
             return inside
-        return inside + rest.double().square().sum(dim=1) / self.ridge
+        return inside + rest.square().sum(dim=1, dtype=torch.float64) / self.ridge
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the white coordinates of rows, and their parts outside the basis."""
