@@ -378,7 +378,8 @@ class BaseAutoencoder(
         ValueError
             If a score is not finite.
         """
-        return self.detector_.score_samples(self._check_new_rows(X))
+        rows = self._check_new_rows(X)
+        return self.detector_.score_samples(rows)
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return the scores shifted so that anomalies are negative.
@@ -456,7 +457,8 @@ class BaseAutoencoder(
         scorings: the eight features that move most when they are restored are scored, and the
         gradient of the score tells of the others. Those of images take one reconstruction.
         """
-        contributions = self.detector_.explain(self._check_new_rows(X))
+        rows = self._check_new_rows(X)
+        contributions = self.detector_.explain(rows)
         return in_frame(contributions, X, names_of(X, self), self, like_X=True)
 
     @names_places
@@ -484,7 +486,8 @@ class BaseAutoencoder(
         UserWarning
             If rows could not be made normal; they come back as close to it as was found.
         """
-        repaired, n_left = self.detector_.repair(self._check_new_rows(X))
+        rows = self._check_new_rows(X)
+        repaired, n_left = self.detector_.repair(rows)
         if n_left:
             warnings.warn(
                 f"{n_left} anomalies could not be made normal: they come back as close to it as was"
