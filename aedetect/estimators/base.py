@@ -162,7 +162,7 @@ class BaseAutoencoder(
         """Return the description of the network for rows of this width."""
         kind = "own" if isinstance(self.network, Autoencoder) else str(self.network)
         shape = None if self.image_shape is None else tuple(np.asarray(self.image_shape).tolist())
-        sizes = resolve_layer_sizes(self.hidden_layer_sizes, kind, shape)
+        sizes = () if kind == "own" else resolve_layer_sizes(self.hidden_layer_sizes, kind, shape)
         return NetworkSpec(
             kind=kind,
             n_features=n_features,
