@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from aedetect import AutoencoderTransformer, VAEDetector
-from aedetect.networks import Autoencoder, Ensemble, members_of
+from aedetect.networks import Autoencoder
 from aedetect.training import loop
-from aedetect.training.state import Best
 
 IMAGE = {"network": "conv", "image_shape": (1, 8, 8), "hidden_layer_sizes": (4, 4)}
 

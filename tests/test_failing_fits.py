@@ -13,6 +13,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from torch import nn
+from values import OTHER_VALUES
 
 import aedetect
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
@@ -163,47 +164,6 @@ def test_a_step_that_fails_leaves_a_fresh_estimator_unfitted(method):
             fresh.score_samples(X)
     assert n_steps > 200
     assert n_failures > 0.8 * n_steps
-
-
-OTHER_VALUES = {
-    "latent_dim": 3,
-    "network": "conv",
-    "image_shape": (1, 2, 2),
-    "hidden_layer_sizes": (5, 3),
-    "activation": "tanh",
-    "latent_activation": "sigmoid",
-    "batch_norm": True,
-    "dropout": 0.3,
-    "tied_weights": True,
-    "downsample": "maxpool",
-    "upsample": "transpose",
-    "latent": "map",
-    "loss": "bce",
-    "l1_activity": 1.0,
-    "contractive": 1.0,
-    "optimizer": "sgd",
-    "learning_rate": 0.5,
-    "schedule": "constant",
-    "weight_decay": 0.5,
-    "batch_size": 3,
-    "max_epochs": 7,
-    "validation_fraction": 0.5,
-    "patience": 1,
-    "scaling": None,
-    "anomaly_score": "sap",
-    "n_members": 2,
-    "contamination": 0.4,
-    "random_state": 7,
-    "device": "cuda",
-    "precision": "bf16",
-    "compile": True,
-    "checkpoint": "elsewhere",
-    "warm_start": True,
-    "verbose": True,
-    "noise": "gaussian",
-    "noise_level": 0.1,
-    "beta": 7.0,
-}
 
 
 @pytest.mark.filterwarnings("ignore:.*could not be made normal")

@@ -17,8 +17,7 @@ from aedetect import AutoencoderTransformer, VAEDetector
 from aedetect.scoring import EVIDENCE_SCORES, SCORES
 
 CASES = [
-    *((AutoencoderTransformer, score) for score in SCORES),
-    *((VAEDetector, score) for score in EVIDENCE_SCORES),
+    (VAEDetector if score in EVIDENCE_SCORES else AutoencoderTransformer, score) for score in SCORES
 ]
 
 
