@@ -13,20 +13,20 @@ from sklearn.utils.validation import _num_features
 from aedetect import AutoencoderTransformer, ConformalDetector, DenoisingAutoencoder, VAEDetector
 
 ESTIMATORS = [
-    AutoencoderTransformer(),
-    DenoisingAutoencoder(max_epochs=20),
-    VAEDetector(max_epochs=20),
-    AutoencoderTransformer(3, hidden_layer_sizes=(8,), max_epochs=5, batch_norm=True, dropout=0.1),
+    AutoencoderTransformer(max_epochs=5),
+    DenoisingAutoencoder(max_epochs=5),
+    VAEDetector(max_epochs=5),
+    AutoencoderTransformer(3, hidden_layer_sizes=(8,), max_epochs=2, batch_norm=True, dropout=0.1),
     AutoencoderTransformer(network="residual", hidden_layer_sizes=(8,), max_epochs=5),
-    DenoisingAutoencoder(max_epochs=5, tied_weights=True, contractive=0.1),
-    DenoisingAutoencoder(max_epochs=5, noise="masking", contamination=0.1, scaling="standard"),
-    AutoencoderTransformer(max_epochs=5, missing="mask"),
-    DenoisingAutoencoder(max_epochs=5, hidden_layer_sizes=(8,), missing="mask", tied_weights=True),
-    VAEDetector(network="residual", hidden_layer_sizes=(8,), max_epochs=5, missing="mask"),
+    DenoisingAutoencoder(max_epochs=2, tied_weights=True, contractive=0.1),
+    DenoisingAutoencoder(max_epochs=2, noise="masking", contamination=0.1, scaling="standard"),
+    AutoencoderTransformer(max_epochs=2, missing="mask"),
+    DenoisingAutoencoder(max_epochs=2, hidden_layer_sizes=(8,), missing="mask", tied_weights=True),
+    VAEDetector(network="residual", hidden_layer_sizes=(8,), max_epochs=2, missing="mask"),
 ]
 ENSEMBLES = [
-    DenoisingAutoencoder(max_epochs=5, n_members=3),
-    VAEDetector(network="residual", hidden_layer_sizes=(8,), max_epochs=5, n_members=2),
+    DenoisingAutoencoder(max_epochs=2, n_members=3),
+    VAEDetector(network="residual", hidden_layer_sizes=(8,), max_epochs=2, n_members=2),
 ]
 FOREST = IsolationForest(n_estimators=10)
 CONFORMAL = [

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import random
-import subprocess
-import sys
 
 import joblib
 import numpy as np
@@ -199,21 +197,6 @@ def test_global_generators_are_not_touched(small, table, custom, random_state):
     np.testing.assert_equal(np.random.get_state(), numpy_state)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert random.getstate() == python_state
-
-
-def test_another_process_gives_the_same_scores(tmp_path, table):
-    detector = DenoisingAutoencoder(2, max_epochs=3, dropout=0.2, random_state=7)
-    joblib.dump((detector, table), tmp_path / "problem.joblib")
-    program = (
-        "import sys, joblib, numpy;"
-        "detector, X = joblib.load(sys.argv[1]);"
-        "numpy.save(sys.argv[2], detector.fit(X).score_samples(X))"
-    )
-    paths = [tmp_path / "problem.joblib", tmp_path / "scores.npy"]
-    subprocess.run([sys.executable, "-c", program, *map(str, paths)], check=True)
-    np.testing.assert_array_equal(
-        np.load(tmp_path / "scores.npy"), detector.fit(table).score_samples(table)
-    )
 
 
 @pytest.mark.parametrize(

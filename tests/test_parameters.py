@@ -202,9 +202,13 @@ class Elsewhere(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("device", ["meta", torch.device("meta")])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else(
-    small, table, device, monkeypatch
+    small, table, method, device, monkeypatch
 ):
+    def train(detector):
+        return getattr(detector, method)(table)
+
     generators = []
 
     def make_generator(device):
@@ -213,11 +217,11 @@ def test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else(
 
     monkeypatch.setattr(devices, "Generator", make_generator)
     with Elsewhere() as cpu:
-        expected = clone(small).set_params(device="cpu").fit(table).score_samples(table)
+        expected = train(clone(small).set_params(device="cpu")).score_samples(table)
     assert cpu.shapes == []
     assert set(generators) == {"cpu"}
     with Elsewhere() as asked:
-        detector = small.set_params(device=device).fit(table)
+        detector = train(small.set_params(device=device))
     weights = {tuple(p.shape) for p in detector.network_.parameters()}
     assert weights <= set(asked.shapes)
     rows = [shape[0] for shape in asked.shapes if shape not in weights and shape[1:] == (5,)]
