@@ -1,4 +1,4 @@
-"""``python -m aedetect``."""
+"""Run the command line with ``python -m aedetect``."""
 
 from aedetect.cli import main
 

@@ -1,4 +1,4 @@
-"""Handwritten digits, and anomaly problems made of class labels."""
+"""Load handwritten digits, and turn labelled classes into anomaly problems."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_digits() -> tuple[NDArray[np.float32], NDArray[np.int_]]:
     X : ndarray of shape (1797, 64), float32
         Grey values in [0, 1].
     y : ndarray of shape (1797,), int
-        The digit.
+        Digit of each image, 0 to 9.
 
     Examples
     --------
@@ -49,25 +49,25 @@ def load_mnist(
     Parameters
     ----------
     subset : {"train", "test"}, default="train"
-        The 60,000 images to train on or the 10,000 to test on.
+        The 60,000 training images or the 10,000 test images.
     data_home : path-like or None, default=None
-        A folder with ``mnist.npz`` or the IDX files, plain or gzipped. None takes the folder that
-        the environment variable ``AEDETECT_DATA`` names; where that is not set either, the images
-        are downloaded from OpenML and cached by scikit-learn.
+        A folder with ``mnist.npz`` or the IDX files, plain or gzipped. None takes the folder in the
+        environment variable ``AEDETECT_DATA``; if that is not set, scikit-learn downloads the
+        images from OpenML and caches them.
 
     Returns
     -------
     X : ndarray of shape (n_images, 784), float32
         Grey values in [0, 1], row by row.
     y : ndarray of shape (n_images,), int
-        The digit.
+        Digit of each image, 0 to 9.
 
     Raises
     ------
     ValueError
-        If ``subset`` is neither, or a file is not what its name says.
+        If ``subset`` is neither, or a file is damaged or of another format.
     FileNotFoundError
-        If the folder holds no MNIST.
+        If the folder has no MNIST files.
     """
     if subset not in _IDX_FILES:
         raise ValueError(f"subset must be 'train' or 'test', but it is {subset!r}.")
@@ -107,7 +107,7 @@ def _find_idx(folder: Path, name: str) -> Path:
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Return the array in an IDX file: two zero bytes, type 8 (uint8), rank, sizes, data."""
+    """Return the array of an IDX file: two zero bytes, type 8 (uint8), rank, sizes, data."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         content = file.read()
     if content[:3] != b"\x00\x00\x08" or len(content) < 4:
@@ -129,7 +129,7 @@ def make_anomaly_split(
     test_size: float = 0.5,
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[NDArray, NDArray, NDArray[np.int_]]:
-    """Return an anomaly problem made of labelled classes.
+    """Return an anomaly problem from labelled classes.
 
     Rows of the normal classes are split into training and test; rows of all other classes are
     anomalies, drawn without replacement.
@@ -140,13 +140,13 @@ def make_anomaly_split(
     y : array-like of shape (n_samples,)
         The class of each row.
     normal : class or array-like of classes
-        The classes that count as normal.
+        The normal classes.
     n_train_anomalies : int, default=0
-        Anomalies mixed into the training rows.
+        Number of anomalies among the training rows.
     n_test_anomalies : int or None, default=None
-        Anomalies mixed into the test rows; None takes all that are left.
+        Number of anomalies among the test rows; None takes all that are not in training.
     test_size : float in (0, 1), default=0.5
-        Share of the normal rows that are tested.
+        Share of the normal rows that go to the test rows.
     random_state : int, RandomState instance or None, default=None
         Draws the rows and their order.
 
@@ -155,12 +155,13 @@ def make_anomaly_split(
     X_train : ndarray of shape (n_train, n_features)
     X_test : ndarray of shape (n_test, n_features)
     y_test : ndarray of shape (n_test,), int
-        +1 for normal rows, -1 for anomalies, as ``predict`` has it.
+        +1 for normal rows and -1 for anomalies, as ``predict`` returns them.
 
     Raises
     ------
     ValueError
-        If a normal class does not occur, or the anomalies do not suffice.
+        If a normal class does not occur in ``y``, if ``test_size`` is out of range, or if there are
+        too few anomalies.
 
     Examples
     --------
@@ -181,16 +182,17 @@ def make_anomaly_split(
         raise ValueError(f"test_size must lie in (0, 1), but it is {test_size}.")
     rng = check_random_state(random_state)
     is_normal = np.isin(y, classes)
-    inliers = rng.permutation(np.flatnonzero(is_normal))
-    outliers = rng.permutation(np.flatnonzero(~is_normal))
-    n_test = len(outliers) - n_train_anomalies if n_test_anomalies is None else n_test_anomalies
-    if min(n_train_anomalies, n_test) < 0 or n_train_anomalies + n_test > len(outliers):
+    normal_rows = rng.permutation(np.flatnonzero(is_normal))
+    anomalies = rng.permutation(np.flatnonzero(~is_normal))
+    n_anomalies = len(anomalies)
+    n_test = n_anomalies - n_train_anomalies if n_test_anomalies is None else n_test_anomalies
+    if min(n_train_anomalies, n_test) < 0 or n_train_anomalies + n_test > n_anomalies:
         raise ValueError(
             f"n_train_anomalies={n_train_anomalies} and n_test_anomalies={n_test_anomalies} must"
-            f" not be negative nor add up to more than the {len(outliers)} rows of other classes."
+            f" not be negative nor add up to more than the {n_anomalies} rows of other classes."
         )
-    n_train_inliers = len(inliers) - round(len(inliers) * test_size)
-    train = np.r_[inliers[:n_train_inliers], outliers[:n_train_anomalies]]
-    test = np.r_[inliers[n_train_inliers:], outliers[n_train_anomalies:][:n_test]]
+    n_train = len(normal_rows) - round(len(normal_rows) * test_size)
+    train = np.r_[normal_rows[:n_train], anomalies[:n_train_anomalies]]
+    test = np.r_[normal_rows[n_train:], anomalies[n_train_anomalies:][:n_test]]
     train, test = rng.permutation(train), rng.permutation(test)
     return X[train], X[test], np.where(is_normal[test], 1, -1)

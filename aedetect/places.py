@@ -18,8 +18,9 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 class PlaceError(ValueError):
     """An error about a row of X, a column or a cell.
 
-    A check knows numbers alone, and those of the rows that it was given. Callers put them right:
-    :func:`names_places` adds names, :func:`rows_of` the numbers before a split.
+    A check has numbers of rows and columns only, within the rows that it was given. Callers
+    complete them: :func:`names_places` adds names, :func:`rows_of` restores the numbers before a
+    split.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class PlaceError(ValueError):
 
 
 class PlaceTypeError(PlaceError, TypeError):
-    """The same where a cell is of a type that is no number's."""
+    """A PlaceError about a cell whose type is not numeric."""
 
 
 def names_places(method: Method) -> Method:

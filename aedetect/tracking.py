@@ -1,4 +1,4 @@
-"""Logs of training, written by scikit-learn callbacks."""
+"""Log training with scikit-learn callbacks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class TensorBoardCallback:
-    """Writes the measures of every epoch to a folder that TensorBoard shows.
+    """Write the losses of every epoch to event files of TensorBoard.
 
     Needs the extra ``tensorboard``. Look at the curves with ``tensorboard --logdir LOG_DIR``.
 
     Parameters
     ----------
     log_dir : path-like
-        Where the event files go. Every fit makes a folder of its own in it.
+        Folder for the event files. Every fit writes to a new subfolder.
 
     Examples
     --------
@@ -32,7 +32,8 @@ class TensorBoardCallback:
 
     def __init__(self, log_dir: str | os.PathLike) -> None:
         self.log_dir = log_dir
-        self._writers: dict[int, SummaryWriter] = {}  # by estimator: a search fits many at a time
+        # By id of the estimator: a search fits several at once.
+        self._writers: dict[int, SummaryWriter] = {}
 
     def setup(self, estimator: BaseAutoencoder, context: CallbackContext) -> None:
         """Open the event file of a fit."""
@@ -42,7 +43,7 @@ class TensorBoardCallback:
         self._writers[id(estimator)] = SummaryWriter(Path(self.log_dir) / name)
 
     def on_fit_task_begin(self, estimator: BaseAutoencoder, context: CallbackContext) -> None:
-        """Do nothing: an epoch is written when it has ended."""
+        """Do nothing: an epoch is written at its end."""
 
     def on_fit_task_end(
         self,
@@ -51,7 +52,7 @@ class TensorBoardCallback:
         *,
         metadata: dict[str, float] | None = None,
     ) -> bool:
-        """Write the measures of an epoch; return False, for training goes on."""
+        """Write the losses of an epoch; return False, so that training continues."""
         if context.task_name == "epoch" and metadata:
             for name, value in metadata.items():
                 self._writers[id(estimator)].add_scalar(name, value, context.task_id + 1)
@@ -62,5 +63,5 @@ class TensorBoardCallback:
         self._writers.pop(id(estimator)).close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind: workers and copies open their own."""
+        """Return the state without open files: workers and copies open their own."""
         return {**self.__dict__, "_writers": {}}

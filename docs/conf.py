@@ -22,6 +22,7 @@ autodoc_typehints = "none"  # the numpydoc sections say more
 numpydoc_show_class_members = False  # the class template lists them
 
 myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3  # for links such as user_guide.md#thresholds
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

@@ -1,16 +1,16 @@
 """
-A network and a callback of your own
-====================================
+A custom network and a custom callback
+======================================
 
-Where the dense network does not suit, pass two PyTorch modules. Training, scaling, threshold and
-scores stay as they are: there is no loop to write.
+If none of the built-in networks fits, pass two PyTorch modules. Training, scaling, threshold and
+scores work as before. You need no training loop.
 """
 
 # %%
 # Two modules
 # -----------
-# The encoder takes a batch of rows and gives a batch of codes, the decoder goes back. Both work on
-# flat rows, so a convolutional network unflattens its input and flattens its output.
+# The encoder maps a batch of rows to a batch of codes, and the decoder maps codes to rows. Both
+# work on flat rows, so a convolutional network unflattens its input and flattens its output.
 
 import matplotlib.pyplot as plt
 import torch
@@ -20,7 +20,7 @@ from torch import nn
 from aedetect import AutoencoderTransformer, datasets
 from aedetect.networks import Autoencoder
 
-# A custom network starts from the weights that it has: seed them to get the same ones again.
+# Training starts from the weights of the custom network: seed them for reproducible results.
 torch.manual_seed(0)
 encoder = nn.Sequential(
     nn.Unflatten(1, (1, 8, 8)),
@@ -41,7 +41,7 @@ network = Autoencoder(encoder, decoder)
 # %%
 # Train it
 # --------
-# ``fit`` trains a copy, so ``network`` can serve again. ``summary`` lists the layers.
+# ``fit`` trains a copy, so ``network`` can be used again. ``summary`` lists the layers.
 
 X_train, X_test, y_test = datasets.make_anomaly_split(
     *datasets.load_digits(), normal=[0, 1, 2, 3, 4], n_test_anomalies=60, random_state=0
@@ -51,10 +51,10 @@ print(detector.summary().to_string(index=False))
 print(f"AUROC {roc_auc_score(y_test, detector.score_samples(X_test)):.3f}")
 
 # %%
-# Watch it learn
+# Learning curve
 # --------------
-# ``history_`` has one entry an epoch. The weights of the epoch with the lowest held-out loss are
-# the ones that are kept.
+# ``history_`` has one entry per epoch. ``fit`` keeps the weights of the epoch with the lowest
+# held-out loss.
 
 history = detector.history_
 best = history["val_loss"].argmin()
@@ -67,11 +67,11 @@ ax.legend()
 plt.show()
 
 # %%
-# Stop it from outside
-# --------------------
+# Stop training with a callback
+# -----------------------------
 # Callbacks follow scikit-learn's own protocol. Each epoch is a task of the fit, and a callback that
-# returns True at its end stops the training. ``fitted_estimator`` is passed only to hooks that name
-# it: the estimator as if training had ended now.
+# returns True at its end stops the training. A hook that names the argument ``fitted_estimator``
+# gets a copy of the estimator as if training had ended at this epoch.
 
 
 class StopAtLoss:
@@ -81,21 +81,21 @@ class StopAtLoss:
         self.target = target
 
     def setup(self, estimator, context):
-        """Prepare nothing."""
+        """Do nothing before the fit."""
 
     def on_fit_task_begin(self, estimator, context):
-        """Let the epoch begin."""
+        """Do nothing before an epoch."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator):
         """Return whether the target is reached."""
         return fitted_estimator.history_["val_loss"][-1] < self.target
 
     def teardown(self, estimator, context):
-        """Clean up nothing."""
+        """Do nothing after the fit."""
 
 
 target = 2 * history["val_loss"].min()
 stopped = AutoencoderTransformer(network=network, random_state=0)
 stopped.set_callbacks(StopAtLoss(target)).fit(X_train)
 print(f"target {target:.2f}, reached {stopped.history_['val_loss'][-1]:.2f}")
-print(f"{stopped.n_iter_} epochs in place of {detector.n_iter_}")
+print(f"{stopped.n_iter_} epochs instead of {detector.n_iter_}")

@@ -1,16 +1,15 @@
 """
-Which column is odd? DataFrames in and out
-==========================================
+Find the odd column of a row, with DataFrames
+=============================================
 
-A detector that says "anomaly" raises the next question: where? ``explain`` says how surprising each
-value of a row is, ``repair`` what would make the row normal. Here one measurement of a wine is
-falsified, and both are asked which.
+``explain`` returns how surprising each value of a row is. ``repair`` returns changes that would
+make the row normal. Here one measurement of a wine is falsified, and both are used to find it.
 """
 
 # %%
 # A table with column names
 # -------------------------
-# The columns have different units, so each is scaled on its own; ``scaling="auto"`` sees that.
+# The columns have different units. ``scaling="auto"`` detects this and scales each one separately.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -27,7 +26,7 @@ print("Columns:", *detector.feature_names_in_)
 # %%
 # Codes as a DataFrame
 # --------------------
-# ``set_output`` works as for any transformer: the index is kept and the codes are named.
+# ``set_output`` works as for any transformer. The index is kept, and the codes have names.
 
 codes = detector.set_output(transform="pandas").transform(X_test)
 print(codes.head(3).round(2).to_string())
@@ -35,7 +34,7 @@ print(codes.head(3).round(2).to_string())
 # %%
 # Falsify one cell
 # ----------------
-# The row that looked most normal gets three times its flavanoids.
+# The flavanoids of the most normal test row are tripled.
 
 scores = pd.Series(detector.score_samples(X_test), X_test.index)
 genuine = X_test.loc[[scores.idxmax()]]
@@ -46,10 +45,11 @@ for name, row in rows.items():
     print(f"{name}: decision {decision:.2f}, predicted {label:+d}")
 
 # %%
-# Ask which column it was
-# -----------------------
-# A surprise says how far the score falls once a value is as the network would have it: 1 is usual
-# in normal rows. It comes as a DataFrame with the columns and the index of the rows.
+# Find the falsified column
+# -------------------------
+# The surprise of a value is how far the anomaly score falls when the network restores the value. 1
+# is usual in normal rows. ``explain`` returns a DataFrame with the columns and the index of the
+# rows.
 
 surprises = pd.DataFrame({name: detector.explain(row).iloc[0] for name, row in rows.items()})
 surprises = surprises.sort_values("falsified")
@@ -62,9 +62,9 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %%
-# Ask what would make it normal
-# -----------------------------
-# ``repair`` changes few values, no more than it takes for the row to count as normal.
+# Make the row normal
+# -------------------
+# ``repair`` changes few values, and only as far as needed for the row to count as normal.
 
 repaired = detector.repair(false)
 changed = (repaired != false).iloc[0]
@@ -72,8 +72,9 @@ values = {"falsified": false.iloc[0], "repaired": repaired.iloc[0], "genuine": g
 print(pd.DataFrame(values)[changed].round(2).to_string())
 
 # %%
-# The largest surprise is a hint and no proof. How often does it name the right column, when every
-# cell of the test rows is falsified in turn? A small falsification hides in what is normal anyway.
+# The largest surprise may be in the wrong column. Here every cell of the test rows is falsified in
+# turn, and the table shows how often the falsified column has the largest surprise. Small
+# falsifications stay within the normal range and are hard to find.
 
 
 def share_named(column, factor):
@@ -90,7 +91,7 @@ print(named.round(2).to_string())
 # %%
 # Columns are checked by name
 # ---------------------------
-# A table with the same columns in another order is refused, not scored wrongly.
+# A table whose columns are in another order is refused.
 
 try:
     detector.predict(X_test[X_test.columns[::-1]])

@@ -2,17 +2,17 @@
 Flag anomalous digits
 =====================
 
-An autoencoder sees handwritten zeros to fours alone. It learns to restore such digits, and
-restores the other five badly. How far an image and its reconstruction are apart therefore tells the
-two apart, although no anomaly took part in training.
+An autoencoder is trained on handwritten zeros to fours only. It restores these digits well and the
+other five badly. So the distance between an image and its reconstruction separates normal digits
+from anomalies, although no anomaly was used in training.
 """
 
 # %%
-# One class of rows to learn from
-# -------------------------------
+# Normal rows for training
+# ------------------------
 # :func:`~aedetect.datasets.make_anomaly_split` turns a table with class labels into an anomaly
-# problem. All training rows are normal; the test rows hold anomalies too. ``y_test`` is +1 for a
-# normal row and -1 for an anomaly, as scikit-learn's outlier detectors have it.
+# problem. All training rows are normal; the test rows include anomalies. ``y_test`` is +1 for a
+# normal row and -1 for an anomaly, as in scikit-learn's outlier detectors.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,8 +31,8 @@ print(f"{len(X_train)} rows to train on, {len(X_test)} to test on")
 # %%
 # Train and score
 # ---------------
-# ``score_samples`` is higher for rows that are more normal, so it goes into ``roc_auc_score`` as
-# it is. ``image_shape`` says that rows are images, for which other defaults are better.
+# ``score_samples`` is higher for more normal rows, so it can be passed to ``roc_auc_score`` without
+# a change of sign. ``image_shape`` marks rows as images and selects the defaults for images.
 
 detector = AutoencoderTransformer(image_shape=(1, 8, 8), random_state=0).fit(X_train)
 scores = detector.score_samples(X_test)
@@ -41,8 +41,8 @@ print(f"AUROC {roc_auc_score(y_test, scores):.3f}")
 # %%
 # Decide
 # ------
-# ``predict`` compares the scores with ``offset_``, which ``fit`` derived from the training rows
-# alone. The AUROC judges the order of the scores; this table judges that threshold as well.
+# ``predict`` compares the scores with ``offset_``, which ``fit`` derives from the training rows
+# alone. The AUROC measures only the order of the scores; this table depends on the threshold too.
 
 names = {-1: "anomaly", 1: "normal"}
 confusion = confusion_matrix(y_test, detector.predict(X_test), labels=list(names))
@@ -61,10 +61,10 @@ ax.legend()
 plt.show()
 
 # %%
-# Look at the worst
+# The lowest scores
 # -----------------
-# The ten test rows with the lowest scores, above what the network makes of them. In place of a
-# digit that it has never seen it draws something like those that it knows.
+# The ten test rows with the lowest scores, each above its reconstruction. The reconstruction of an
+# anomalous digit resembles the digits in the training set.
 
 worst = np.argsort(scores)[:10]
 print("Truth:", *(names[label] for label in y_test[worst]))

@@ -2,15 +2,15 @@
 Choose parameters with GridSearchCV
 ===================================
 
-All parameters are flat and searchable, as in :class:`~sklearn.neural_network.MLPClassifier`. What
-to search for is the question: a close reconstruction, or anomalies that are found.
+All parameters are flat and searchable, as in :class:`~sklearn.neural_network.MLPClassifier`. A
+search can maximise the closeness of the reconstruction or the detection of anomalies.
 """
 
 # %%
 # Two tables
 # ----------
-# Zeros to fours are normal. ``X_normal`` holds nothing else. ``X_mixed`` holds some other digits
-# too, and ``y_mixed`` says which: +1 for a normal row, -1 for an anomaly.
+# Zeros to fours are normal. ``X_normal`` contains only these. ``X_mixed`` also contains some other
+# digits. ``y_mixed`` is +1 for a normal row and -1 for an anomaly.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,28 +30,28 @@ detector = AutoencoderTransformer(
 grid = {"latent_dim": [2, 4, 8, 16], "hidden_layer_sizes": [(64,), (128, 32)]}
 
 # %%
-# Without labels: how well unseen rows are restored
-# -------------------------------------------------
-# The default score is the mean of ``score_samples`` on the held-out fold. It needs no labels.
-# With ``anomaly_score="reconstruction"`` it compares networks; within one ``loss`` and one
-# ``scaling`` only, since both change its unit.
+# Without labels: reconstruction of unseen rows
+# ---------------------------------------------
+# The default score is the mean of ``score_samples`` on the held-out fold. It needs no labels. With
+# ``anomaly_score="reconstruction"`` it is comparable between networks, but only within one ``loss``
+# and one ``scaling``, since both change its unit.
 
 by_error = GridSearchCV(detector, grid, cv=3).fit(X_normal)
 print("Closest reconstruction:", by_error.best_params_)
 
 # %%
-# With labels: how well anomalies are found
-# -----------------------------------------
-# Where some anomalies are known, ``scoring="roc_auc"`` measures the detection itself. The folds
-# are stratified, so that each has anomalies to find; the training folds then hold some as well, as
-# unchecked data do in life. ``fit`` ignores the labels and learns from all rows of its folds.
+# With labels: detection of anomalies
+# -----------------------------------
+# If some anomalies are known, ``scoring="roc_auc"`` measures detection directly. The folds are
+# stratified, so that each contains anomalies. The training folds then contain some too, as
+# unchecked data do in practice. ``fit`` ignores the labels and trains on all rows of its folds.
 
 folds = StratifiedKFold(n_splits=3, shuffle=True, random_state=0)
 by_auroc = GridSearchCV(detector, grid, cv=folds, scoring="roc_auc").fit(X_mixed, y_mixed)
 print("Best detection:", by_auroc.best_params_)
 
 # %%
-# A code wide enough to restore anything restores anomalies too, so the two searches need not agree.
+# A very wide code restores anomalies too, so the two searches may give different results.
 
 titles = {"Mean of score_samples": by_error, "AUROC": by_auroc}
 fig, axes = plt.subplots(1, 2, figsize=(10, 2.6), layout="constrained")
@@ -70,8 +70,8 @@ plt.show()
 # %%
 # Inside a Pipeline, on two processes
 # -----------------------------------
-# Parameters of a step carry its name. The fits may run in other processes: ``random_state`` governs
-# all that is drawn there as well.
+# Parameters of a step are prefixed with its name. The fits may run in other processes:
+# ``random_state`` governs the randomness there as well.
 
 pipeline = Pipeline([("scale", MinMaxScaler()), ("ae", detector)])
 search = GridSearchCV(

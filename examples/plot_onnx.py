@@ -1,16 +1,15 @@
 """
-Scoring without PyTorch: a Pipeline as an ONNX file
-====================================================
+Score without PyTorch: a Pipeline as an ONNX file
+==================================================
 
-A detector is trained once and scores for years, often on a machine where nobody wants PyTorch.
-``to_onnx`` writes the whole Pipeline into one file, and any ONNX runtime scores with it. Needs the
-extra ``onnx``.
+``to_onnx`` exports a whole Pipeline to one file. Any ONNX runtime can score with it, on a machine
+without PyTorch. The export needs the extra ``onnx``.
 """
 
 # %%
-# A Pipeline with holes to fill
-# -----------------------------
-# Measurements of benign tumours are normal here, malignant ones are not. One value in twenty is
+# A Pipeline with missing values
+# ------------------------------
+# Here benign tumours are normal and malignant tumours are anomalies. One value in twenty is
 # missing.
 
 import json
@@ -40,8 +39,8 @@ pipeline = make_pipeline(
 # %%
 # One file
 # --------
-# It holds the imputer, the scaler, the network, the training rows that new ones are compared with,
-# and the threshold.
+# The file contains the imputer, the scaler, the network, the threshold and the training rows for
+# the neighbour search.
 
 folder = tempfile.TemporaryDirectory()
 path = to_onnx(pipeline, Path(folder.name) / "tumours.onnx")
@@ -50,8 +49,8 @@ print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
 # %%
 # Another process, without PyTorch
 # --------------------------------
-# The first lines forbid all that a server does not need. The rows go in as float64, with their
-# holes; the graph does the rest.
+# The first lines forbid the imports that a server does not need. The input rows are float64 and
+# contain missing values; the graph imputes, scales and scores them.
 
 server = """
 import sys
@@ -94,8 +93,8 @@ answer = subprocess.run(
 found = json.loads(answer.stdout)
 
 # %%
-# The same answers
-# ----------------
+# Comparison of the results
+# -------------------------
 
 scores = pipeline.score_samples(rows)
 difference = np.abs(np.array(found["score_samples"]) / scores - 1).max()
@@ -104,14 +103,15 @@ print(f"Largest relative difference of the scores: {difference:.1e}")
 print(f"Equal labels: {n_equal} of {len(rows)}")
 
 # %%
-# What a row takes
-# ----------------
-# Alone, a row costs Python the checks of each step; the graph has none. Among a thousand rows, the
-# search for neighbours decides. Medians of 20 calls in one run on one machine: read the ratios.
+# Time per row
+# ------------
+# For a single row, Python spends most of its time on input checks in each step, which the graph
+# does not have. For a thousand rows, the neighbour search dominates. The times are medians of 20
+# calls in one run on one machine; only their ratios carry over.
 
 
 def seconds(n_rows):
-    """Return the median time that Python takes to label rows."""
+    """Return the median time of ``predict`` in Python."""
     times = []
     for _ in range(20):
         started = time.perf_counter()
@@ -133,6 +133,6 @@ print(microseconds.assign(ratio=ratio).round(1).to_string())
 
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 microseconds.plot.barh(ax=ax, logx=True)
-ax.set(xlabel="microseconds a row")
+ax.set(xlabel="microseconds per row")
 plt.show()
 folder.cleanup()

@@ -2,16 +2,16 @@
 Codes in a Pipeline: before t-SNE and before a classifier
 =========================================================
 
-An autoencoder is a transformer like :class:`~sklearn.decomposition.PCA` and takes its place in a
-:class:`~sklearn.pipeline.Pipeline`. Here both squeeze 64 pixels into a few numbers, once for a
-picture and once for a classifier.
+An autoencoder is a transformer like :class:`~sklearn.decomposition.PCA` and can replace it in a
+:class:`~sklearn.pipeline.Pipeline`. Here both reduce 64 pixels to a few numbers, for a t-SNE plot
+and for a classifier.
 """
 
 # %%
-# The same Pipeline twice
+# Two Pipelines for t-SNE
 # -----------------------
-# Each digit becomes six numbers, which t-SNE lays out in the plane. No step sees the labels; they
-# only colour the points.
+# Each digit is reduced to six numbers, and t-SNE maps these to two dimensions. No step uses the
+# labels; they only colour the points.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -25,11 +25,11 @@ from sklearn.preprocessing import MinMaxScaler
 from aedetect import AutoencoderTransformer, datasets
 
 X, y = datasets.load_digits()
-n_drawn = 1000  # t-SNE takes its time
+n_drawn = 1000  # t-SNE is slow
 
 
 def reducers(width):
-    """Return two transformers that give ``width`` numbers a row."""
+    """Return two transformers with ``width`` output columns."""
     return {
         "pca": PCA(width, random_state=0),
         "ae": AutoencoderTransformer(width, max_epochs=40, random_state=0),
@@ -48,9 +48,10 @@ plt.show()
 # %%
 # Codes for a classifier
 # ----------------------
-# The picture shows neighbours only. How much of the digit the codes keep, a linear classifier
-# tells: its mean accuracy over three folds, for codes of two widths. Cross-validating the whole
-# Pipeline trains scaler and autoencoder on the training folds alone.
+# t-SNE plots show only which rows are neighbours. The accuracy of a linear classifier measures how
+# much information about the digit the codes keep. The table shows the mean accuracy over three
+# folds for codes of two widths. Cross-validation of the whole Pipeline fits scaler and autoencoder
+# on the training folds only.
 
 accuracies = {}
 for width in (6, 10):

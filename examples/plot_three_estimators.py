@@ -2,14 +2,13 @@
 Three autoencoders beside PCA and an isolation forest
 =====================================================
 
-The plain, the denoising and the variational autoencoder meet the same anomalies as two detectors
-made of scikit-learn alone. The last picture shows what only the variational one can do: draw new
-rows.
+The plain, the denoising and the variational autoencoder are compared with two detectors made from
+scikit-learn, on one set of test rows. At the end, the variational autoencoder draws new rows.
 """
 
 # %%
-# One problem for all
-# -------------------
+# The data
+# --------
 # Zeros to fours are normal, the other digits are anomalies.
 
 import matplotlib.pyplot as plt
@@ -26,9 +25,9 @@ X_train, X_test, y_test = datasets.make_anomaly_split(
 )
 
 # %%
-# Everything with its defaults, ours with those for images. PCA has no ``score_samples`` of this
-# kind, so its reconstruction error is computed here; it keeps as many components as the
-# autoencoders have code units.
+# All detectors use their defaults; the autoencoders use those for images. The reconstruction error
+# of PCA is computed here, because its ``score_samples`` is a likelihood. PCA keeps as many
+# components as the code of the autoencoders has values.
 
 detectors = [
     AutoencoderTransformer(image_shape=(1, 8, 8), random_state=0),
@@ -42,8 +41,9 @@ restored = pca.inverse_transform(pca.transform(X_test))
 scores["PCA reconstruction"] = -np.square(X_test - restored).sum(axis=1)
 
 # %%
-# The area under the ROC curve takes scores that are higher for normal rows, as they are. Average
-# precision takes the anomalies for the class to find, hence the minus.
+# For the area under the ROC curve, +1 (normal) is the positive class, and scores are higher for
+# normal rows. For average precision, anomalies are the positive class here, so the scores are
+# negated.
 
 table = pd.DataFrame(
     {
@@ -58,7 +58,8 @@ print(table.round(3).to_string())
 print(f"Average precision of a random order: {np.mean(y_test == -1):.3f}")
 
 # %%
-# One split of one small data set ranks nothing. On data of your own, compare over several splits.
+# One split of one small data set does not rank the methods. On your own data, compare over several
+# splits.
 
 fig, ax = plt.subplots(figsize=(8, 3.5), layout="constrained")
 table.iloc[::-1].plot.barh(ax=ax, width=0.75)
@@ -69,8 +70,8 @@ plt.show()
 # %%
 # New digits
 # ----------
-# ``sample`` decodes codes drawn from the standard normal prior. A few look like no digit: the prior
-# reaches codes that no training row has.
+# ``sample`` decodes codes drawn from the standard normal prior. A few samples do not look like
+# digits, because the prior includes codes that are far from those of all training rows.
 
 new = detectors[2].sample(24, random_state=0)
 fig, axes = plt.subplots(3, 8, figsize=(8, 3.4), layout="constrained")

@@ -2,18 +2,16 @@
 Tutorial A: remove noise from images
 ====================================
 
-A convolutional autoencoder gets noisy digits and is trained to return the clean ones. The noise,
-the loop and the loss are parameters of :class:`~aedetect.DenoisingAutoencoder`. Three rows of
-pictures show what it has learned.
+A convolutional autoencoder is trained to restore clean digits from noisy ones.
+:class:`~aedetect.DenoisingAutoencoder` adds the noise and runs the training.
 """
 
 # %%
 # The digits
 # ----------
 # For MNIST, change two lines: ``X, y = datasets.load_mnist("train")`` and
-# ``image_shape = (1, 28, 28)``. The images are read from the folder that the environment variable
-# ``AEDETECT_DATA`` names, or downloaded if there is none;
-# training then takes far longer.
+# ``image_shape = (1, 28, 28)``. The images are read from the folder in the environment variable
+# ``AEDETECT_DATA``, or downloaded if it is not set. Training takes far longer.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,7 +30,7 @@ X_train, X_test = train_test_split(X, test_size=0.2, random_state=0)
 # -----------------
 # Each convolution is followed by max-pooling, and each transposed convolution of the decoder
 # doubles the image again. The code is the last feature map. It has more values than the image, so
-# the network could copy its input; the noise makes copying a bad answer.
+# the network could copy its input. With noise, a copy of the input has a high loss.
 
 denoiser = DenoisingAutoencoder(
     network="conv",
@@ -54,8 +52,8 @@ print(denoiser.summary().to_string(index=False))
 # %%
 # Learning curve
 # --------------
-# Every batch gets fresh noise; the held-out rows keep theirs, so that epochs compare. The loss
-# cannot reach zero: the cross-entropy of grey values has a floor above it.
+# Each batch gets new noise. The held-out rows keep their noise, so that epochs are comparable. The
+# loss cannot reach zero, because the cross-entropy of a grey value with itself is positive.
 
 display = LearningCurveDisplay.from_estimator(denoiser)
 display.ax_.set_title("Restoring clean digits from noisy ones")
@@ -64,18 +62,17 @@ plt.show()
 # %%
 # Clean, noisy, restored
 # ----------------------
-# ``noisy=True`` draws what the network is given between the clean digit and what it makes of it.
-# The digits are test rows, which took no part in training. The number above each is the score of
-# the clean digit.
+# From top to bottom: clean test digits, noisy copies (``noisy=True``) and their reconstructions.
+# The number above each digit is the score of the clean digit.
 
 ReconstructionDisplay.from_estimator(denoiser, X_test[:10], noisy=True)
 plt.show()
 
 # %%
-# How much of the noise is gone
-# -----------------------------
-# ``corrupt`` returns noisy copies, here of all test rows. ``reconstruct`` brings them nearer to the
-# clean ones.
+# Distance before and after
+# -------------------------
+# ``corrupt`` returns noisy copies, here of all test rows. ``reconstruct`` brings them closer to the
+# clean rows.
 
 noisy = denoiser.corrupt(X_test, random_state=0)
 restored = denoiser.reconstruct(noisy)

@@ -1,19 +1,18 @@
 """
-Tutorial B: one autoencoder a digit, and new digits
-===================================================
+Tutorial B: one autoencoder per digit, and new digits
+=====================================================
 
-An autoencoder that has seen a single digit restores that digit well and others badly. Ten of them
-name the digit of an unseen image, though none was trained to tell digits apart. A variational
-autoencoder then draws digits that nobody wrote.
+An autoencoder that is trained on one digit restores that digit well and the others badly. Ten of
+them form a classifier of digits, although none was trained to classify. A variational autoencoder
+then draws new digits.
 """
 
 # %%
 # The digits
 # ----------
 # For MNIST, change two lines: ``X, y = datasets.load_mnist("train")`` and
-# ``image_shape = (1, 28, 28)``. The images are read from the folder that the environment variable
-# ``AEDETECT_DATA`` names, or downloaded if there is none;
-# training then takes far longer.
+# ``image_shape = (1, 28, 28)``. The images are read from the folder in the environment variable
+# ``AEDETECT_DATA``, or downloaded if it is not set. Training takes far longer.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,11 +27,10 @@ image_shape = (1, 8, 8)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
 
 # %%
-# One network a digit
-# -------------------
-# Scores are compared between networks, so all ten must measure the error in one unit:
-# ``scaling=None`` leaves the pixels as they are for each of them, and the plain reconstruction
-# error knows no other unit.
+# One network per digit
+# ---------------------
+# Scores are compared between networks, so all ten must use one unit. ``scaling=None`` leaves the
+# pixels unscaled, and ``anomaly_score="reconstruction"`` is the error in units of the pixels.
 
 settings = {"scaling": None, "anomaly_score": "reconstruction", "random_state": 0}
 detectors = [
@@ -46,8 +44,7 @@ for digit, auroc in enumerate(aurocs):
 # %%
 # The highest score names the digit
 # ---------------------------------
-# A row belongs to the network that restores it best. The table shows which digits are taken for
-# which.
+# A row is assigned to the network that restores it best. The confusion matrix shows the errors.
 
 predicted = scores.argmax(axis=1)
 print(f"Accuracy on the test rows: {accuracy_score(y_test, predicted):.3f}")
@@ -59,21 +56,22 @@ plt.show()
 # %%
 # The worst reconstructions
 # -------------------------
-# The test rows that the network of the threes restores worst, the lowest score first. Each number
-# is the score. Several digits come out looking like threes.
+# The test rows that the network of the threes restores worst, lowest score first. Each number is a
+# score. Several reconstructions look like threes.
 
 worst = scores[:, 3].argsort()[:10]
 print("Truth:", *y_test[worst])
 display = ReconstructionDisplay.from_estimator(detectors[3], X_test[worst], image_shape=image_shape)
-display.figure_.suptitle("Seen by a network that knows threes alone")
+display.figure_.suptitle("Reconstructed by a network that was trained on threes only")
 plt.show()
 
 # %%
 # New digits
 # ----------
-# :class:`~aedetect.VAEDetector` keeps its codes close to a standard normal distribution. Codes
-# drawn from it can therefore be decoded. With ``loss="bce"`` each pixel is a probability. A few
-# drawings look like no digit: the prior reaches codes that no training row has.
+# :class:`~aedetect.VAEDetector` keeps its codes close to a standard normal distribution, so codes
+# drawn from that distribution can be decoded. With ``loss="bce"`` each pixel is a probability. A
+# few samples do not look like digits, because the prior includes codes far from those of all
+# training rows.
 
 vae = VAEDetector(
     8, hidden_layer_sizes=(256, 128), loss="bce", learning_rate=2e-3, max_epochs=60, random_state=0

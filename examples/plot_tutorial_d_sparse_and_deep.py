@@ -2,18 +2,17 @@
 Tutorial D: sparse, deep and linear autoencoders
 ================================================
 
-The same dense autoencoder in four forms: plain, with a sparse code, deep, and linear. The linear
-one finds the subspace of PCA. With a code of two values the encoder makes a map, and the decoder
-draws digits from places on it.
+A dense autoencoder in four forms: plain, with a sparse code, deep, and linear. The linear one finds
+the subspace of PCA. With a code of two values, the encoder maps digits to the plane, and the
+decoder maps points of the plane to digits.
 """
 
 # %%
 # The digits
 # ----------
 # For MNIST, change two lines: ``X, y = datasets.load_mnist("train")`` and
-# ``image_shape = (1, 28, 28)``. The images are read from the folder that the environment variable
-# ``AEDETECT_DATA`` names, or downloaded if there is none;
-# training then takes far longer.
+# ``image_shape = (1, 28, 28)``. The images are read from the folder in the environment variable
+# ``AEDETECT_DATA``, or downloaded if it is not set. Training takes far longer.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,9 +31,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2, random_
 # %%
 # Plain, sparse, deep
 # -------------------
-# ``l1_activity`` punishes every value of the code that is not zero. The sparse code is smaller and
-# emptier than the plain one, at the price of a worse reconstruction. Depth does not help here:
-# these are few and small images.
+# ``l1_activity`` penalises every value of the code that is not zero. The sparse code is smaller
+# than the plain one and has more zeros, and its reconstruction is worse. Depth does not help here,
+# because the images are few and small.
 
 shared = {"loss": "bce", "learning_rate": 3e-3, "max_epochs": 100, "random_state": 0}
 relu = {"latent_activation": "relu", **shared}
@@ -56,9 +55,9 @@ print(pd.DataFrame(rows).T.round(3).to_string())
 # %%
 # Linear, and PCA
 # ---------------
-# Without activations and with squared errors, the best reconstruction is PCA's. The columns of the
-# decoder's weight then span nearly the same subspace as the components, though they are other
-# vectors. ``scaling="common"`` centres the pixels and keeps their proportions, as PCA does.
+# Without activations and with squared errors, PCA gives the best possible reconstruction. The
+# columns of the decoder's weight span nearly the subspace of the principal components, although the
+# vectors differ. ``scaling="common"`` centres the pixels and keeps their proportions, as PCA does.
 
 pca = PCA(8).fit(X_train)
 linear = AutoencoderTransformer(
@@ -77,21 +76,21 @@ angles = np.rad2deg(subspace_angles(pca.components_.T, weight))
 print(f"Largest angle between the two subspaces: {angles.max():.2f} degrees")
 
 # %%
-# Maps of two values
-# ------------------
-# ``transform`` is the encoder alone. A deep encoder can bend the plane, PCA cannot.
+# Codes of two values
+# -------------------
+# ``transform`` applies the encoder. The map of a deep encoder is nonlinear, that of PCA is linear.
 
 plane = AutoencoderTransformer(2, hidden_layer_sizes=(128, 64), **shared).fit(X_train)
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
 for ax, mapper in zip(axes, (PCA(2).fit(X_train), plane), strict=True):
     LatentMapDisplay.from_estimator(mapper, X_test, y_test, ax=ax)
     ax.set_title(type(mapper).__name__)
-axes[0].get_legend().remove()  # the other one serves both
+axes[0].get_legend().remove()  # one legend for both plots
 plt.show()
 
 # %%
-# ``inverse_transform`` is the decoder alone. Here it decodes the mean code of each digit.
-# Digits that overlap on the map are hard to tell apart here too.
+# ``inverse_transform`` applies the decoder. Here it decodes the mean code of each digit. Digits
+# that overlap on the map also look alike here.
 
 codes = plane.transform(X_train)
 means = np.stack([codes[y_train == digit].mean(axis=0) for digit in range(10)])

@@ -1,19 +1,18 @@
 """
-Tutorial E: ways to enlarge an image, and a contractive code
-============================================================
+Tutorial E: upsampling, and a contractive code
+==============================================
 
-A convolutional decoder can double its image in three ways, and one parameter chooses. A contractive
-autoencoder then shows what a penalty on the code's derivative does: its codes move less when the
-row does.
+A convolutional decoder can double its image in three ways, which the parameter ``upsample``
+selects. The second part shows a contractive autoencoder. Its penalty on the derivative of the code
+makes codes change less when the row changes.
 """
 
 # %%
 # The digits
 # ----------
 # For MNIST, change two lines: ``X, y = datasets.load_mnist("train")`` and
-# ``image_shape = (1, 28, 28)``. The images are read from the folder that the environment variable
-# ``AEDETECT_DATA`` names, or downloaded if there is none;
-# training then takes far longer.
+# ``image_shape = (1, 28, 28)``. The images are read from the folder in the environment variable
+# ``AEDETECT_DATA``, or downloaded if it is not set. Training takes far longer.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,10 +27,10 @@ image_shape = (1, 8, 8)
 X_train, X_test = train_test_split(X, test_size=0.2, random_state=0)
 
 # %%
-# Down and up
-# -----------
+# Downsampling and upsampling
+# ---------------------------
 # Strided convolutions or max-pooling halve the image. Transposed convolutions or repeated pixels
-# double it. After max-pooling, ``unpool`` can also put each value back where the maximum was.
+# double it. After max-pooling, ``unpool`` can also put each value at the position of the maximum.
 
 pairs = [
     ("stride", "transpose"),
@@ -58,8 +57,9 @@ models = {
 # %%
 # Error on the test rows
 # ----------------------
-# ``unpool`` wins, but not by its code: the places of the maxima go past the code from the encoder
-# to the decoder. The last column decodes from the code alone, where these places are missing.
+# ``unpool`` has the lowest error, but not because of a better code: the positions of the maxima are
+# passed from the encoder to the decoder beside the code. The last column decodes from the code
+# alone, without these positions.
 
 table = {}
 for name, model in models.items():
@@ -72,7 +72,7 @@ for name, model in models.items():
 print(pd.DataFrame(table).T.round(4).to_string())
 
 # %%
-# Test rows through two of the networks. Every number is a score.
+# Test rows and their reconstructions by two of the networks. Each number is a score.
 
 fig = plt.figure(figsize=(9, 5.4), layout="constrained")
 for part, name in zip(fig.subfigures(2), ("stride, transpose", "maxpool, unpool"), strict=True):
@@ -83,11 +83,11 @@ plt.show()
 # %%
 # Checkerboards
 # -------------
-# A transposed convolution of stride 2 reaches some pixels through more of its weights than others,
-# and unpooling leaves gaps; both print a checkerboard that nearest-neighbour upsampling followed by
-# a convolution avoids (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016).
-# Smooth images have next to none of their own, so here it can be measured: as the share of the
-# variance that alternates from pixel to pixel, in both directions.
+# In a transposed convolution of stride 2, some pixels depend on more weights than others. Unpooling
+# leaves gaps. Both produce checkerboard artefacts. Nearest-neighbour upsampling followed by a
+# convolution avoids them (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016).
+# Smooth images contain almost no checkerboard, so the artefacts can be measured on them: as the
+# share of the variance that alternates from pixel to pixel in both directions.
 
 rng = np.random.default_rng(0)
 centre = rng.uniform(0, 16, size=(400, 2, 3, 1, 1))
@@ -127,19 +127,19 @@ for ax, (name, rows) in zip(axes, restored.items(), strict=True):
     rises = np.diff(np.diff(rows[0].reshape(16, 16), axis=0), axis=1)
     ax.imshow(rises, cmap="gray", vmin=-0.15, vmax=0.15)
     ax.set(title=name, xticks=[], yticks=[])
-fig.suptitle("What alternates from pixel to pixel in the first restored image")
+fig.suptitle("Checkerboard component of the first restored image")
 plt.show()
 
 # %%
 # A contractive code
 # ------------------
-# ``contractive`` weighs the squared derivatives of the code by the pixels. For one sigmoid layer
-# they are computed exactly. Both networks get the same rows, once clean and once with a little
-# noise. The contractive codes move less, even against their own spread, and they restore the rows
-# less well.
+# ``contractive`` is the weight of the squared derivatives of the code with respect to the pixels.
+# For one sigmoid layer they are computed exactly. Both networks encode clean test rows and copies
+# with a little noise. With the penalty, codes move less, even relative to their spread, and the
+# reconstruction is worse.
 
 noise = np.random.default_rng(0).normal(scale=0.05, size=X_test.shape)
-X_noisy = np.clip(X_test + noise, 0, 1)  # loss="bce" takes values in [0, 1] alone
+X_noisy = np.clip(X_test + noise, 0, 1)  # loss="bce" needs values in [0, 1]
 moves = {}
 for contractive in (0.0, 1.0):
     model = AutoencoderTransformer(

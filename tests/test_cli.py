@@ -3,13 +3,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 import aedetect
-from aedetect.cli import main
+from aedetect import DenoisingAutoencoder
+from aedetect.cli import demo, main
 
 
 def run(*program):
@@ -44,6 +46,8 @@ def test_demo_reads_mnist_from_the_folder_in_the_environment(tmp_path, monkeypat
     X = (rng.rand(80, 28, 28) * np.where(y == 3, 40, 255)[:, None, None]).astype(np.uint8)
     np.savez(tmp_path / "mnist.npz", x_train=X, y_train=y, x_test=X, y_test=y)
     monkeypatch.setenv("AEDETECT_DATA", str(tmp_path))
+    monkeypatch.setattr(demo, "DenoisingAutoencoder", partial(DenoisingAutoencoder, max_epochs=1))
+    monkeypatch.setattr(demo, "report", lambda *args, **kwargs: "report.html")
     assert main(["demo", "--data", "mnist", "--out", str(tmp_path)]) == 0
     assert "40 of them train; 80 digits are tested, 40 of them normal" in capsys.readouterr().out
     assert (tmp_path / "reconstructions.png").exists()
@@ -69,15 +73,13 @@ def test_bad_usage_exits_with_2(arguments, capsys):
     assert "usage: aedetect" in capsys.readouterr().err
 
 
-def test_help_and_import_do_without_torch():
+def test_help_and_import_need_no_torch():
     program = (
         "import sys, contextlib, aedetect, aedetect.cli\n"
         "with contextlib.suppress(SystemExit):\n"
         "    aedetect.cli.main(['--help'])\n"
         "heavy = {'torch', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "aedetect.VAEDetector\n"
-        "assert 'torch' in sys.modules\n"
     )
     result = run("-c", program)
     assert result.returncode == 0, result.stderr
@@ -88,14 +90,14 @@ def test_the_package_runs_as_a_module():
     assert "usage: aedetect" in run("-m", "aedetect", "--help").stdout
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out == f"aedetect {aedetect.__version__}\n"
 
 
-def test_public_names_are_all_there():
+def test_public_names_exist_and_are_documented():
     for name in aedetect.__all__:
         assert getattr(aedetect, name).__doc__
         assert name in dir(aedetect)

@@ -21,14 +21,16 @@ from sklearn.svm import OneClassSVM
 from sklearn.utils.validation import check_is_fitted
 
 from aedetect import ConformalDetector, DenoisingAutoencoder
+from aedetect.conformal import scores_and_p_values
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 
 ALPHAS = [0.01, 0.05, 0.1, 0.29, 1 / 3, 0.9]
+METHODS = ["score_samples", "decision_function", "predict", "p_values", "select"]
 
 
 class Norm(OutlierMixin, BaseEstimator):
-    """A detector without parameters to learn: rows far from the mean are odd."""
+    """A detector that gives low scores to rows far from the mean."""
 
     def fit(self, X, y=None):
         self.mean_ = np.mean(X, axis=0)
@@ -39,7 +41,7 @@ class Norm(OutlierMixin, BaseEstimator):
 
 
 class Opposite(BaseEstimator):
-    """The same with PyOD's methods and direction."""
+    """Norm with the method and the direction of PyOD."""
 
     def fit(self, X, y=None):
         self.norm_ = Norm().fit(X)
@@ -74,7 +76,7 @@ def conformal(estimator=None, **parameters):
 
 
 def about_zero(**parameters):
-    """Return a detector to calibrate that compares distances from zero."""
+    """Return an uncalibrated detector whose scores are distances from zero."""
     return conformal(Norm().fit(np.zeros((1, 1))), prefit=True, **parameters)
 
 
@@ -95,7 +97,7 @@ def test_p_values_of_normal_rows_are_at_most_uniform(estimator):
         assert binomtest(int((p <= t).sum()), len(p), t, alternative="greater").pvalue > 1e-3
     if isinstance(estimator, Rounded):
         return
-    for t in (0.1, 0.5):  # and not far below it, where scores do not tie
+    for t in (0.1, 0.5):  # without ties they are not far below either
         assert binomtest(int((p <= t).sum()), len(p), t, alternative="less").pvalue > 1e-3
 
 
@@ -104,10 +106,10 @@ def test_p_values_by_folds_keep_twice_the_level():
     p = simulate_p_values(lambda: conformal(cv=5), n_repeats=200)[:, 0]
     for t in (0.1, 0.2, 0.4):
         assert (p <= t).mean() <= 2 * t
-        assert (p <= t).mean() > t / 3  # a level that nothing reaches would be kept, too
+        assert (p <= t).mean() > t / 3  # a level at which nothing is flagged would also be kept
 
 
-def test_the_rate_of_one_calibration_set_lies_in_its_interval_as_often_as_said():
+def test_the_rate_of_one_calibration_set_lies_in_its_interval_as_often_as_stated():
     rng = np.random.RandomState(0)
     detector = about_zero(alpha=0.1)
     n_inside = 0
@@ -147,7 +149,7 @@ def test_the_share_of_normal_rows_among_those_selected_is_kept(weighted):
     assert np.mean(found) > 0.7
 
 
-# What p-values, scores and decisions are.
+# P-values, scores and decisions.
 
 
 def test_p_values_count_calibration_rows_that_score_as_low(rows, new_rows):
@@ -166,6 +168,33 @@ def test_odd_rows_have_low_scores_low_p_values_and_alarms(rows, new_rows):
     np.testing.assert_array_equal(
         detector.score_samples(new_rows), detector.estimator_.score_samples(new_rows)
     )
+
+
+@pytest.mark.parametrize("cv", [None, 3])
+@pytest.mark.parametrize("method", [*METHODS, "scores_and_p_values"])
+def test_a_call_scores_each_row_once_by_each_detector(rows, new_rows, monkeypatch, method, cv):
+    detector = conformal(cv=cv).fit(rows)
+    calls = []
+    score_samples = Norm.score_samples
+
+    def counted(norm, X):
+        calls.append(len(X))
+        return score_samples(norm, X)
+
+    monkeypatch.setattr(Norm, "score_samples", counted)
+    if method == "scores_and_p_values":
+        scores_and_p_values(detector, new_rows)
+    else:
+        getattr(detector, method)(new_rows)
+    assert calls == [len(new_rows)] * len(detector.estimators_)
+
+
+@pytest.mark.parametrize("cv", [None, 3])
+def test_scores_and_p_values_are_those_of_the_methods(rows, new_rows, cv):
+    detector = conformal(cv=cv).fit(rows)
+    scores, p_values = scores_and_p_values(detector, new_rows)
+    np.testing.assert_array_equal(scores, detector.score_samples(new_rows))
+    np.testing.assert_array_equal(p_values, detector.p_values(new_rows))
 
 
 @pytest.mark.parametrize("cv", [None, 4])
@@ -201,7 +230,7 @@ def test_select_is_the_procedure_of_benjamini_and_hochberg(rows, new_rows):
     assert detector.select(new_rows, fdr=0.5).sum() > detector.select(new_rows, fdr=0.06).sum()
 
 
-def test_a_level_that_p_values_meet_exactly_is_kept():
+def test_p_values_equal_to_the_level_up_to_rounding_are_selected():
     # Seven of 21 rows at p = 1/30: 1/30 * 21/7 is 0.1, but not in floating point.
     p = np.r_[np.full(7, 1 / 30), np.ones(14)]
     assert select_by_p_values(p, 0.1).sum() == 7
@@ -226,7 +255,7 @@ def test_margins_by_folds_are_differences_to_calibration_rows():
         np.testing.assert_array_equal(margins, gaps[:, -rank])
 
 
-def test_folds_compare_each_calibration_row_by_the_detector_that_did_not_see_it(rows, new_rows):
+def test_folds_compare_each_calibration_row_by_the_detector_of_its_fold(rows, new_rows):
     folds = KFold(3)
     detector = conformal(cv=folds).fit(rows)
     n_as_low = np.zeros(len(new_rows))
@@ -249,7 +278,7 @@ def test_calibration_scores_are_sorted_and_name_their_rows(rows, cv):
     if cv is None:
         known = rows[detector.calibration_indices_]
         np.testing.assert_array_equal(detector.score_samples(known), scores)
-        # The others alone were fitted to.
+        # The detector was fitted to all others.
         fitted = np.setdiff1d(np.arange(600), detector.calibration_indices_)
         np.testing.assert_allclose(detector.estimator_.mean_, rows[fitted].mean(axis=0))
 
@@ -285,7 +314,7 @@ def test_weights_keep_the_level_where_the_rows_have_shifted():
     assert 0.05 < np.mean(weighted) <= 0.1 + 3 * error < np.mean(plain)
 
 
-def test_weights_count_rows_as_often_as_they_say():
+def test_a_weight_of_two_counts_a_row_twice():
     calibration, scores = np.array([1.0, 2.0, 3.0]), np.array([2.5])
     repeated = np.array([1.0, 1.0, 2.0, 2.0, 2.0, 3.0])
     p = weighted_p_values(calibration, scores, np.array([2.0, 3.0, 1.0]), np.array([1.0]))
@@ -305,7 +334,7 @@ def test_weights_count_rows_as_often_as_they_say():
     ],
 )
 @pytest.mark.parametrize("method", ["p_values", "select"])
-def test_weights_that_fit_no_rows_are_an_error(rows, new_rows, method, weights, message):
+def test_weights_of_a_wrong_shape_or_value_are_an_error(rows, new_rows, method, weights, message):
     detector = conformal().fit(rows)
     with pytest.raises(ValueError, match=message):
         getattr(detector, method)(new_rows, weights=weights)
@@ -346,7 +375,7 @@ def test_scores_of_the_opposite_direction_are_turned(rows, new_rows):
     assert (wrong.predict(new_rows)[200:] == 1).all()
 
 
-def test_a_direction_that_is_not_known_must_be_told(rows):
+def test_a_direction_without_a_convention_must_be_given(rows):
     with pytest.raises(ValueError, match=r"Opposite has decision_function alone.*False for PyOD"):
         conformal(Opposite()).fit(rows)
     with pytest.raises(ValueError, match=r"LocalOutlierFactor has neither.*novelty=True"):
@@ -362,8 +391,8 @@ def test_pyod_detectors_are_wrapped(rows, new_rows):
     assert (detector.predict(new_rows)[:200] == 1).mean() > 0.8
 
 
-def test_the_default_is_a_denoising_autoencoder(digits):
-    X = digits[0][:60]
+def test_the_default_is_a_denoising_autoencoder(rows):
+    X = rows[:20]
     detector = ConformalDetector(alpha=0.3, random_state=0).fit(X)
     assert isinstance(detector.estimator_, DenoisingAutoencoder)
     again = ConformalDetector(alpha=0.3, random_state=0).fit(X)
@@ -398,7 +427,7 @@ def test_frames_reach_the_inner_detector_with_their_names(rows, new_rows):
     np.testing.assert_array_equal(detector.p_values(new), plain.p_values(new_rows))
     with pytest.raises(ValueError, match="feature names should match"):
         detector.predict(new[["b", "a", "c"]])
-    detector.set_params(estimator=Norm()).fit(frame)  # tells no names
+    detector.set_params(estimator=Norm()).fit(frame)  # it has no feature names
     assert not hasattr(detector, "feature_names_in_")
 
 
@@ -406,8 +435,9 @@ def test_frames_reach_the_inner_detector_with_their_names(rows, new_rows):
 def test_reasons_are_those_of_the_inner_detectors(rows, cv):
     inner = DenoisingAutoencoder(hidden_layer_sizes=(8,), max_epochs=2)
     detector = conformal(inner, cv=cv).fit(rows)
-    mean = np.mean([e.explain(rows) for e in detector.estimators_], axis=0)
-    np.testing.assert_allclose(detector.explain(rows), mean)
+    X = rows[:20]
+    mean = np.mean([estimator.explain(X) for estimator in detector.estimators_], axis=0)
+    np.testing.assert_allclose(detector.explain(X), mean)
     assert not hasattr(conformal(), "explain")
     assert hasattr(ConformalDetector(), "explain")
 
@@ -452,7 +482,7 @@ def test_the_threshold_is_the_one_that_set_threshold_gives(digits):
     assert inner.set_threshold(fpr=0.1, X=X[100:]).offset_ == detector.offset_
 
 
-def test_another_alpha_is_taken_up_by_calibrating(rows):
+def test_calibrating_applies_another_alpha(rows):
     detector = conformal().fit(rows)
     before = detector.offset_
     detector.set_params(alpha=0.2).calibrate(rows[:300])
@@ -488,7 +518,7 @@ def test_refits_clones_and_copies_agree(rows, new_rows, cv, tmp_path):
     np.testing.assert_equal(np.random.get_state(), state)  # noqa: NPY002
 
 
-def test_a_refit_forgets_the_folds(rows):
+def test_a_refit_drops_the_folds(rows):
     detector = conformal(cv=3).fit(rows)
     detector.set_params(cv=None).fit(rows)
     assert len(detector.estimators_) == 1
@@ -535,36 +565,36 @@ def test_sizes_are_shares_or_numbers(rows):
 
 
 @pytest.mark.parametrize(("alpha", "needed"), [(0.05, 19), (0.01, 99), (0.3, 3), (0.1, 9)])
-def test_too_few_calibration_rows_are_told_with_the_number_needed(rows, alpha, needed):
+def test_too_few_calibration_rows_warn_with_the_number_needed(rows, alpha, needed):
     message = rf"{needed - 1} calibration rows are too few .* alpha={alpha}: it takes {needed}\."
     with pytest.warns(UserWarning, match=message) as record:
         detector = conformal(alpha=alpha, calibration_size=needed - 1).fit(rows)
     assert record[0].filename == __file__
-    assert (detector.predict([[1e9] * 3]) == 1).all()  # not warned of again
+    assert (detector.predict([[1e9] * 3]) == 1).all()  # without another warning
     assert detector.fpr_interval() == (0.0, 0.0)
     enough = conformal(alpha=alpha, calibration_size=needed).fit(rows)
     assert (enough.predict([[1e9] * 3]) == -1).all()
 
 
-def test_folds_too_small_are_told_too(rows):
+def test_folds_with_too_few_rows_warn_too(rows):
     with pytest.warns(UserWarning, match="10 calibration rows are too few"):
         detector = conformal(cv=2).fit(rows[:10])
     assert (detector.decision_function(rows) == np.inf).all()
     assert np.isfinite(detector.score_samples(rows)).all()
 
 
-def test_select_tells_how_many_calibration_rows_odd_rows_need(rows):
+def test_select_says_how_many_calibration_rows_odd_rows_need(rows):
     # 20 odd rows among 220, at fdr=0.1: 220 / (20 * 0.1) - 1.
     X = np.repeat([99.0, 0.0], [20, 200])[:, None]
     few = about_zero().calibrate(rows[:108, :1])
     with pytest.warns(
-        UserWarning, match="20 of 220 rows .* all 108 .* takes at least 109"
+        UserWarning, match="20 of 220 rows score below all 108 .* takes at least 109"
     ) as record:
         assert not few.select(X, fdr=0.1).any()
     assert record[0].filename == __file__
     enough = about_zero().calibrate(rows[:109, :1])
     assert enough.select(X, fdr=0.1).sum() == 20
-    assert not few.select(X[20:], fdr=0.1).any()  # no row that more calibration would report
+    assert not few.select(X[20:], fdr=0.1).any()  # more calibration rows would not report any row
 
 
 @pytest.mark.parametrize("cv", [None, LeaveOneOut()])
@@ -607,9 +637,9 @@ def test_nan_scores_are_an_error_that_names_the_row_before_the_split(rows):
         conformal(Broken().fit(rows), prefit=True).fit(rows[3:])
 
 
-def test_what_needs_one_detector_refuses_folds(rows):
+def test_folds_are_refused_where_one_detector_is_needed(rows):
     detector = conformal(cv=3).fit(rows)
-    message = "With cv=3 there is one inner detector a fold, but {} can use one alone"
+    message = "{} needs one inner detector, but with cv=3 there is one a fold"
     with pytest.raises(ValueError, match=message.format("fpr_interval")):
         detector.fpr_interval()
     for method in (detector.p_values, detector.select):
@@ -627,8 +657,8 @@ def test_levels_out_of_range_are_an_error(rows):
         detector.fpr_interval(95)
 
 
-@pytest.mark.parametrize("method", ["predict", "p_values", "select", "score_samples", "calibrate"])
-def test_nothing_is_known_before_the_fit(rows, method):
+@pytest.mark.parametrize("method", [*METHODS, "calibrate"])
+def test_methods_need_a_fit(rows, method):
     with pytest.raises(NotFittedError):
         getattr(conformal(), method)(rows)
     with pytest.raises(NotFittedError):

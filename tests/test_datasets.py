@@ -125,7 +125,7 @@ def test_digits_are_grey_values_in_the_unit_interval():
 
 @pytest.fixture
 def labelled():
-    """Return rows that hold their own number, and their classes."""
+    """Return rows whose value is their row number, and their classes."""
     return np.arange(100.0).reshape(-1, 1), np.repeat(list("abcd"), 25)
 
 

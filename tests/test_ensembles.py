@@ -8,11 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from aedetect import AutoencoderTransformer, VAEDetector
-from aedetect.networks import Autoencoder, MemberLoop
-from aedetect.training import loop
+from aedetect.networks import MemberLoop
 
 IMAGE = {"network": "conv", "image_shape": (1, 8, 8), "hidden_layer_sizes": (4, 4)}
 
@@ -79,29 +77,6 @@ def test_an_ensemble_of_dense_networks_scores_better_than_one_on_average(digits)
     assert mean_error(8) < mean_error(1)
 
 
-def test_every_member_keeps_its_own_best_epoch(table, monkeypatch):
-    calls = []
-    held_out_losses = loop._held_out_losses
-
-    def record(*args):
-        calls.append((args, held_out_losses(*args)))
-        return calls[-1][1]
-
-    monkeypatch.setattr(loop, "_held_out_losses", record)
-    detector = AutoencoderTransformer(
-        2, n_members=2, hidden_layer_sizes=(64,), learning_rate=0.05, max_epochs=60, random_state=0
-    ).fit(table)
-    losses = torch.stack([loss for _, loss in calls])  # (epochs, members)
-    assert losses.shape == (detector.n_iter_, 2)
-    np.testing.assert_allclose(detector.history_["val_loss"], losses.mean(dim=1), rtol=1e-6)
-    best = losses.argmin(dim=0)
-    assert best[0] != best[1]
-    assert best.min() < detector.n_iter_ - 1  # so that there is something to go back to
-    _, *rest = calls[0][0]
-    kept = held_out_losses(copy.deepcopy(detector.network_), *rest)
-    torch.testing.assert_close(kept, losses.amin(dim=0))
-
-
 def test_summary_is_that_of_one_member(table):
     detector = AutoencoderTransformer(2, n_members=2, hidden_layer_sizes=(64,), max_epochs=2)
     lone = AutoencoderTransformer(**{**detector.get_params(), "n_members": 1}).fit(table)
@@ -114,11 +89,3 @@ def test_an_ensemble_draws_samples_from_every_member(digits):
     assert rows.shape == (7, 64)
     assert detector.sample(1, random_state=0).shape == (1, 64)
     np.testing.assert_array_equal(rows, detector.sample(7, random_state=0))
-
-
-def test_copies_of_a_network_of_ones_own_part_company(table):
-    torch.manual_seed(0)
-    own = Autoencoder(torch.nn.Linear(5, 2), torch.nn.Linear(2, 5))
-    detector = AutoencoderTransformer(network=own, n_members=2, max_epochs=3, random_state=0)
-    first, second = detector.fit(table).network_.members
-    assert not torch.equal(first.encoder.weight, second.encoder.weight)

@@ -39,7 +39,7 @@ def test_negative_log_likelihood_of_mse_is_that_of_a_unit_gaussian(pair):
     difference = losses.negative_log_likelihood(x_hat, x, "mse") + Normal(x_hat, 1.0).log_prob(
         x
     ).sum(dim=1)
-    torch.testing.assert_close(difference, difference[0].expand(4))  # the same constant for all
+    torch.testing.assert_close(difference, difference[0].expand(4))  # one constant
 
 
 def test_kl_is_the_closed_form_and_zero_for_the_prior():
@@ -52,13 +52,20 @@ def test_kl_is_the_closed_form_and_zero_for_the_prior():
     assert losses.kl_divergence(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
 
 
+@pytest.mark.parametrize("row_loss", [losses.reconstruction_loss, losses.observed_loss])
 @pytest.mark.parametrize("loss", losses.FEATURE_ERRORS)
-def test_losses_give_one_value_a_row(pair, loss):
-    assert losses.reconstruction_loss(*pair, loss).shape == (4,)
+def test_losses_give_one_value_a_row_of_each_member(pair, loss, row_loss):
+    x_hat, x = pair
+    assert row_loss(x_hat, x, loss).shape == (4,)
+    members = torch.stack([x_hat, x_hat + 1, 2 * x_hat])
+    expected = torch.stack([row_loss(rows, x, loss) for rows in members])
+    torch.testing.assert_close(row_loss(members, x[None], loss), expected)
+    torch.testing.assert_close(row_loss(members, x.expand(3, -1, -1), loss), expected)
 
 
 def test_l1_activity_is_the_sum_of_absolute_codes(pair):
     torch.testing.assert_close(losses.l1_activity(pair[0]), pair[0].abs().sum(dim=1))
+    assert losses.l1_activity(torch.ones(3, 4, 2)).tolist() == [[2.0] * 4] * 3
 
 
 def jacobian_norms(encode, x):
@@ -71,6 +78,9 @@ def test_jacobian_of_one_layer_is_exact(pair, activation):
     layer = torch.nn.Sequential(torch.nn.Linear(6, 3), ACTIVATIONS[activation]())
     exact = losses.jacobian_of_layer(layer(pair[0]), layer[0].weight, activation)
     torch.testing.assert_close(exact, jacobian_norms(layer, pair[0]))
+    several = layer[0].weight.expand(2, -1, -1), layer(pair[0]).expand(2, -1, -1)
+    both = losses.jacobian_of_layer(several[1], several[0], activation)
+    torch.testing.assert_close(both, exact.expand(2, -1))
 
 
 def test_jacobian_estimate_is_unbiased_and_trains_the_encoder(pair):

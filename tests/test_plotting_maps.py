@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 
 @pytest.fixture(scope="module")
 def fitted(digits):
-    return AutoencoderTransformer(4, max_epochs=3, random_state=0).fit(digits[0])
+    return AutoencoderTransformer(4, max_epochs=3, random_state=0).fit(digits[0][:300])
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +41,12 @@ def test_learning_curve_shows_both_losses(fitted):
 
 
 def test_learning_curve_without_held_out_rows_is_one_line(digits):
-    detector = AutoencoderTransformer(4, max_epochs=2, validation_fraction=0).fit(digits[0])
+    detector = AutoencoderTransformer(4, max_epochs=2, validation_fraction=0).fit(digits[0][:100])
     assert len(LearningCurveDisplay.from_estimator(detector).ax_.lines) == 1
 
 
 def test_latent_map_shows_every_class_with_its_own_marker(digits):
-    X, y = digits
+    X, y = (part[:300] for part in digits)
     detector = AutoencoderTransformer(2, max_epochs=1, random_state=0).fit(X)
     ax = LatentMapDisplay.from_estimator(detector, X, y).ax_
     codes = detector.transform(X)
@@ -57,9 +57,9 @@ def test_latent_map_shows_every_class_with_its_own_marker(digits):
 
 
 def test_wide_codes_are_projected_and_pca_can_stand_beside(fitted, digits):
-    X = digits[0]
+    X = digits[0][:300]
     ax = LatentMapDisplay.from_estimator(fitted, X).ax_
-    assert ax.collections[0].get_offsets().shape == (1797, 2)
+    assert ax.collections[0].get_offsets().shape == (300, 2)
     assert ax.get_xlabel() == "principal component 1 of the code"
     pca = PCA(2).fit(X)
     ax = LatentMapDisplay.from_estimator(pca, X).ax_
@@ -104,7 +104,7 @@ def test_tsne_starts_from_the_principal_components(fitted, digits):
 
 
 def test_pca_of_the_rows_stands_beside_the_codes(fitted, digits):
-    X, y = digits
+    X, y = (part[:300] for part in digits)
     display = LatentMapDisplay.from_estimator(fitted, X, y, beside_pca=True)
     scaled = fit_scaling(X, "auto", "mse").apply(X)
     expected = PCA(2, random_state=0).fit_transform(scaled)

@@ -1,4 +1,4 @@
-"""Pictures of scores, of detectors compared, and of what makes one row odd."""
+"""Histograms of scores, and contributions to the anomaly of one row."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import IsolationForest
-from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aedetect import AutoencoderTransformer
-from aedetect.plotting import (
-    ContributionsDisplay,
-    DetectionCurveDisplay,
-    ScoreDistributionDisplay,
-)
+from aedetect.plotting import ContributionsDisplay, ScoreDistributionDisplay
 
 matplotlib.use("Agg")
 
@@ -29,9 +24,9 @@ def close_figures():
 
 @pytest.fixture(scope="module")
 def rows(table):
-    """Return rows of which the last six are odd, and their labels."""
-    odd = table[:6] + 5 * table.std(axis=0) * np.array([1, -1, 1, -1, 1])
-    return np.vstack([table, odd]), np.repeat([1, -1], [len(table), 6])
+    """Return rows of which the last six are anomalies, and their labels."""
+    anomalies = table[:6] + 5 * table.std(axis=0) * np.array([1, -1, 1, -1, 1])
+    return np.vstack([table, anomalies]), np.repeat([1, -1], [len(table), 6])
 
 
 @pytest.fixture(scope="module")
@@ -122,50 +117,6 @@ def test_class_names_are_text_and_never_formulas():
     assert len(texts) == 4
     assert all(len(text.get_text()) < 50 for text in texts)
     assert not any(matplotlib.cbook.is_math_text(text.get_text()) for text in texts)
-
-
-# Detectors compared.
-
-
-@pytest.mark.parametrize(
-    ("kind", "short", "area", "chance"),
-    [
-        ("roc", "AUROC", roc_auc_score, 0.5),
-        ("precision_recall", "AP", average_precision_score, 6 / 66),
-    ],
-)
-def test_curves_of_several_detectors_share_one_axes(detector, rows, kind, short, area, chance):
-    X, y = rows
-    forest = IsolationForest(random_state=0).fit(X[:60])
-    ours, theirs = detector.score_samples(X), forest.score_samples(X)
-    display = DetectionCurveDisplay.from_estimators(
-        {"ours": detector, "$forest": forest}, X, y, kind=kind
-    )
-    assert display.areas_ == {
-        "ours": pytest.approx(area(y == -1, -ours)),
-        "$forest": pytest.approx(area(y == -1, -theirs)),
-    }
-    assert display.areas_["ours"] > 0.9  # anomalies are positive, and low scores are anomalies
-    assert legend_of(display.ax_) == [
-        f"ours ({short} {display.areas_['ours']:.3f})",
-        f"\\$forest ({short} {display.areas_['$forest']:.3f})",
-        f"chance ({short} {chance:.3f})",
-    ]
-    assert len({line.get_linestyle() for line in display.ax_.lines[:2]}) == 2
-    assert "anomalies flagged" in display.ax_.get_xlabel() + display.ax_.get_ylabel()
-
-
-@pytest.mark.parametrize("y", [[0, 1, 1], [1, 1, 1], ["a", "b", "b"]])
-def test_labels_other_than_plus_and_minus_one_are_an_error(y):
-    with pytest.raises(ValueError, match=r"y must hold \+1 for normal rows and -1"):
-        DetectionCurveDisplay.from_predictions({"one": [1.0, 2, 3]}, y)
-
-
-def test_an_unknown_kind_and_scores_of_another_length_are_errors():
-    with pytest.raises(ValueError, match=r"kind must be one of .*, but it is 'det'"):
-        DetectionCurveDisplay.from_predictions({"one": [1.0, 2]}, [1, -1], kind="det")
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        DetectionCurveDisplay.from_predictions({"one": [1.0, 2, 3]}, [1, -1])
 
 
 # Contributions.

@@ -1,4 +1,4 @@
-"""Reasons through the steps before a detector."""
+"""Explanations and repairs through the steps before a detector."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def frame(normal):
 
 
 def falsify(frame, column="c"):
-    """Return rows, of which the first has a false cell in ``column``."""
+    """Return 20 rows; the first has a wrong value in ``column``."""
     rows = frame[-20:].copy()
     rows.iloc[0, list(frame.columns).index(column)] += 8 * frame[column].std()
     return rows
 
 
-def mixed(*, remainder="drop"):
-    """Return steps that reorder columns and drop or pass ``f``."""
+def reordering(*, remainder="drop"):
+    """Return a transformer that reorders columns and applies ``remainder`` to ``f``."""
     return ColumnTransformer(
         [("power", make_pipeline(PowerTransformer(), MinMaxScaler()), ["e", "c"]),
          ("plain", "passthrough", ["d"]),
@@ -57,13 +57,13 @@ def mixed(*, remainder="drop"):
     )  # fmt: skip
 
 
-UNDONE = {
+INVERTIBLE = {
     "scaler": StandardScaler,
     "nested": lambda: make_pipeline(RobustScaler(), make_pipeline(StandardScaler())),
-    "reordered": mixed,
-    "remainder": lambda: mixed(remainder="passthrough"),
-    "remainder scaled": lambda: mixed(remainder=StandardScaler()),
-    "after columns": lambda: make_pipeline(mixed(), StandardScaler()),
+    "reordered": reordering,
+    "remainder": lambda: reordering(remainder="passthrough"),
+    "remainder scaled": lambda: reordering(remainder=StandardScaler()),
+    "after columns": lambda: make_pipeline(reordering(), StandardScaler()),
     "selected": lambda: make_pipeline(StandardScaler(), VarianceThreshold(0.5), MinMaxScaler()),
     "frozen": lambda: FrozenEstimator(StandardScaler()),
     "function": lambda: FunctionTransformer(
@@ -72,16 +72,23 @@ UNDONE = {
 }
 
 
-def fitted(name, frame, **settings):
-    steps = UNDONE[name]()
+@pytest.fixture(scope="module", params=INVERTIBLE)
+def invertible(request, frame):
+    """Return a fitted Pipeline whose steps can be undone."""
+    steps = INVERTIBLE[request.param]()
     if isinstance(steps, FrozenEstimator):
         steps.estimator.fit(frame[:-20])
-    return make_pipeline(steps, detector(**settings)).fit(frame[:-20])
+    return make_pipeline(steps, detector()).fit(frame[:-20])
 
 
-@pytest.mark.parametrize("name", UNDONE)
-def test_contributions_have_the_names_that_went_in(name, frame):
-    model, rows = fitted(name, frame), falsify(frame)
+@pytest.fixture(scope="module")
+def scaled(frame):
+    """Return a fitted Pipeline of a scaler and a detector."""
+    return make_pipeline(StandardScaler(), detector()).fit(frame[:-20])
+
+
+def test_contributions_have_the_columns_of_X(invertible, frame):  # noqa: N802
+    model, rows = invertible, falsify(frame)
     contributions = explain(model, rows)
     pd.testing.assert_index_equal(contributions.index, rows.index)
     assert contributions.columns.tolist() == list("abcdef")
@@ -92,9 +99,8 @@ def test_contributions_have_the_names_that_went_in(name, frame):
         assert (contributions["f"] == 0).all()
 
 
-@pytest.mark.parametrize("name", UNDONE)
-def test_repairs_have_the_units_that_went_in(name, frame):
-    model, rows = fitted(name, frame), falsify(frame)
+def test_repairs_have_the_units_of_X(invertible, frame):  # noqa: N802
+    model, rows = invertible, falsify(frame)
     assert model.predict(rows)[0] == -1
     repaired = repair(model, rows)
     assert (model.predict(repaired) == 1).all()
@@ -120,7 +126,7 @@ def test_arrays_come_back_as_arrays(frame):
     assert (repaired != rows)[0].any()
 
 
-def test_columns_of_other_kinds_are_left_alone(frame):
+def test_columns_that_are_not_numeric_stay_as_they_are(frame):
     table = frame.assign(name="n", when=pd.Timestamp("2026-01-01"), whole=np.arange(len(frame)) % 7)
     numbers = [*"abc", "whole"]
     steps = ColumnTransformer([("numbers", StandardScaler(), numbers)])
@@ -159,7 +165,7 @@ MIXING = {
 
 
 @pytest.mark.parametrize("name", MIXING)
-def test_where_steps_cannot_be_undone_reasons_are_of_what_the_detector_sees(name, frame):
+def test_behind_steps_that_cannot_be_undone_reasons_have_the_columns_of_the_detector(name, frame):
     table = frame if name == "PCA" else frame.assign(kind=np.arange(len(frame)) % 3)
     model = make_pipeline(MIXING[name](), detector()).fit(table[:-20])
     rows, names = falsify(table), model[:-1].get_feature_names_out().tolist()
@@ -170,8 +176,10 @@ def test_where_steps_cannot_be_undone_reasons_are_of_what_the_detector_sees(name
         assert caught[0].filename == __file__
         assert values.columns.tolist() == names
         pd.testing.assert_index_equal(values.index, rows.index)
+    quick = make_pipeline(MIXING[name](), detector(max_epochs=1))
+    calibrated = ConformalDetector(quick, cv=2, alpha=0.2, random_state=0).fit(table[:-20])
     with pytest.warns(UserWarning, match="cannot be undone") as caught:
-        explain(ConformalDetector(model, cv=2, alpha=0.2, random_state=0).fit(table[:-20]), rows)
+        explain(calibrated, rows)
     assert len(caught) == 1
 
 
@@ -201,14 +209,14 @@ def test_a_calibrated_detector_explains_and_repairs_at_its_own_threshold(frame):
     assert odd[0]
     assert (calibrated.predict(repaired) == 1).all()
     np.testing.assert_array_equal((repaired != rows).any(axis=1), odd)
-    # The inner detector would have flagged far more.
+    # The inner detector flags more rows at its own threshold.
     assert (calibrated.estimator_.predict(rows) == -1).sum() > odd.sum()
 
 
-def test_calibrated_detectors_at_the_end_of_a_pipeline_are_taken_apart(frame):
+def test_a_calibrated_detector_at_the_end_of_a_pipeline_gives_reasons(frame):
     rows = falsify(frame)
     inner = make_pipeline(MinMaxScaler(), detector())
-    model = make_pipeline(mixed(), ConformalDetector(inner, random_state=0)).fit(frame[:-20])
+    model = make_pipeline(reordering(), ConformalDetector(inner, random_state=0)).fit(frame[:-20])
     assert explain(model, rows).iloc[0].idxmax() == "c"
     assert (model.predict(repair(model, rows)) == 1).all()
 
@@ -216,11 +224,11 @@ def test_calibrated_detectors_at_the_end_of_a_pipeline_are_taken_apart(frame):
 def test_folds_explain_by_their_mean_and_are_not_repaired(frame):
     rows = falsify(frame)
     model = ConformalDetector(
-        make_pipeline(StandardScaler(), detector()), cv=2, random_state=0
+        make_pipeline(StandardScaler(), detector(max_epochs=2)), cv=2, random_state=0
     ).fit(frame[:-20])
-    parts = [explain(fold, rows) for fold in model.estimators_]
-    pd.testing.assert_frame_equal(explain(model, rows), (parts[0] + parts[1]) / 2)
-    with pytest.raises(ValueError, match="cv=2 there is one inner detector a fold"):
+    first, second = (explain(inner, rows) for inner in model.estimators_)
+    pd.testing.assert_frame_equal(explain(model, rows), (first + second) / 2)
+    with pytest.raises(ValueError, match="repair needs one inner detector, but with cv=2"):
         repair(model, rows)
 
 
@@ -234,8 +242,9 @@ def test_the_best_of_a_search_is_explained(frame):
     pd.testing.assert_frame_equal(explain(search, rows), explain(search.best_estimator_, rows))
 
 
-def test_a_bare_detector_gives_what_its_methods_give(frame):
-    model, rows = detector().fit(frame[:-20]), falsify(frame)
+def test_a_bare_detector_gives_the_results_of_its_methods(scaled, frame):
+    rows = falsify(frame)
+    rows, model = pd.DataFrame(scaled[0].transform(rows), index=rows.index), scaled[-1]
     pd.testing.assert_frame_equal(explain(model, rows), model.explain(rows))
     pd.testing.assert_frame_equal(repair(model, rows), model.repair(rows))
 
@@ -252,14 +261,18 @@ def test_other_detectors_have_no_reasons(reason, frame):
 
 
 @pytest.mark.parametrize("reason", [explain, repair])
-def test_reasons_change_nothing_and_need_a_fit(reason, frame):
+def test_reasons_need_a_fit(reason, frame):
     model = make_pipeline(StandardScaler(), detector())
     for unfitted in (model, detector(), ConformalDetector(model)):
         with pytest.raises(NotFittedError):
             reason(unfitted, frame)
-    model.fit(frame[:-20])
+
+
+@pytest.mark.parametrize("reason", [explain, repair])
+def test_reasons_change_neither_rows_nor_thresholds(reason, scaled, frame):
+    model = ConformalDetector(scaled, prefit=True).calibrate(frame[-40:])
     rows = falsify(frame)
-    before, offset = rows.copy(), model[-1].offset_
+    before, offsets = rows.copy(), (scaled[-1].offset_, model.offset_)
     reason(model, rows)
     pd.testing.assert_frame_equal(rows, before)
-    assert model[-1].offset_ == offset
+    assert (scaled[-1].offset_, model.offset_) == offsets

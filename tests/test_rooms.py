@@ -10,7 +10,7 @@ import pytest
 import aedetect
 
 ROOMS = [
-    "files",
+    "atomic",
     "places",
     "networks",
     "losses",

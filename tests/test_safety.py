@@ -1,4 +1,4 @@
-"""The package runs no code that it is given: no eval, exec, pickle, nor what stands for them."""
+"""The package runs no code that it is given: no eval, exec or pickle, and no equivalent of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CALLS = {"eval", "exec", "compile", "__import__", "joblib.load", "os.system", "o
 
 
 def violations(source, *, may_import_by_name=False):
-    """Return what a file does that it must not, in words."""
+    """Return the names of forbidden modules and calls in a file."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):

@@ -22,11 +22,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from aedetect import AutoencoderTransformer
-from aedetect.files import atomic_write, remove_partial
+from aedetect.atomic import atomic_write, remove_partial
 from aedetect.networks import Autoencoder
 from aedetect.scoring import Detector
 from aedetect.training import checkpoint as checkpoint_module
-from aedetect.training.loop import OPTIMIZERS
+from aedetect.training.optimizers import OPTIMIZERS
 
 FUZZ = Path(__file__).parent / "fuzz"
 

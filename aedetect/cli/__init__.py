@@ -1,4 +1,4 @@
-"""The command line. Each command is a module, imported when it is called."""
+"""The command line: one module a command, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import TextIO
 
 from aedetect.cli.arguments import parse
 
-INTERRUPTED, UNREAD = 130, 141  # as shells have it: 128 and the number of SIGINT or SIGPIPE
+INTERRUPTED, BROKEN_PIPE = 130, 141  # shell convention: 128 + the number of SIGINT or SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     0 is success, 1 an error in the data, the model or the files, 2 bad usage, 130 an interruption
-    by Ctrl-C and 141 an output that nobody reads any more, as with ``| head``.
+    by Ctrl-C and 141 an output whose reader has closed it, as ``| head`` does.
 
     Parameters
     ----------
     argv : sequence of str or None, default=None
-        The arguments behind ``aedetect``; None takes those of the process.
+        The arguments after ``aedetect``; None takes those of the process.
     """
     arguments = parse(argv)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _tell
-            # Tables have names, whether the model was fitted with names or without.
+            warnings.showwarning = _show_warning
+            # Tables always have column names, but a model may be fitted without.
             warnings.filterwarnings("ignore", "X has feature names")
             _run(arguments)
         sys.stdout.flush()
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("aedetect: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # What is left in the buffer would fail again, and loudly, as the interpreter ends.
+        # At exit the interpreter flushes the buffer, which would fail again with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return BROKEN_PIPE
     except (ImportError, OSError, TypeError, ValueError) as error:
         if arguments.debug:
             raise
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tell(
+def _show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -56,12 +56,12 @@ def _tell(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show a warning in one line, without the place in the code."""
+    """Print a warning in one line, without the line of code that issued it."""
     print(f"aedetect: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _run(arguments: Namespace) -> None:
-    """Import a command, which may take seconds, and run it."""
+    """Import the module of a command, which may take seconds, and run it."""
     if arguments.command == "fit":
         from aedetect.cli.fit import run
     elif arguments.command == "score":

@@ -1,19 +1,24 @@
-"""What may stand behind ``aedetect``. Imports nothing that takes time."""
+"""Arguments of the command line. Imports nothing slow, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import aedetect
 
+Commands = argparse._SubParsersAction
+Number = TypeVar("Number", int, float)
+
 EPILOG = """\
 exit codes: 0 success, 1 an error in data, model or files, 2 bad usage, 130 interrupted,
-  141 whoever read the output has stopped (| head)
-tables: .csv (also .csv.gz), .parquet, .npy; numeric columns alone
+  141 the reader of the output has closed it (| head)
+tables: .csv (also .csv.gz), .parquet, .npy; all columns numeric
 example:
   aedetect fit normal.csv -o model.aedetect --drop id
   aedetect score model.aedetect new.csv -o scores.csv --keep id --alpha 0.01 --explain 3
@@ -21,7 +26,7 @@ example:
 
 
 def parse(argv: Sequence[str] | None) -> Namespace:
-    """Return the arguments; bad ones, and --help, end the process."""
+    """Return the parsed arguments; bad arguments and --help end the process."""
     parser = ArgumentParser(
         prog="aedetect",
         description="Anomaly detection with autoencoders.",
@@ -37,9 +42,6 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     _add_info(commands)
     _add_demo(commands)
     return parser.parse_args(argv)
-
-
-Commands = argparse._SubParsersAction
 
 
 def _add_fit(commands: Commands) -> None:
@@ -71,23 +73,23 @@ def _add_fit(commands: Commands) -> None:
         "--seed",
         type=int,
         metavar="N",
-        help="starts all generators, so that two fits of one table are equal: calibration rows and"
-        " training (default: drawn anew); the same as --set random_state=N",
+        help="seed of the calibration rows and of training, so that two fits of one table are"
+        " equal (default: a new one each time); short for --set random_state=N",
     )
     fit.add_argument(
         "--calibration",
         type=_share,
         default=0.2,
         metavar="SHARE",
-        help="share of the rows that is kept out of training and makes scores into p-values;"
-        " 0 for none (default: 0.2)",
+        help="share of the rows held out from training, to turn scores into p-values; 0 for none"
+        " (default: 0.2)",
     )
 
 
 def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score the rows of a table")
     score.add_argument("model", type=Path, help="a model file")
-    _add_table(score, "rows to score; columns are found by their names")
+    _add_table(score, "rows to score; columns are matched by name")
     score.add_argument(
         "-o",
         "--out",
@@ -97,15 +99,15 @@ def _add_score(commands: Commands) -> None:
     score.add_argument(
         "--alpha",
         type=_level,
-        help="flag rows with a p-value of at most this: the false-alarm rate (default: the model's"
-        " own threshold)",
+        help="flag rows with a p-value of at most ALPHA, which bounds the share of false alarms"
+        " (default: the model's own threshold)",
     )
     score.add_argument(
         "--explain",
         type=_count,
         default=0,
         metavar="N",
-        help="add the N features that are odd the most, and how odd they are",
+        help="add the N features with the largest contributions, and these contributions",
     )
     score.add_argument(
         "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the result"
@@ -126,12 +128,12 @@ def _add_report(commands: Commands) -> None:
     report.add_argument(
         "--label",
         metavar="COLUMN",
-        help="column that holds +1 for normal rows and -1 for anomalies, or classes",
+        help="column of labels: +1 for normal rows and -1 for anomalies, or classes",
     )
 
 
 def _add_info(commands: Commands) -> None:
-    info = commands.add_parser("info", help="say what is in a model file")
+    info = commands.add_parser("info", help="describe a model file")
     info.add_argument("model", type=Path, help="a model file")
 
 
@@ -145,14 +147,14 @@ def _add_demo(commands: Commands) -> None:
         " in $AEDETECT_DATA, else from OpenML (default: digits)",
     )
     demo.add_argument(
-        "--out", type=Path, default=Path("demo"), help="folder for what it writes (default: demo)"
+        "--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)"
     )
 
 
 def _add_table(parser: ArgumentParser, help: str) -> None:
     parser.add_argument("table", type=Path, help=help)
     parser.add_argument(
-        "--sep", default=",", metavar="CHARACTER", help="between the columns of a CSV file"
+        "--sep", default=",", metavar="CHARACTER", help="separator of a CSV file (default: ,)"
     )
     parser.add_argument(
         "--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, such as ids"
@@ -160,22 +162,22 @@ def _add_table(parser: ArgumentParser, help: str) -> None:
 
 
 def _path(*endings: str) -> Callable[[str], Path]:
-    """Return what takes a file's name with one of the endings; "" stands for none."""
+    """Return a parser of file names with one of the endings; "" stands for no ending."""
 
-    def path(text: str) -> Path:
+    def parse_path(text: str) -> Path:
         name = Path(text).name.lower()
         if not (name.endswith(tuple(filter(None, endings))) or ("" in endings and "." not in name)):
             rule = ", ".join(ending or "no ending" for ending in endings)
             raise argparse.ArgumentTypeError(
-                f"the ending tells the format, and {text} has none of: {rule}"
+                f"the ending sets the format, and {text} has none of: {rule}"
             )
         return Path(text)
 
-    return path
+    return parse_path
 
 
 def _setting(text: str) -> tuple[str, object]:
-    """Return a parameter's name and value: JSON where it is such, else the text."""
+    """Return a parameter's name and value, parsed as JSON if possible, else as text."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
@@ -186,18 +188,22 @@ def _setting(text: str) -> tuple[str, object]:
 
 
 def _share(text: str) -> float:
-    return _number(text, 0 <= float(text) < 1, "a share in [0, 1)")
+    return _number(text, float, lambda share: 0 <= share < 1, "a share in [0, 1)")
 
 
 def _level(text: str) -> float:
-    return _number(text, 0 < float(text) < 1, "a level in (0, 1)")
+    return _number(text, float, lambda level: 0 < level < 1, "a level in (0, 1)")
 
 
 def _count(text: str) -> int:
-    return int(_number(text, int(text) >= 0, "a number of features"))
+    return _number(text, int, lambda count: count >= 0, "a number of features")
 
 
-def _number(text: str, valid: bool, rule: str) -> float:
-    if not valid:
-        raise argparse.ArgumentTypeError(f"{text} is not {rule}")
-    return float(text)
+def _number(
+    text: str, parse_number: Callable[[str], Number], is_valid: Callable[[Number], bool], rule: str
+) -> Number:
+    with contextlib.suppress(ValueError):
+        number = parse_number(text)
+        if is_valid(number):
+            return number
+    raise argparse.ArgumentTypeError(f"{text} is not {rule}")

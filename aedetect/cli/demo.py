@@ -1,4 +1,4 @@
-"""``aedetect demo``: flags anomalous digits, and compares with two peers."""
+"""``aedetect demo``: flag anomalous digits, and compare with PCA and IsolationForest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,11 +23,8 @@ IMAGE_SHAPES = {"digits": (8, 8), "mnist": (28, 28)}
 
 
 def run(arguments: Namespace) -> None:
-    """Train on one digit, compare with two peers, and show the most anomalous test digits."""
-    # Without matplotlib this fails now rather than after training.
-    from matplotlib.figure import Figure
-
-    from aedetect.plotting import ReconstructionDisplay
+    """Train on one digit, compare with two other methods, and write a picture and a report."""
+    import matplotlib.figure  # noqa: F401  # if it is missing, fail before training
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     X_train, X_test, y_test = _demo_problem(arguments.data)
@@ -34,26 +32,19 @@ def run(arguments: Namespace) -> None:
         f"Digit {NORMAL_DIGIT} is normal. {len(X_train)} of them train;"
         f" {len(X_test)} digits are tested, {(y_test == 1).sum()} of them normal.\n"
     )
+    image_shape = IMAGE_SHAPES[arguments.data]
     detector = DenoisingAutoencoder(
-        image_shape=(1, *IMAGE_SHAPES[arguments.data]),
-        random_state=0,
-        verbose=sys.stderr.isatty(),
+        image_shape=(1, *image_shape), random_state=0, verbose=sys.stderr.isatty()
     )
-    print(_compare(detector, X_train, X_test, y_test).to_string(float_format="{:.3f}".format))
-    labels = detector.predict(X_test)
+    measures, scores = _compare(detector, X_train, X_test, y_test)
+    print(measures.to_string(float_format="{:.3f}".format))
+    is_flagged = scores < detector.offset_
     print(
-        f"\nFlagged {(labels[y_test == -1] == -1).sum()} of {(y_test == -1).sum()} other digits,"
-        f" and {(labels[y_test == 1] == -1).sum()} of {(y_test == 1).sum()} normal ones."
+        f"\nFlagged {is_flagged[y_test == -1].sum()} of {(y_test == -1).sum()} other digits,"
+        f" and {is_flagged[y_test == 1].sum()} of {(y_test == 1).sum()} normal ones."
     )
-    worst = X_test[detector.score_samples(X_test).argsort()[:N_PICTURES]]
-    figure = Figure(figsize=(11, 3), layout="constrained")
-    figure.suptitle(f"Most anomalous test digits, with their scores (trained on {NORMAL_DIGIT}s)")
-    ReconstructionDisplay.from_estimator(
-        detector, worst, image_shape=IMAGE_SHAPES[arguments.data], figure=figure
-    )
-    path = arguments.out / "reconstructions.png"
-    figure.savefig(path, dpi=120)
-    print(f"Picture: {path}")
+    worst = X_test[scores.argsort()[:N_PICTURES]]
+    print(f"Picture: {_draw(detector, worst, image_shape, arguments.out)}")
     path = report(
         detector,
         X_test,
@@ -77,28 +68,45 @@ def _demo_problem(data: str) -> tuple[NDArray, NDArray, NDArray]:
 
 def _compare(
     detector: DenoisingAutoencoder, X_train: NDArray, X_test: NDArray, y_test: NDArray
-) -> pd.DataFrame:
-    """Fit ``detector`` and its peers; return one row each: AUROC, average precision, seconds."""
-
-    def pca_scores() -> NDArray:
-        pca = PCA(min(16, len(X_train)), random_state=0).fit(X_train)
-        residuals = X_test - pca.inverse_transform(pca.transform(X_test))
-        return -(residuals**2).sum(axis=1)
-
+) -> tuple[pd.DataFrame, NDArray]:
+    """Fit three methods; return AUROC, average precision and seconds, and the detector's scores."""
     methods: dict[str, Callable[[], NDArray]] = {
         type(detector).__name__: lambda: detector.fit(X_train).score_samples(X_test),
-        "PCA reconstruction (16)": pca_scores,
+        "PCA reconstruction (16)": lambda: _pca_scores(X_train, X_test),
         "IsolationForest": lambda: (
             IsolationForest(random_state=0).fit(X_train).score_samples(X_test)
         ),
     }
-    rows = {}
+    measures, scores = {}, {}
     for name, score in methods.items():
         started = time.perf_counter()
-        scores = score()
-        rows[name] = {
-            "AUROC": roc_auc_score(y_test, scores),
-            "average precision": average_precision_score(y_test == -1, -scores),
-            "seconds": time.perf_counter() - started,
+        scores[name] = score()
+        seconds = time.perf_counter() - started
+        measures[name] = {
+            "AUROC": roc_auc_score(y_test, scores[name]),
+            "average precision": average_precision_score(y_test == -1, -scores[name]),
+            "seconds": seconds,
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(measures, orient="index"), scores[type(detector).__name__]
+
+
+def _pca_scores(X_train: NDArray, X_test: NDArray) -> NDArray:
+    pca = PCA(min(16, len(X_train)), random_state=0).fit(X_train)
+    residuals = X_test - pca.inverse_transform(pca.transform(X_test))
+    return -(residuals**2).sum(axis=1)
+
+
+def _draw(
+    detector: DenoisingAutoencoder, rows: NDArray, image_shape: tuple[int, int], folder: Path
+) -> Path:
+    """Draw rows and their reconstructions, and return the path of the picture."""
+    from matplotlib.figure import Figure
+
+    from aedetect.plotting import ReconstructionDisplay
+
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    figure.suptitle(f"Most anomalous test digits, with their scores (trained on {NORMAL_DIGIT}s)")
+    ReconstructionDisplay.from_estimator(detector, rows, image_shape=image_shape, figure=figure)
+    path = folder / "reconstructions.png"
+    figure.savefig(path, dpi=120)
+    return path

@@ -1,4 +1,4 @@
-"""``aedetect fit``: a table in, a model file out."""
+"""``aedetect fit``: train on a table and write a model file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ESTIMATORS = {
 
 
 def run(arguments: Namespace) -> None:
-    """Train an estimator and write it, with calibration rows unless they are declined."""
+    """Train an estimator, calibrate it unless ``--calibration`` is 0, and write the model."""
     estimator = ESTIMATORS[arguments.estimator](verbose=sys.stderr.isatty())
     settings = {"random_state": arguments.seed, **dict(arguments.settings)}
     estimator.set_params(**settings)

@@ -1,4 +1,4 @@
-"""``aedetect info``: what is in a model file, without loading it."""
+"""``aedetect info``: describe a model file without loading it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from aedetect.persistence import info
 
-N_NAMES = 20  # feature names shown at most
+N_NAMES = 20  # feature names to print at most
 
 
 def run(arguments: Namespace) -> None:
-    """Print the facts of a model file; one whose checksum fails is an error."""
+    """Print the facts of a model file, and refuse it if its checksum is wrong."""
     facts = info(arguments.model)
     for name, value in facts.items():
         print(f"{name.replace('_', ' ')}: {_text(value)}")
     if not facts["intact"]:
-        raise ValueError(f"{arguments.model} is damaged: its checksum is not that of its content.")
+        raise ValueError(f"{arguments.model} is damaged: its checksum does not match its content.")
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""``aedetect report``: a model file and a table in, a page out."""
+"""``aedetect report``: write a page about a model and a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from argparse import Namespace
 import pandas as pd
 
 from aedetect import load, report
-from aedetect.cli.features import known_columns
+from aedetect.cli.features import model_columns
 from aedetect.cli.tables import check_columns, read_chunks
 from aedetect.reporting.subject import read_labels
 
@@ -21,4 +21,4 @@ def run(arguments: Namespace) -> None:
     if label is not None:
         check_columns(frame, [label], arguments.table)
         y = read_labels(frame.pop(label).to_numpy(), f"--label {label}")
-    print(report(model, known_columns(model, frame, arguments), y, path=arguments.out))
+    print(report(model, model_columns(model, frame, arguments), y, path=arguments.out))

@@ -1,4 +1,4 @@
-"""Tables of results, written a part at a time in the format that the file's name tells."""
+"""Write a table of results in chunks, in the format of the file name's ending."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from aedetect.files import atomic_write
+from aedetect.atomic import atomic_write
 
 Write = Callable[[pd.DataFrame], None]
 
 
 @contextmanager
 def open_results(path: Path | None) -> Iterator[Write]:
-    """Open a table for rows that come in parts; a file is there once all of them are.
+    """Open a table for writing in chunks; the file appears once all chunks are written.
 
     Parameters
     ----------
     path : Path or None
-        A name that ends in .csv, .csv.gz or .parquet; None for CSV on stdout.
+        A file name that ends in .csv, .csv.gz or .parquet; None for CSV on stdout.
 
     Yields
     ------
     write : callable
-        Takes a DataFrame, whose index becomes the first column.
+        Writes one chunk, a DataFrame, whose index becomes the first column.
 
     Raises
     ------
@@ -41,11 +41,11 @@ def open_results(path: Path | None) -> Iterator[Write]:
     name = path.name.lower()
     with atomic_write(path) as file:
         if name.endswith(".parquet"):
-            with closing(_ParquetRows(file, path)) as rows:
-                yield rows.write
+            with closing(_ParquetWriter(file, path)) as writer:
+                yield writer.write
         elif name.endswith(".gz"):
-            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-                yield _csv_writer(packed)
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as compressed:
+                yield _csv_writer(compressed)
         else:
             yield _csv_writer(file)
 
@@ -57,8 +57,8 @@ def _csv_writer(file: Any) -> Write:
     return write
 
 
-class _ParquetRows:
-    """Writes each part as a row group; the first part fixes the types of the columns."""
+class _ParquetWriter:
+    """Write each chunk as a row group; the first chunk sets the types of the columns."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         try:
@@ -72,22 +72,22 @@ class _ParquetRows:
         self._writer: Any = None
 
     def write(self, table: pd.DataFrame) -> None:
-        part = self._typed(table.reset_index())
+        chunk = self._as_arrow(table.reset_index())
         if self._writer is None:
-            self._writer = self._pyarrow.parquet.ParquetWriter(self._file, part.schema)
-        self._writer.write_table(part)
+            self._writer = self._pyarrow.parquet.ParquetWriter(self._file, chunk.schema)
+        self._writer.write_table(chunk)
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
 
-    def _typed(self, table: pd.DataFrame) -> Any:
+    def _as_arrow(self, table: pd.DataFrame) -> Any:
         schema = None if self._writer is None else self._writer.schema
         try:
             return self._pyarrow.Table.from_pandas(table, schema=schema, preserve_index=False)
         except (self._pyarrow.ArrowInvalid, self._pyarrow.ArrowTypeError) as error:
             raise ValueError(
-                f"{self._path} holds values of one type in a column, but a value in row"
-                f" {table['row'].iloc[0]} or after it is of another: {error}. Write a .csv file, or"
+                f"A column of {self._path} must hold values of one type, but a value in row"
+                f" {table['row'].iloc[0]} or after it has another: {error}. Write a .csv file, or"
                 " leave this column out of --keep."
             ) from error

@@ -1,4 +1,4 @@
-"""``aedetect score``: a model file and a table in, scores out, a part at a time."""
+"""``aedetect score``: score the rows of a table in chunks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
-from aedetect.cli.features import known_columns
+from aedetect.cli.features import model_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
+from aedetect.conformal import scores_and_p_values
 from aedetect.places import rows_of
 from aedetect.scoring import alarm_rank, rows_needed
 
-Model = ConformalDetector | DenoisingAutoencoder  # or another of our estimators
+Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 
 
 def run(arguments: Namespace) -> None:
@@ -38,7 +39,7 @@ def run(arguments: Namespace) -> None:
 
 
 def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
-    """Say so if there are too few calibration rows for any alarm, whatever the rows are."""
+    """Warn if there are too few calibration rows to flag any row."""
     if not isinstance(model, ConformalDetector):
         return
     alpha = model.alpha if arguments.alpha is None else arguments.alpha
@@ -53,44 +54,36 @@ def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
 
 
 def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield parts of the table, and the columns of each that the model scores."""
+    """Yield chunks of the table, and the columns of each that the model scores."""
     for chunk in read_chunks(arguments.table, sep=arguments.sep):
         check_columns(chunk, arguments.keep, arguments.table)
-        yield chunk, known_columns(model, chunk, arguments)
+        yield chunk, model_columns(model, chunk, arguments)
 
 
-def _with_kept(table: pd.DataFrame, chunk: pd.DataFrame, keep: list[str]) -> pd.DataFrame:
-    """Return the results behind the columns that are copied."""
-    taken = [name for name in keep if name in {"row", *table.columns}]
-    if taken:
-        raise ValueError(
-            f"--keep {' '.join(taken)}: the results have columns of that name. Rename them in the"
-            " table, or leave them out of --keep."
-        )
-    return chunk[list(dict.fromkeys(keep))].join(table).rename_axis(index="row")
-
-
-def _progress(parts: Iterator) -> Iterator:
+def _progress(chunks: Iterator) -> Iterator:
     with tqdm(unit=" rows", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-        for chunk, X in parts:
+        for chunk, X in chunks:
             yield chunk, X
             bar.update(len(X))
 
 
 def _results(model: Model, X: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:
-    """Return ``score``, ``p_value`` where it is calibrated, ``anomaly`` and what explains it."""
-    table = pd.DataFrame({"score": model.score_samples(X)}, index=X.index)
-    is_anomaly = table["score"] < model.offset_
+    """Return columns ``score``, ``p_value`` if calibrated, ``anomaly``, and the explanations."""
     if isinstance(model, ConformalDetector):
-        table["p_value"] = model.p_values(X)
-        if arguments.alpha is not None:
-            is_anomaly = table["p_value"] <= arguments.alpha
-    table["anomaly"] = is_anomaly.astype(int)
-    return table.join(_reasons(model, X, arguments.explain))
+        scores, p_values = scores_and_p_values(model, X)
+        columns = {"score": scores, "p_value": p_values}
+    else:
+        columns = {"score": model.score_samples(X)}
+    if arguments.alpha is None:
+        is_anomaly = columns["score"] < model.offset_
+    else:
+        is_anomaly = columns["p_value"] <= arguments.alpha
+    table = pd.DataFrame({**columns, "anomaly": is_anomaly.astype(int)}, index=X.index)
+    return table.join(_explanations(model, X, arguments.explain))
 
 
-def _reasons(model: Model, X: pd.DataFrame, n_features: int) -> pd.DataFrame:
-    """Return the features that add most to each row's oddity, with what they add."""
+def _explanations(model: Model, X: pd.DataFrame, n_features: int) -> pd.DataFrame:
+    """Return the features with the largest contributions to each row, and the contributions."""
     contributions = np.asarray(model.explain(X)) if n_features else np.empty((len(X), 0))
     order = np.argsort(-contributions, axis=1, kind="stable")[:, :n_features]
     columns = {}
@@ -98,3 +91,14 @@ def _reasons(model: Model, X: pd.DataFrame, n_features: int) -> pd.DataFrame:
         columns[f"feature_{rank}"] = np.asarray(X.columns)[features]
         columns[f"contribution_{rank}"] = contributions[np.arange(len(X)), features]
     return pd.DataFrame(columns, index=X.index)
+
+
+def _with_kept(results: pd.DataFrame, chunk: pd.DataFrame, keep: list[str]) -> pd.DataFrame:
+    """Return the columns of ``--keep``, followed by the results."""
+    taken = [name for name in keep if name in {"row", *results.columns}]
+    if taken:
+        raise ValueError(
+            f"--keep {' '.join(taken)}: the results have columns of that name. Rename them in the"
+            " table, or leave them out of --keep."
+        )
+    return chunk[list(dict.fromkeys(keep))].join(results).rename_axis(index="row")

@@ -1,4 +1,4 @@
-"""Tables, read and written a part at a time."""
+"""Read tables in chunks, and select their columns."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-CHUNK_VALUES = 5_000_000  # read at a time
-CHUNK_ROWS = 50_000  # of a CSV file, whose width is known only once it is read
+CHUNK_VALUES = 5_000_000  # of a parquet or npy file in one chunk
+CHUNK_ROWS = 50_000  # of a CSV file, whose width is unknown before it is read
 
 
 def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a table, some at a time, numbered from 0 by their index.
+    """Yield the rows of a table in chunks, whose index numbers all rows from 0.
 
-    Columns of an array are called x0, x1 and so on, as scikit-learn has it.
+    Columns of an array are named x0, x1 and so on, as in scikit-learn.
 
     Raises
     ------
     ValueError
-        If the file's name does not end in one of the known ways, or it holds no row.
+        If the ending of the file name is not supported, or the file holds no row.
     """
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     kind = suffixes[-1].lower() if suffixes else ""
@@ -29,7 +29,7 @@ def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
     if kind not in readers:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
     n_rows = 0
-    for chunk in _named(path, readers[kind](path, sep)):
+    for chunk in _naming_file(path, readers[kind](path, sep)):
         if chunk.empty:
             continue
         chunk.index = pd.RangeIndex(n_rows, n_rows + len(chunk))
@@ -39,8 +39,8 @@ def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
         raise ValueError(f"{path} holds no row.")
 
 
-def _named(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Yield the same; errors of the libraries that read them name the file and the remedy."""
+def _naming_file(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield the chunks; let errors of the reading library name the file and the remedy."""
     try:
         yield from chunks
     except UnicodeDecodeError as error:
@@ -69,7 +69,7 @@ def _read_parquet(path: Path, sep: str) -> Iterator[pd.DataFrame]:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise ImportError(f"{path} needs pyarrow: pip install 'aedetect[parquet]'.") from error
-    # Settings that need the least memory.
+    # These settings need the least memory.
     with ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
         n_rows = max(1, CHUNK_VALUES // max(1, file.metadata.num_columns))
         for batch in file.iter_batches(batch_size=n_rows):
@@ -80,7 +80,7 @@ def _read_npy(path: Path, sep: str) -> Iterator[pd.DataFrame]:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim < 2:
         raise ValueError(f"it must hold a table, but its shape is {array.shape}")
-    rows = array.reshape(len(array), -1)  # an image is a row
+    rows = array.reshape(len(array), -1)  # each image becomes a row
     names = [f"x{number}" for number in range(rows.shape[1])]
     n_rows = max(1, CHUNK_VALUES // max(1, rows.shape[1]))
     for first in range(0, len(rows), n_rows):
@@ -88,34 +88,35 @@ def _read_npy(path: Path, sep: str) -> Iterator[pd.DataFrame]:
 
 
 def read_numbers(path: Path, *, sep: str, drop: Sequence[str] = ()) -> pd.DataFrame:
-    """Return a whole table of numbers, less some columns."""
+    """Return a whole table as numbers, without the columns ``drop``."""
     chunks = read_chunks(path, sep=sep)
-    return pd.concat([numbers(leave_out(chunk, drop, path), path) for chunk in chunks])
+    return pd.concat([as_numbers(leave_out(chunk, drop, path), path) for chunk in chunks])
 
 
 def leave_out(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.DataFrame:
-    """Return the other columns."""
+    """Return the table without some columns, which it must have."""
     check_columns(frame, columns, path)
     return frame.drop(columns=list(columns))
 
 
-def numbers(frame: pd.DataFrame, path: Path, *, remedy: str | None = None) -> pd.DataFrame:
-    """Return the same values as float64, once all columns are known to be numeric.
+def as_numbers(frame: pd.DataFrame, path: Path, *, remedy: str | None = None) -> pd.DataFrame:
+    """Return a table as float64, or refuse it if columns are not numeric.
 
-    ``remedy`` says what to do about others where ``--drop`` cannot leave them out.
+    ``remedy`` ends the error message where ``--drop`` is no remedy.
     """
-    others = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
-    if others:
-        drop = f"Encode them, or leave them out with --drop {' '.join(map(str, others))}."
+    not_numeric = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    if not_numeric:
+        drop = f"Encode them, or leave them out with --drop {' '.join(map(str, not_numeric))}."
+        row = _first_text_row(frame[not_numeric])
         raise ValueError(
-            f"{path} has columns that are not numeric (row {_first_word(frame[others])} and after):"
-            f" {', '.join(map(str, others))}. {remedy or drop}"
+            f"{path} has columns that are not numeric (row {row} and after):"
+            f" {', '.join(map(str, not_numeric))}. {remedy or drop}"
         )
     return frame.astype(np.float64)
 
 
-def _first_word(frame: pd.DataFrame) -> int:
-    """Return the first row with a value that is no number."""
+def _first_text_row(frame: pd.DataFrame) -> int:
+    """Return the number of the first row with a value that is not a number."""
     is_number = frame.apply(pd.to_numeric, errors="coerce").notna()
     return (~is_number & frame.notna()).any(axis=1).idxmax()
 

@@ -1,5 +1,5 @@
-"""Decisions with a guarantee, around any outlier detector."""
+"""Outlier decisions with a bounded share of false alarms, for any detector."""
 
-from aedetect.conformal.detector import ConformalDetector
+from aedetect.conformal.detector import ConformalDetector, scores_and_p_values
 
-__all__ = ["ConformalDetector"]
+__all__ = ["ConformalDetector", "scores_and_p_values"]

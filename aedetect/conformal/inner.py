@@ -1,7 +1,8 @@
-"""Any outlier detector: its seeds, and its scores in one direction."""
+"""Seed, fit and score an outlier detector of any library."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,14 +27,14 @@ def resolve_direction(detector: Any, higher_is_normal: bool | Literal["auto"]) -
     if higher_is_normal == "auto":
         raise ValueError(
             f"higher_is_normal='auto' needs score_samples, but {kind} has decision_function alone,"
-            " whose direction is not known. Use higher_is_normal=False for PyOD's, where high"
-            " scores are anomalies, and True for scikit-learn's."
+            " which has no fixed direction. Use higher_is_normal=False for PyOD, where high"
+            " scores are anomalies, and True for scikit-learn."
         )
     return higher_is_normal
 
 
 def set_seeds(detector: Any, random_state: np.random.RandomState) -> Any:
-    """Return the detector, its generators seeded where it leaves them to chance."""
+    """Draw a seed for each ``random_state`` of the detector that is None; return the detector."""
     for name, value in sorted(detector.get_params().items()):
         if value is None and name.split("__")[-1] == "random_state":
             detector.set_params(**{name: draw_seed(random_state)})
@@ -41,24 +42,41 @@ def set_seeds(detector: Any, random_state: np.random.RandomState) -> Any:
 
 
 def fit_rows(detector: Any, X: ArrayLike, rows: NDArray[np.intp]) -> Any:
-    """Return the detector, fitted to some of the rows; errors name them by their number in X."""
+    """Fit the detector to some rows of ``X``; errors name a row by its number in ``X``."""
     with rows_of(rows):
         return detector.fit(_safe_indexing(X, rows), None)  # FrozenEstimator asks for y
 
 
+def score_held_out(
+    detectors: Sequence[Any],
+    X: ArrayLike,
+    held_out: Sequence[NDArray[np.intp]],
+    *,
+    higher_is_normal: bool,
+) -> list[FloatArray]:
+    """Return the scores that each detector gives to its own held-out rows of ``X``."""
+    scores = []
+    for detector, rows in zip(detectors, held_out, strict=True):
+        with rows_of(rows):
+            subset = _safe_indexing(X, rows)
+            scores.append(score_rows(detector, subset, higher_is_normal=higher_is_normal))
+    return scores
+
+
 def score_rows(detector: Any, X: ArrayLike, *, higher_is_normal: bool) -> FloatArray:
-    """Return the scores of rows, turned so that higher is more normal: finite, float64."""
+    """Return finite scores of rows, negated if need be so that higher is more normal."""
     method = getattr(detector, "score_samples", None) or detector.decision_function
     scores = column_or_1d(np.asarray(method(X), dtype=np.float64))
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores))[0])
         error = PlaceError(
-            f"The score of row {{row}} by {type(detector).__name__} is NaN, which cannot be"
-            " compared. Remove the row, or look for what the detector cannot take in it.",
+            f"The score of row {{row}} by {type(detector).__name__} is NaN, and NaN cannot be"
+            " compared with other scores. Remove the row, or change the values that the detector"
+            " cannot handle.",
             row=row,
         )
         error.name(X)
         raise error
     largest = np.finfo(np.float64).max
-    scores = np.clip(scores, -largest, largest)  # KernelDensity gives -inf: odder than all others
+    scores = np.clip(scores, -largest, largest)  # KernelDensity gives -inf to remote rows
     return scores if higher_is_normal else -scores

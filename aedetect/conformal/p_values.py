@@ -1,8 +1,9 @@
-"""How rare scores are among those of calibration rows.
+"""Conformal p-values: the share of calibration rows that score as low as a new row.
 
-In all functions higher scores are more normal, and ``calibration`` is sorted in ascending order.
-With several models, which cross-validation leaves, each has a list entry: the scores that it gave
-to the calibration rows that it was not fitted to, and those that it gives to the new rows.
+In all functions higher scores are more normal. ``calibration`` and ``scores`` are lists with one
+entry a detector: one without cross-validation, one a fold with it. ``calibration`` holds the scores
+that a detector gives to the calibration rows held out from it, in ascending order; ``scores`` holds
+the scores that it gives to the new rows.
 """
 
 from __future__ import annotations
@@ -14,42 +15,43 @@ from sklearn.utils import gen_batches
 
 from aedetect.scoring import FloatArray
 
-COMPARED = 2**22  # differences of scores that are held at a time
+N_DIFFERENCES = 2**22  # between new and calibration scores, at most in memory at once
 
 
 def conformal_p_values(
     calibration: Sequence[FloatArray], scores: Sequence[FloatArray]
 ) -> FloatArray:
-    """Return (1 + the number of calibration scores that are not above a row's) / (n + 1).
+    """Return (1 + the number of calibration scores at or below that of a row) / (n + 1).
 
-    One model: Vovk et al., "Algorithmic learning in a random world", 2005. Several: Vovk,
+    One detector: Vovk et al., "Algorithmic learning in a random world", 2005. Several: Vovk,
     "Cross-conformal predictors", 2015.
     """
     n_calibration = sum(map(len, calibration))
     n_at_most = np.zeros(len(scores[0]), dtype=np.intp)
-    for known, new in zip(calibration, scores, strict=True):
-        n_at_most += np.searchsorted(known, new, side="right")
+    for fold, new in zip(calibration, scores, strict=True):
+        n_at_most += np.searchsorted(fold, new, side="right")
     return (1 + n_at_most) / (n_calibration + 1)
 
 
 def cross_margins(
     calibration: Sequence[FloatArray], scores: Sequence[FloatArray], rank: int
 ) -> FloatArray:
-    """Return how far rows are above the alarm: negative where fewer than ``rank`` scores are below.
+    """Return the distance of rows above the alarm threshold of several detectors.
 
-    Each calibration score is taken from the score that the same model gives to a row; the
-    ``rank``-th largest of these differences is the margin: for one model the distance to its
-    ``rank``-th score, for several the idea of CV+ (Barber et al., "Predictive inference with the
-    jackknife+", Annals of Statistics, 2021).
+    Each calibration score is subtracted from the score that its detector gives to the row. The
+    margin is the ``rank``-th largest difference, so it is negative where fewer than ``rank``
+    calibration scores lie at or below the row. For one detector it is the distance to the
+    ``rank``-th lowest calibration score; for several it follows CV+ (Barber et al., "Predictive
+    inference with the jackknife+", Annals of Statistics, 2021).
     """
-    # No other differences are among the largest `rank`.
-    lowest = [known[:rank] for known in calibration]
-    width = sum(map(len, lowest))
+    # The `rank` largest differences involve only the `rank` lowest scores of each fold.
+    lowest = [fold[:rank] for fold in calibration]
+    n_lowest = sum(map(len, lowest))
     margins = np.empty(len(scores[0]))
-    for rows in gen_batches(len(margins), max(1, COMPARED // width)):
+    for rows in gen_batches(len(margins), max(1, N_DIFFERENCES // n_lowest)):
         pairs = zip(lowest, scores, strict=True)
-        gaps = np.concatenate([new[rows, None] - known for known, new in pairs], axis=1)
-        margins[rows] = np.partition(gaps, -rank, axis=1)[:, -rank]
+        differences = np.concatenate([new[rows, None] - fold for fold, new in pairs], axis=1)
+        margins[rows] = np.partition(differences, -rank, axis=1)[:, -rank]
     return margins
 
 
@@ -59,11 +61,11 @@ def weighted_p_values(
     calibration_weights: FloatArray,
     weights: FloatArray,
 ) -> FloatArray:
-    """Return p-values of rows that come from elsewhere than the calibration rows.
+    """Return p-values of rows whose distribution differs from that of the calibration rows.
 
     Each row counts with its likelihood ratio (Tibshirani et al., "Conformal prediction under
-    covariate shift", NeurIPS 2019, corollary 1); ``calibration_weights`` are in the order of
-    ``calibration``.
+    covariate shift", NeurIPS 2019, corollary 1). All arrays belong to one detector;
+    ``calibration_weights`` are in the order of ``calibration``.
     """
     at_most, total = weights_at_most(calibration, scores, calibration_weights)
     return (at_most + weights) / (total + weights)
@@ -72,6 +74,6 @@ def weighted_p_values(
 def weights_at_most(
     calibration: FloatArray, scores: FloatArray, calibration_weights: FloatArray
 ) -> tuple[FloatArray, float]:
-    """Return the weight of the calibration scores not above each score, and that of all."""
+    """Return the summed weight of the calibration scores at or below each score, and the total."""
     sums = np.concatenate([[0.0], np.cumsum(calibration_weights)])
     return sums[np.searchsorted(calibration, scores, side="right")], float(sums[-1])

@@ -11,12 +11,15 @@ from aedetect.training import Objective
 
 @documented
 class AutoencoderTransformer(BaseAutoencoder):
-    """Autoencoder that compresses rows and flags those that it cannot restore.
+    """Autoencoder that compresses rows and flags those that it reconstructs badly.
 
-    An encoder squeezes each row into a short code, a decoder restores the row from it, and both
-    are trained to keep the difference small (Hinton & Salakhutdinov, "Reducing the dimensionality
-    of data with neural networks", Science 2006). Rows unlike the training data are restored
-    badly: their reconstruction error is the anomaly score.
+    An encoder maps each row to a short code, a decoder maps the code back to a row, and both are
+    trained to keep the difference small (Hinton & Salakhutdinov, "Reducing the dimensionality of
+    data with neural networks", Science 2006). A row unlike the training rows leaves unusual traces
+    in the network: its activations, its reconstruction error and its distance to the training rows
+    are large. ``anomaly_score`` says which of these are measured.
+
+    {groups}
 
     {parameters}
 
@@ -24,8 +27,8 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     See Also
     --------
-    DenoisingAutoencoder : Learns to undo noise as well.
-    VAEDetector : Learns a distribution over codes, and draws new rows.
+    DenoisingAutoencoder : Autoencoder that is trained to remove noise.
+    VAEDetector : Autoencoder with a distribution over codes; draws new rows.
 
     Examples
     --------

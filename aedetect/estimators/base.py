@@ -145,6 +145,7 @@ class BaseAutoencoder(
     # Subclasses decide these.
 
     _is_variational = False  # whether the encoder gives means and log-variances
+    _adds_noise = False  # whether the network is trained against noise
     _prior_weight = 1.0  # of the divergence from the prior in the evidence lower bound
 
     def _make_objective(self, corruption: Corruption | None) -> Objective:
@@ -192,7 +193,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, at least two; a few anomalies among them do little harm.
+            Training rows, at least two. A few anomalies among them do little harm.
         y : ignored
             Present for API consistency.
 
@@ -220,8 +221,8 @@ class BaseAutoencoder(
 
         Notes
         -----
-        The first Ctrl-C ends training after the step at hand: the estimator is fitted with the
-        weights that it has by then, those of the best epoch if rows are held out. The second, or
+        The first Ctrl-C ends training after the present step. The estimator is then fitted with its
+        present weights, or with those of the best epoch if rows are held out. A second Ctrl-C, or
         one during a search, raises ``KeyboardInterrupt``.
         """
         self._validate_params()
@@ -246,16 +247,16 @@ class BaseAutoencoder(
     @names_places
     @with_callbacks
     def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Train for one pass over ``X``, from where the weights are.
+        """Train for one pass over ``X``, from the present weights.
 
-        The first call begins as ``fit`` does: the first weights, the scaling of the columns and
-        their number follow from its rows. It and every later one keep the state of the optimiser
-        and of the random numbers for the next. After a ``fit``, ``partial_fit`` goes on with its
-        weights, and with the state of its optimiser where ``warm_start=True`` kept it.
+        The first call begins as ``fit`` does: it draws first weights and fits the scaling of the
+        columns. Every call keeps the states of optimiser and random generators for the next. After
+        a ``fit``, ``partial_fit`` goes on with its weights, and with the state of its optimiser if
+        ``warm_start=True`` kept it.
 
-        All rows are trained on, at the ``learning_rate``: ``validation_fraction``, ``patience``,
-        ``schedule``, ``max_epochs`` and ``checkpoint`` have no part in it. The anomaly score and
-        the threshold are fitted to the rows of the last call. The history goes on.
+        All rows are trained on, at a constant ``learning_rate``; ``validation_fraction``,
+        ``patience``, ``schedule``, ``max_epochs`` and ``checkpoint`` are ignored. Score and
+        threshold are fitted to the rows of the last call. The history is extended.
 
         Parameters
         ----------
@@ -272,8 +273,8 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            As ``fit`` does, and if a parameter that shapes the network has been set anew. The
-            estimator then stays as it was.
+            As in ``fit``, and if a parameter that shapes the network was changed. The estimator
+            then stays as it was.
         """
         self._validate_params()
         fit = Fit.begin(self, X, resolve_device(self.device), goes_on=is_fitted(self))
@@ -315,7 +316,7 @@ class BaseAutoencoder(
             covariances and neighbours, if not of the network's training.
         contamination : float in (0, 0.5], default=None
             Share of the rows of ``X`` to flag: of the training rows, as the constructor's
-            parameter has it, or of others. Without ``X`` it goes by the same scores as ``fpr``.
+            parameter has it, or of others. Without ``X`` the scores are those used for ``fpr``.
         labels : pair (X, y), default=None
             Rows and their labels, +1 for normal and -1 for anomalies, some of each. The threshold
             has the largest balanced accuracy on them, the mean of the shares of normal rows and of
@@ -448,8 +449,8 @@ class BaseAutoencoder(
               and after the feature is restored, and the fall is divided by the mean fall over the
               features of held-out rows: 1 is usual, 10 is ten times as much. Surprises do not add
               up to the score.
-            - The same scores of images (``image_shape``): the squared residual, mean of 3x3 pixels,
-              divided by its mean over held-out rows. This explains that part of the score alone.
+            - Those scores for images (``image_shape``): the mean squared residual of 3x3 pixels,
+              divided by its mean over held-out rows. This explains the reconstruction alone.
 
         Notes
         -----
@@ -521,7 +522,7 @@ class BaseAutoencoder(
         return check_finite(codes, "code").astype(X.dtype, copy=False)
 
     def inverse_transform(self, Z: ArrayLike) -> Any:
-        """Return the rows that codes stand for.
+        """Return the decoded rows of codes.
 
         Parameters
         ----------
@@ -552,10 +553,10 @@ class BaseAutoencoder(
 
     @names_places
     def reconstruct(self, X: ArrayLike) -> Any:
-        """Return the network's version of every row.
+        """Return the reconstruction of every row.
 
         It is ``inverse_transform(transform(X))`` in one pass, but for ``upsample="unpool"`` without
-        a VAE, whose decoder also learns from the encoder where the maxima were.
+        a VAE, whose decoder also gets the places of the maxima from the encoder.
 
         Parameters
         ----------
@@ -639,7 +640,7 @@ class BaseAutoencoder(
         return to_stored(dict(super().__getstate__()))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(from_stored(state))
+        super().__setstate__(from_stored(self, state))
 
 
 # Attributes that a fit replaces.

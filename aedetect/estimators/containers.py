@@ -1,4 +1,4 @@
-"""What rows may come in beside what scikit-learn reads."""
+"""Containers of rows that scikit-learn does not read: tensors, masked arrays, Arrow batches."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LONGEST = 40  # characters of a value that a message quotes
 def unpack(X: Any) -> Any:
     """Return a tensor or a masked array as an array, a batch of Arrow as a table; else ``X``.
 
-    Masked cells become NaN: NumPy would drop the mask and take what lies under it for data. Dates
-    are refused: in company they cannot be converted, alone they would become nanoseconds.
+    Masked cells become NaN: NumPy would drop the mask and use the values under it. Dates are
+    refused: beside numbers they cannot be converted, alone they would become nanoseconds.
     """
     if isinstance(X, Tensor):
         return _array_of(X)

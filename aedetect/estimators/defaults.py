@@ -1,4 +1,4 @@
-"""What the ``"auto"`` settings stand for, given the data."""
+"""The values of the ``"auto"`` settings for given data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def resolve_layer_sizes(
 def resolve_score(anomaly_score: str, image_shape: ImageShape) -> str:
     """Return the score: for ``"auto"`` the best on average for tables, or for images.
 
-    Neighbours in pixels tell little about images, and whitening blows up what hardly varies there.
+    Neighbours in pixels separate images badly, and whitening magnifies pixels that hardly vary.
     """
     if anomaly_score == "auto":
         return "combined" if image_shape is None else "sap"

@@ -22,13 +22,14 @@ from aedetect.training import make_generator
 
 @documented
 class DenoisingAutoencoder(AutoencoderTransformer):
-    """Autoencoder trained to restore rows from noisy copies of themselves.
+    """Autoencoder that is trained to restore rows from noisy copies of them.
 
-    Every batch is corrupted afresh, and the network is trained to return the clean rows, so it
+    Every batch is corrupted afresh and the network is trained to return the clean rows, so it
     cannot merely copy its input (Vincent et al., "Extracting and composing robust features with
-    denoising autoencoders", ICML 2008). The held-out rows keep one draw of the noise, so that the
-    losses of epochs compare. Codes, reconstructions and scores are of the rows as they
-    come, without noise.
+    denoising autoencoders", ICML 2008). Held-out rows keep one draw of the noise, so that the
+    losses of epochs compare. Codes, reconstructions and scores are computed without noise.
+
+    {groups}
 
     {parameters}
 
@@ -36,8 +37,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     See Also
     --------
-    AutoencoderTransformer : The same without noise.
-    VAEDetector : Puts the noise on the code.
+    AutoencoderTransformer : Autoencoder without noise.
+    VAEDetector : Autoencoder with noise on the code.
 
     Examples
     --------
@@ -46,6 +47,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     >>> detector = DenoisingAutoencoder(noise="masking", noise_level=0.2, random_state=0)
     >>> labels = detector.fit_predict(X[y == 3])  # +1 normal, -1 anomaly
     """
+
+    _adds_noise = True
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Fingerprint of a fit: may it be resumed?"""
+"""Fingerprint of a fit, which tells whether a checkpoint may resume it."""
 
 from __future__ import annotations
 

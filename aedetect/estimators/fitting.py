@@ -179,9 +179,7 @@ class Fit:
         estimator, X = self.estimator, self.table.X
         seed = draw_seed(self.random_state)
         x_val, x_train = self._scaled(split)
-        batch_size = resolve_batch_size(
-            estimator.batch_size, len(x_train), self.spec.image_shape
-        )
+        batch_size = resolve_batch_size(estimator.batch_size, len(x_train), self.spec.image_shape)
         max_epochs = resolve_max_epochs(
             schedule.max_epochs, len(x_train), batch_size, self.spec.image_shape
         )
@@ -197,9 +195,7 @@ class Fit:
 
         with (
             self._seeded_globally(seed) as global_generators,
-            FitProgress(
-                estimator, context, X, max_epochs, snapshot, history_before
-            ) as progress,
+            FitProgress(estimator, context, X, max_epochs, snapshot, history_before) as progress,
         ):
             run = train(
                 network.to(self.device),

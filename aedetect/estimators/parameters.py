@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import textwrap
 from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar
 
@@ -94,8 +95,8 @@ PARAMETERS: dict[str, Parameter] = {
         """"dense", "conv", "residual" or Autoencoder, default="dense"
     ``"dense"`` builds a fully connected encoder and its mirror image, ``"conv"`` 3x3 convolutions
     that halve the image (needs ``image_shape``), ``"residual"`` pre-norm residual blocks
-    (Gorishniy et al., NeurIPS 2021). An :class:`~aedetect.networks.Autoencoder` is copied and
-    trained from the weights that it has; the parameters that shape a network are then ignored.""",
+    (Gorishniy et al., NeurIPS 2021). An :class:`~aedetect.networks.Autoencoder` of your own is
+    copied and trained from its weights; parameters that shape a network are then ignored.""",
     ),
     "hidden_layer_sizes": Parameter(
         "main",
@@ -122,29 +123,30 @@ PARAMETERS: dict[str, Parameter] = {
         "auto",
         OTHER,
         """str, default="auto"
-    What is odd about a row; ``score_samples`` is minus this. All are squared distances.
+    The measure of how odd a row is; ``score_samples`` is minus this measure. All are squared
+    distances or behave like one.
 
-    - ``"combined"``, what ``"auto"`` stands for on tables: the geometric mean of ``"activations"``
+    - ``"combined"``, the ``"auto"`` choice for tables: the geometric mean of ``"activations"``
       and ``"neighbors"``.
-    - ``"sap"``, what ``"auto"`` stands for on images (``image_shape``): how far the row and its
-      reconstruction are apart as the encoder sees them, layer by layer before the code, each layer
-      in units of its mean over the training rows (after Kim et al., "RaPP", ICLR 2020).
+    - ``"sap"``, the ``"auto"`` choice for images (``image_shape``): the distance between the
+      activations of the row and of its reconstruction in each layer of the encoder before the code,
+      divided by its mean over training rows (after Kim et al., "RaPP", ICLR 2020).
     - ``"reconstruction"``: the ``loss`` between the scaled row and its reconstruction, summed over
       features.
-    - ``"standardized"``: the same, but the mean of the features' errors in units of what is usual
-      for each on the held-out rows.
-    - ``"nap"``: the squared Mahalanobis distance of the differences that ``"sap"`` adds up, the
-      code's too (RaPP).
-    - ``"activations"``: the same of the activations together with these differences.
-    - ``"mahalanobis"``: the same of the code.
+    - ``"standardized"``: the mean over features of the error divided by the feature's mean error
+      on held-out rows.
+    - ``"nap"``: the squared Mahalanobis distance of the differences that ``"sap"`` sums, with those
+      of the code (RaPP).
+    - ``"activations"``: the squared Mahalanobis distance of the activations and these differences.
+    - ``"mahalanobis"``: the squared Mahalanobis distance of the code.
     - ``"neighbors"``, ``"latent_neighbors"``: the squared geometric mean of the distances to the 20
       nearest training rows, in the scaled features or in the code.
 
-    Covariances and neighbours are those of 10,000 training rows at most, which the estimator
-    keeps. A row that is equal to one of them is taken for that row and left out. Beside these
-    :class:`~aedetect.VAEDetector` has ``"elbo"``, the negative evidence lower bound, and
-    ``"reconstruction_probability"``, its first term (An & Cho, 2015), both by
-    eight fixed draws from the posterior.""",
+    Covariances and neighbours are fitted to at most 10,000 training rows, which the estimator
+    keeps. A row equal to one of them is scored as if that training row had been left out.
+    :class:`~aedetect.VAEDetector` also has ``"elbo"``, the negative evidence lower bound, and
+    ``"reconstruction_probability"``, its first term (An & Cho, 2015), both by eight fixed draws
+    from the posterior.""",
     ),
     "contamination": Parameter(
         "main",
@@ -152,12 +154,12 @@ PARAMETERS: dict[str, Parameter] = {
         "auto",
         OTHER,
         """float in (0, 0.5] or "auto", default="auto"
-    Where ``offset_`` lies. A float flags that share of the training rows. ``"auto"`` assumes no
-    share: it aims at flagging 2.5% of new normal rows, by an order statistic of the training rows'
-    scores, each as if the row had been left out of covariances and neighbours, and those of fitted
-    rows at the level of the held-out ones. Anomalies among the training rows take places in these
-    2.5%, so that fewer normal rows are flagged; where more rows than that stand far apart from all
-    others, all of these are flagged.""",
+    Sets ``offset_``. A float flags that share of the training rows. ``"auto"`` aims at flagging
+    2.5% of new normal rows, by an order statistic of the scores of the training rows. Each of these
+    is scored as if it had been left out of covariances and neighbours, and scores of fitted rows
+    are brought to the level of held-out ones. Anomalies among the training rows count towards the
+    2.5%, so fewer normal rows are flagged. If more rows than that stand far apart from all others,
+    all of them are flagged.""",
     ),
     "noise": Parameter(
         "main",
@@ -194,8 +196,9 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         WEIGHTS,
         """(channels, height, width) or None, default=None
-    Says that rows are images, which ``"conv"`` needs to know and which the ``"auto"`` settings go
-    by; X stays two-dimensional. Channels come first: (32, 32, 3) is refused.""",
+    The shape of an image, if rows are images; X stays two-dimensional. ``"conv"`` needs it, and
+    the ``"auto"`` settings are then those for images. Channels come first: (32, 32, 3) is
+    refused.""",
     ),
     "scaling": Parameter(
         "data",
@@ -217,14 +220,14 @@ PARAMETERS: dict[str, Parameter] = {
         "error",
         WEIGHTS,
         """{"error", "mask"}, default="error"
-    What becomes of NaN in X: ``"error"`` refuses it. With ``"mask"`` the network sees zeros, the
-    mean of a scaled column, in its place, and a mask as further inputs; a row's loss is the mean
-    over its observed cells times the number of features. A fifth of these is hidden from the
-    network at random in each step and counts in the loss, so that it learns to fill cells.
-    ``reconstruct`` and ``transform`` take rows with NaN. A score is that of the row with its cells
-    filled, brought to the level of complete rows with the same number of cells hidden. A network
-    of your own begins with :class:`~aedetect.networks.MaskInput`. Rows without a single value, and
-    columns in ``fit``, are refused.""",
+    How NaN in X is treated. ``"error"`` refuses it. With ``"mask"`` the network gets zeros, the
+    mean of a scaled column, in place of NaN, and a mask as further inputs. The loss of a row is the
+    mean over its observed cells times the number of features. In each step a fifth of the observed
+    cells is hidden at random and still counts in the loss, so the network is trained to impute.
+    ``reconstruct`` and ``transform`` take rows with NaN. A row is scored with its missing cells
+    filled, and the score is brought to the level of complete rows. A network of your own must begin
+    with :class:`~aedetect.networks.MaskInput`. Rows without any value are refused, and so are
+    columns without any value in ``fit``.""",
     ),
     "loss": Parameter(
         "training",
@@ -317,8 +320,8 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         TRAINING,
         """int, RandomState instance or None, default=None
-    Governs the first weights, the held-out rows, the order of rows and all noise. None starts
-    from fresh entropy. The global generators of NumPy and PyTorch are not touched.""",
+    Determines the first weights, the held-out rows, the order of rows and all noise. None draws
+    fresh entropy. The global generators of NumPy and PyTorch are not touched.""",
     ),
     "n_members": Parameter(
         "running",
@@ -326,9 +329,9 @@ PARAMETERS: dict[str, Parameter] = {
         1,
         WEIGHTS,
         """int, default=1
-    Networks that are trained side by side from different starts, each with its own order of rows
-    and its own noise. Reconstructions and anomaly scores are the mean of theirs (the neighbours in
-    ``"combined"`` are common to all); the code is their codes side by side. Several ``"dense"``
+    Number of networks that are trained together, each from its own start, with its own order of
+    rows and its own noise. Reconstructions and scores are means over the members (the neighbours in
+    ``"combined"`` are shared); the code is all members' codes side by side. Several ``"dense"``
     networks cost far less than as many fits.""",
     ),
     "device": Parameter(
@@ -353,10 +356,10 @@ PARAMETERS: dict[str, Parameter] = {
         False,
         OTHER,
         """bool, default=False
-    Whether ``fit`` goes on where the last one ended: with its weights, its scaling of the columns,
-    and the states of its optimiser and its random numbers, which are kept for that. The
-    ``schedule`` begins anew, held-out rows are drawn anew (the same from the same rows, with an
-    int as ``random_state``), score and threshold are fitted anew, and the history goes on.""",
+    Whether ``fit`` continues from the last fit: from its weights, its scaling of the columns, and
+    the states of optimiser and random generators, which are kept for that. The ``schedule`` starts
+    again, held-out rows are drawn again, score and threshold are fitted again, and the history is
+    extended.""",
     ),
     "checkpoint": Parameter(
         "running",
@@ -364,11 +367,11 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         OTHER,
         """path-like or None, default=None
-    A file, in a folder that exists, where training keeps its state: a ``fit`` that was killed or
-    interrupted is finished by the next one on the same rows, with the same weights, bit for bit
-    on a CPU, as one that was not. It is written when an epoch has ended, but takes a twentieth of
-    the time at most, and it is removed when ``fit`` has succeeded. The file of another fit is
-    refused: of other rows or other parameters, save those that do not touch the weights.""",
+    A file, in an existing folder, that keeps the state of training. After a kill or an interrupt
+    the next ``fit`` on these rows resumes from it and ends with equal weights, bit for bit on a
+    CPU. The file is written at ends of epochs, in a twentieth of the time at most, and removed when
+    ``fit`` succeeds. A file that belongs to other rows or to other parameters that affect the
+    weights is refused.""",
     ),
     "downsample": Parameter(
         "conv",
@@ -385,7 +388,7 @@ PARAMETERS: dict[str, Parameter] = {
         "nearest",
         WEIGHTS,
         """{"nearest", "transpose", "unpool"}, default="nearest"
-    How ``"conv"`` doubles it: by repeating pixels before a convolution, by a transposed
+    How ``"conv"`` doubles the image: by repeating pixels before a convolution, by a transposed
     convolution (which leaves checkerboards; Odena et al., Distill 2016), or by putting values
     where the maxima were (Zeiler & Fergus, ECCV 2014; needs ``downsample="maxpool"``). A code
     does not hold these places, so with ``"unpool"`` ``inverse_transform`` restores less than
@@ -407,7 +410,7 @@ PARAMETERS: dict[str, Parameter] = {
         "identity",
         WEIGHTS,
         """str, default="identity"
-    The same for the code.""",
+    After the code; the choices are those of ``activation``.""",
     ),
     "tied_weights": Parameter(
         "expert",
@@ -451,8 +454,8 @@ PARAMETERS: dict[str, Parameter] = {
         "float32",
         TRAINING,
         """{"float32", "tf32", "bf16"}, default="float32"
-    Of the products in training: ``"tf32"`` rounds their factors to 10 bits (CUDA alone), ``"bf16"``
-    computes layers in bfloat16. Weights and all scoring stay float32.""",
+    Precision of matrix products in training: ``"tf32"`` rounds factors to 10 bits (CUDA only),
+    ``"bf16"`` computes layers in bfloat16. Weights and all scoring stay float32.""",
     ),
     "compile": Parameter(
         "expert",
@@ -479,9 +482,20 @@ def documented(cls: ClassType) -> ClassType:
     }
     if cls.__doc__:  # absent under python -OO
         cls.__doc__ = inspect.cleandoc(cls.__doc__).format(
-            parameters=_section(names), attributes=ATTRIBUTES
+            groups=_groups(names), parameters=_section(names), attributes=ATTRIBUTES
         )
     return cls
+
+
+def _groups(names: list[str]) -> str:
+    """Return a sentence a group of parameters, in the order of the signature."""
+    lines = ["Parameters come in groups:", ""]
+    for group, purpose in GROUPS.items():
+        members = [f"``{name}``" for name in names if PARAMETERS[name].group == group]
+        lines.append(
+            textwrap.fill(f"- {purpose}: {', '.join(members)}.", 92, subsequent_indent="  ")
+        )
+    return "\n".join(lines)
 
 
 def _section(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Reports every epoch of a fit to scikit-learn's callbacks and to the terminal."""
+"""Progress of a fit, for scikit-learn's callbacks and the terminal."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class FitProgress:
         return {name: np.concatenate([self._before[name], history[name]]) for name in history}
 
     def on_resume(self, epochs: Sequence[Epoch]) -> None:
-        """Count the epochs that an earlier process has done; callbacks saw them there."""
+        """Count the epochs of an earlier process, which reported them to its callbacks."""
         for _ in epochs:
             self._context.subcontext(task_name="epoch")  # so that the next has the right number
         self._epochs.extend(epochs)
@@ -118,7 +118,7 @@ class FitProgress:
 
 
 def _is_on_its_own(context: CallbackContext) -> bool:
-    """Return whether a fit is not one of those of a search, which Ctrl-C shall end as a whole."""
+    """Return whether no search runs this fit; Ctrl-C ends a search as a whole."""
     while context.parent is not None:
         context = context.parent
         if not context.sequential_subtasks:
@@ -127,7 +127,7 @@ def _is_on_its_own(context: CallbackContext) -> bool:
 
 
 def warn_of_interruption(n_epochs: int, checkpoint: str | os.PathLike | None) -> None:
-    """Say what Ctrl-C has left behind."""
+    """Warn that Ctrl-C ended training, and say how to go on."""
     remedy = ""
     if checkpoint is not None:
         remedy = f", or call fit again to go on from {os.fspath(checkpoint)!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,18 +43,24 @@ def check_more_training_rows(estimator: Any, X: ArrayLike) -> Table:
 def check_new_rows(estimator: Any, X: ArrayLike) -> NDArray[np.floating]:
     """Return rows for a fitted estimator as an array of floats."""
     model = estimator.detector_.model
-    if not _is_plain(estimator, X):
-        X = _convert(estimator, X, reset=False, min_rows=1)
-        check_cells(X, takes_missing=model.takes_missing, fitting=False)
+    rows = np.asarray(X) if _is_plain(estimator, X) else _convert_new(estimator, X)
     if model.loss == "bce":
-        check_unit_interval(X)
-    return X
+        check_unit_interval(rows)
+    return rows
 
 
-def _is_plain(estimator: Any, X: ArrayLike) -> TypeGuard[NDArray[np.floating]]:
+def _convert_new(estimator: Any, X: ArrayLike) -> NDArray[np.floating]:
+    rows = _convert(estimator, X, reset=False, min_rows=1)
+    takes_missing = estimator.detector_.model.takes_missing
+    check_cells(rows, takes_missing=takes_missing, fitting=False)
+    return rows
+
+
+def _is_plain(estimator: Any, X: ArrayLike) -> bool:
     """Return whether the checks would return ``X`` as it is: they take most of a row's time."""
     return (
-        type(X) is np.ndarray
+        isinstance(X, np.ndarray)
+        and type(X) is np.ndarray
         and X.dtype in (np.float64, np.float32)
         and X.ndim == 2
         and len(X) > 0

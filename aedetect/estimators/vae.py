@@ -25,10 +25,12 @@ from aedetect.training import Objective
 class VAEDetector(BaseAutoencoder):
     """Variational autoencoder: scores rows, and draws new ones.
 
-    The encoder gives a Gaussian over codes, kept close to the standard normal, and training
-    maximises the evidence lower bound (Kingma & Welling, "Auto-Encoding Variational Bayes",
-    ICLR 2014). Codes, reconstructions and scores use the mean of that Gaussian, so they are
+    The encoder gives a Gaussian over codes, which is kept close to the standard normal, and
+    training maximises the evidence lower bound (Kingma & Welling, "Auto-Encoding Variational
+    Bayes", ICLR 2014). Codes, reconstructions and scores use the mean of that Gaussian, so they are
     deterministic.
+
+    {groups}
 
     {parameters}
 
@@ -36,15 +38,15 @@ class VAEDetector(BaseAutoencoder):
 
     See Also
     --------
-    AutoencoderTransformer : The same without a distribution over codes.
-    DenoisingAutoencoder : Puts the noise on the row.
+    AutoencoderTransformer : Autoencoder without a distribution over codes.
+    DenoisingAutoencoder : Autoencoder with noise on the row.
 
     Notes
     -----
     ``loss="bce"`` is a Bernoulli decoder and ``loss="mse"`` a Gaussian one with unit variance on
-    the scaled rows, so half of the squared error counts in training. The score is minus the error
-    itself, as for the other estimators. With ``upsample="unpool"`` every value goes to the first of
-    its 2x2 pixels, in training too: a code drawn from a distribution has no maxima to go by.
+    the scaled rows, so half of the squared error counts in training. Scores use the whole error, as
+    those of the other estimators do. With ``upsample="unpool"`` every value goes to the first of
+    its 2x2 pixels, in training too: a code drawn from a distribution holds no places of maxima.
 
     Examples
     --------

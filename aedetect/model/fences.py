@@ -1,4 +1,4 @@
-"""How far from the median the values of a column go, wild ones left aside."""
+"""Limits of the distance from the median beyond which a cell is wild."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 USUAL = 0.95  # quantile of the distances from the median that wild cells do not reach
-FAR = 5.0  # times that quantile is far, for a column of two values
+FAR = 5.0  # radius of a column of two values, in units of that quantile
 FEW = 1 - USUAL  # share of a column's cells that can be wild: more are no exceptions
 N_VALUES = 2**21  # of a large table that the quantiles are taken of
 BEYOND = float(np.finfo(np.float64).max)  # no cell is further from a median
@@ -23,24 +23,24 @@ class Fences(NamedTuple):
     radii: FloatArray  # (n_features,)
 
     def without_wild(self, X: NDArray) -> NDArray:
-        """Return rows with NaN for wild cells; the rows as they are, where there is none."""
+        """Return rows with NaN in wild cells; without wild cells, return X itself."""
         with np.errstate(over="ignore"):
             wild = np.abs(X - self.medians) > self.radii
         return np.where(wild, np.asarray(np.nan, X.dtype), X) if wild.any() else X
 
     def widened(self, radius: float) -> Fences:
-        """Return fences that are nowhere nearer than ``radius``."""
+        """Return fences whose radii are at least ``radius``."""
         return Fences(self.medians, np.maximum(self.radii, radius))
 
 
 def fit_fences(X: NDArray) -> tuple[Fences, float]:
     """Return the fences of each column by itself, and a radius for columns that share a unit.
 
-    A radius is ``FAR * q95 ** 2 / q50``, by the quantiles of the distances from the median, but for
-    cells that are at it. It is 28 standard deviations of a normal column, 110 scales of Student's t
-    with two degrees of freedom and ``exp(4.1 * sigma)`` of a lognormal column with ``sigma=2``: the
-    heavier a tail, the further. For a column of zeros and ones it is 5, however few the ones. Where
-    all values are equal, no cell is wild.
+    A radius is ``FAR * q95 ** 2 / q50``, from quantiles of the distances from the median; cells at
+    the median do not count. It is 28 standard deviations of a normal column, 110 scales of
+    Student's t with two degrees of freedom and ``exp(4.1 * sigma)`` of a lognormal column with
+    ``sigma=2``: the heavier a tail, the further. For a column of zeros and ones it is 5, however
+    few the ones. Where all values are equal, no cell is wild.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def fit_fences(X: NDArray) -> tuple[Fences, float]:
 
 
 def _radii(distances: FloatArray) -> FloatArray:
-    """Return how far is far for sorted distances, one sample a row; 0 and NaN do not count."""
+    """Return the radius of each row of sorted distances; 0 and NaN do not count."""
     n_first, n_values = (distances == 0).sum(axis=1), (distances > 0).sum(axis=1)
     half, usual = (_quantile(distances, n_first, n_values, q) for q in (0.5, USUAL))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -77,9 +77,9 @@ def _radii(distances: FloatArray) -> FloatArray:
 def _quantile(
     rows: FloatArray, n_first: NDArray[np.intp], n_values: NDArray[np.intp], q: float
 ) -> FloatArray:
-    """Return a quantile of the values behind the first ones of sorted rows.
+    """Return a quantile of the values that follow the first ones in sorted rows.
 
-    It is one of them, the lower of two: never between a usual value and a wild one.
+    It is one of the values, the lower of two, so it never lies between a usual and a wild value.
     """
     places = n_first + np.floor(q * np.maximum(n_values - 1, 0)).astype(np.intp)
     return np.take_along_axis(rows, np.minimum(places, rows.shape[1] - 1)[:, None], axis=1)[:, 0]

@@ -1,12 +1,12 @@
-"""The one inference loop: the same bits for a row, whatever rows come with it.
+"""The one inference loop: the bits of a row do not depend on the other rows.
 
 The last bits of a matrix product depend on its shape, on the threads that share it and on where
 its operands begin in memory. So rows are computed in tiles: always of one shape, filled up with
 zeros, each on one thread and in memory that PyTorch has aligned. Threads take whole tiles.
 
-One thing is left: the place of a row in its tile. A processor may work on six rows at a time and
-treat the last two of 32 otherwise. :func:`find_places` finds out which places agree, on the
-processor and for the function at hand, and rows are put there alone.
+The place of a row in its tile still matters. A processor may work on six rows at a time and treat
+the last two of 32 otherwise. :func:`find_places` finds the places that agree, on this processor and
+for this function, and rows are put only there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+
+from aedetect.training import one_thread
 
 T = TypeVar("T")
 Function = Callable[[Tensor], Tensor]
@@ -47,8 +50,7 @@ def infer(
 ) -> NDArray:
     """Return ``function`` of every row.
 
-    On a CPU the result of a row is the same bits whatever rows come with it, and at any number of
-    threads.
+    On a CPU the bits of a row do not depend on the other rows or on the number of threads.
 
     Parameters
     ----------
@@ -74,6 +76,9 @@ def infer(
         return _compute(function, x, size, np.arange(size), device)
     size = 64 if x.shape[1] <= NARROW else 32
     places = _known_places(function, (size, x.shape[1]), {} if known is None else known, name)
+    if len(x) <= len(places):  # a lone tile: handing it to another thread would take as long
+        with nullcontext() if torch.get_num_threads() == 1 else one_thread():
+            return _compute(function, x, size, places)
     tiles = -(-len(x) // len(places))
     n_shares = min(n_threads or torch.get_num_threads(), tiles)
     bounds = [tiles * i // n_shares * len(places) for i in range(n_shares + 1)]
@@ -122,6 +127,7 @@ def _compute(
 
 # Which places of a tile agree.
 
+
 def _known_places(
     function: Function, shape: tuple[int, int], known: Known, name: str | None
 ) -> Places:
@@ -133,7 +139,7 @@ def _known_places(
 
 @torch.inference_mode()
 def find_places(function: Function, shape: tuple[int, int]) -> Places:
-    """Return the places of a tile that give a row the same bits as the one in the middle.
+    """Return the places of a tile that give a row the bits that the middle place gives it.
 
     Copies of a row are put in all places, which must agree in the result and in every intermediate
     result that has one entry a row, or one a member and row.

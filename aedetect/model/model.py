@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from aedetect.model.scaling import Scaling, row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import require, require_keys, require_number
 from aedetect.model.view import View
-from aedetect.networks import Autoencoder, MemberLoop, probe
+from aedetect.networks import Autoencoder, MemberLoop
 from aedetect.places import PlaceError
 
 FloatArray = NDArray[np.float64]
@@ -64,13 +65,24 @@ class Model:
     @cached_property
     def latent_dim(self) -> int:
         """The width of one member's code."""
-        return probe(self.network, self.spec.n_features)[0].shape[1]
+        return self.shapes().codes.shape[2]
+
+    def shapes(self) -> View:
+        """Return a view of one row whose results have shapes and take no memory.
+
+        It is on PyTorch's ``meta`` device. A network of the user's own, which may hold tensors that
+        cannot be moved there, is evaluated.
+        """
+        is_own = self.spec.kind == "own"
+        network = self.network if is_own else self.spec.build_shapes().eval()
+        model = dataclasses.replace(self, network=network)
+        return View(model, torch.zeros(1, self.spec.n_features, device=model.device))
 
     @property
     def user_network(self) -> Autoencoder:
         """The network as a user sees it: without the dimension of members where there is one."""
         if isinstance(self.network, MemberLoop) and self.spec.n_members == 1:
-            return self.network.members[0]
+            return cast(Autoencoder, self.network.members[0])
         return self.network
 
     def link(self, decoded: Tensor) -> Tensor:
@@ -191,17 +203,14 @@ class Model:
         """
         require_keys("the model", state, ENTRIES)
         spec = NetworkSpec.from_dict(state["spec"])
-        weights = state["weights"]
-        _check_size(spec, weights)
-        network = spec.build_shapes(own)
-        _check_weights(network, weights)
-        tensors = {name: torch.tensor(weight) for name, weight in weights.items()}
-        network.load_state_dict(tensors, assign=True)
-        network.eval()
+        network = _network_from_state(spec, state["weights"], own)
         require(state["loss"] in FEATURE_ERRORS, f"the loss {state['loss']!r:.80} is unknown")
         require_number("beta", state["beta"], above=-1e-9)
         scaling = Scaling.from_state(state["scaling"], spec.n_features)
-        return cls(spec, network, scaling, state["loss"], state["beta"])
+        model = cls(spec, network, scaling, state["loss"], state["beta"])
+        shape = tuple(model.shapes().x_hat.shape)
+        require(shape == (1, spec.n_features), f"the network turns a row into shape {shape}")
+        return model
 
     def copy(self) -> Self:
         """Return a copy with weights of its own."""
@@ -216,6 +225,21 @@ def make_model(
     """Return the model of a network that has just been trained."""
     align(network)
     return Model(spec, network.eval(), scaling, loss, beta)
+
+
+def _network_from_state(spec: NetworkSpec, weights: Any, own: Autoencoder | None) -> Autoencoder:
+    """Return the network with its weights; no memory is taken before they are known to fit."""
+    _check_size(spec, weights)
+    _check_weights(_expected_weights(spec, own), weights)
+    tensors = {name: torch.tensor(weight) for name, weight in weights.items()}
+    if spec.kind == "own":  # may share weights, or hold tensors that are not among its weights
+        network = spec.build(own).cpu()
+        network.load_state_dict(tensors)
+        align(network)
+    else:
+        network = spec.build_shapes()
+        network.load_state_dict(tensors, assign=True)
+    return network.eval()
 
 
 def _check_size(spec: NetworkSpec, weights: Any) -> None:
@@ -237,10 +261,22 @@ def _check_size(spec: NetworkSpec, weights: Any) -> None:
     )
 
 
-def _check_weights(network: Autoencoder, weights: dict[str, NDArray]) -> None:
+def _expected_weights(spec: NetworkSpec, own: Autoencoder | None) -> Iterator[tuple[str, Tensor]]:
+    """Yield the names of all weights, each with a tensor of its shape and dtype."""
+    one = dataclasses.replace(spec, n_members=1).build_shapes(own)
+    if not isinstance(one, MemberLoop):
+        yield from spec.build_shapes().state_dict().items()
+        return
+    weights = one.members[0].state_dict()
+    for number in range(spec.n_members):  # one member is made, however many a file asks for
+        for name, tensor in weights.items():
+            yield f"members.{number}.{name}", tensor
+
+
+def _check_weights(expected: Iterable[tuple[str, Tensor]], weights: dict[str, NDArray]) -> None:
     """Refuse weights that are not those of the network, naming the first difference."""
-    expected = network.state_dict()
-    for name, tensor in expected.items():
+    found = set()
+    for name, tensor in expected:
         require(name in weights, f"the network needs a weight {name!r}, which it does not hold")
         weight = torch.from_numpy(weights[name])
         require(
@@ -249,8 +285,9 @@ def _check_weights(network: Autoencoder, weights: dict[str, NDArray]) -> None:
             f" needs {tensor.dtype} of shape {tuple(tensor.shape)}",
         )
         require(bool(np.isfinite(weights[name]).all()), f"its weight {name!r} is not finite")
-    others = [name for name in weights if name not in expected]
-    require(not others, f"the network has no weights {others!r:.200}")
+        found.add(name)
+    others = [name for name in weights if name not in found]
+    require(not others, f"it holds a weight {others[:1]!r:.80}, which the network has not")
 
 
 def check_finite(values: NDArray, kind: str = "score") -> NDArray:
@@ -269,4 +306,3 @@ def check_finite(values: NDArray, kind: str = "score") -> NDArray:
             row=row,
         )
     return values
-

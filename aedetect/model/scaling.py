@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from aedetect.model.fences import BEYOND, FEW, Fences, FloatArray, fit_fences
-from aedetect.model.stored import require_floats, require_keys
+from aedetect.model.stored import require, require_floats, require_keys
 from aedetect.places import PlaceError
 
 BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
@@ -73,12 +73,17 @@ class Scaling(NamedTuple):
         Raises
         ------
         StateError
-            If it is not, or if a scale is not above 0.
+            If it is not, if a scale is not above 0, or if a limit is on the wrong side of 0.
         """
         require_keys("the scaling", state, set(cls._fields))
         for name, array in state.items():
-            require_floats(f"{name} of the scaling", array, (n_features,), positive=name == "scale")
-        return cls(**state)
+            require_floats(f"{name} of the scaling", array, (n_features,))
+        scaling = cls(**state)
+        require(
+            bool((np.stack([scaling.scale, -scaling.low, scaling.high]) > 0).all()),
+            "a scale is not above 0, or 0 is not between the limits of the scaling",
+        )
+        return scaling
 
     def _beyond(self, scaled: NDArray, bend: np.ufunc) -> NDArray:
         """Return scaled cells, with what lies beyond the fences bent; all others bit for bit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 class StateError(ValueError):
@@ -18,12 +19,17 @@ def require(holds: bool, rule: str) -> None:
 
 
 def require_floats(
-    name: str, array: Any, shape: tuple[int, ...], *, positive: bool = False
+    name: str,
+    array: Any,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = np.float64,
+    *,
+    positive: bool = False,
 ) -> None:
-    """Raise a StateError unless ``array`` holds finite floats and has this shape."""
+    """Raise a StateError unless ``array`` is of this shape and dtype, and finite."""
     require(
-        isinstance(array, np.ndarray) and array.shape == shape and array.dtype.kind == "f",
-        f"{name} is not an array of floats of shape {shape}",
+        isinstance(array, np.ndarray) and array.shape == shape and array.dtype == dtype,
+        f"{name} is not a {np.dtype(dtype)} array of shape {shape}",
     )
     require(bool(np.isfinite(array).all()), f"{name} holds NaN or infinity")
     require(not positive or bool((array > 0).all()), f"{name} is not above 0")

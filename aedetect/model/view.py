@@ -72,7 +72,7 @@ class View:
 
     @cached_property
     def restored_activations(self) -> list[Tensor]:
-        """The same layers for each member's reconstruction."""
+        """The ``activations`` of each member's reconstruction."""
         return self.model.network.activations(self.members_x_hat)
 
     @cached_property

@@ -5,7 +5,7 @@ from aedetect.networks.conv import conv_autoencoder
 from aedetect.networks.dense import dense_autoencoder, residual_autoencoder
 from aedetect.networks.dropout import Dropout, draw_chosen
 from aedetect.networks.initialization import initialize
-from aedetect.networks.layers import ACTIVATIONS, BatchNorm, LayerNorm, Linear
+from aedetect.networks.layers import ACTIVATIONS, BatchNorm, LayerNorm, Linear, TiedLinear
 from aedetect.networks.mask import MaskInput
 from aedetect.networks.members import MemberLoop
 from aedetect.networks.summary import probe, summarize
@@ -19,6 +19,7 @@ __all__ = [
     "Linear",
     "MaskInput",
     "MemberLoop",
+    "TiedLinear",
     "Trace",
     "VariationalAutoencoder",
     "conv_autoencoder",

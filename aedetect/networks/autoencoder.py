@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -108,13 +109,18 @@ class Autoencoder(nn.Module):
         """Return the activations, given how to apply a layer of the encoder."""
         if x.ndim == 3:
             x = x.expand(self.n_members, -1, -1)
-        stack = self.encoder if isinstance(self.encoder, nn.Sequential) else [self.encoder]
         inputs, h = [], x
-        for layer in stack:
-            if _has_matrix(layer):
+        for layer, has_matrix in self._layers:
+            if has_matrix:
                 inputs.append(h.flatten(x.ndim - 1))
             h = apply(layer, h)
         return [x, *inputs[1:], self._code(h)]
+
+    @cached_property
+    def _layers(self) -> list[tuple[nn.Module, bool]]:
+        """The layers of the encoder, each with whether it multiplies by a matrix."""
+        stack = self.encoder if isinstance(self.encoder, nn.Sequential) else [self.encoder]
+        return [(layer, _has_matrix(layer)) for layer in stack]
 
     def _code(self, encoded: Tensor) -> Tensor:
         """Return the code in the encoder's output."""

@@ -31,7 +31,7 @@ def conv_autoencoder(
     codes_per_dim: int = 1,
     mask_input: bool = False,
 ) -> Autoencoder:
-    """Return 3x3 convolutions that halve the image again and again, and their mirror image.
+    """Return an encoder of 3x3 convolutions that halve the image repeatedly, and its mirror image.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def conv_autoencoder(
     upsample : {"nearest", "transpose", "unpool"}
         How it is doubled: by repeating pixels before the next convolution, by a transposed
         convolution of stride 2, or by putting each value where the maximum was found (Zeiler &
-        Fergus, ECCV 2014). A code says nothing of these places, so ``decode`` takes the first of
-        the 2x2 pixels; only ``forward`` knows them.
+        Fergus, ECCV 2014). A code does not hold these places, so ``decode`` takes the first of
+        the 2x2 pixels; only ``forward`` has the places.
     latent : {"vector", "map"}
         A ``"map"`` is halved after each convolution, and its last feature map, flattened, is the
         code. A ``"vector"`` is halved between them, and a dense layer makes the code.
@@ -87,7 +87,7 @@ def conv_autoencoder(
     if upsample == "transpose":
         decoder += _transposed(widths, sizes, activation, batch_norm, dropout)
     elif upsample == "unpool" and latent == "vector":
-        # As many channels as there were maxima, so each convolution comes a level early.
+        # Unpooling needs the channels that were pooled: each convolution comes one level earlier.
         outputs = [*widths[1:], widths[-1]]
         decoder += _resized(widths[0], outputs, sizes, activation, batch_norm, dropout, upsample)
     else:
@@ -115,7 +115,7 @@ def _resized(
     dropout: float,
     upsample: str,
 ) -> list[nn.Module]:
-    """Return convolutions, each followed by a doubling while there is one left."""
+    """Return convolutions, each followed by a doubling until the image has its full size."""
     larger = list(reversed(sizes[:-1]))
     layers: list[nn.Module] = []
     for level, (n_in, n_out) in enumerate(itertools.pairwise([channels, *outputs])):
@@ -149,7 +149,7 @@ def _transposed(
 
 
 class MaxPool(nn.MaxPool2d):
-    """Max-pooling that can also tell where each maximum was."""
+    """Max-pooling that can also return the places of the maxima."""
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the maxima and their places in the flattened image."""

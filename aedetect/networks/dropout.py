@@ -1,4 +1,4 @@
-"""Dropout that leaves PyTorch's global generator alone, and the random bits behind it."""
+"""Dropout, and random choices of entries, that leave PyTorch's global generator alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-STEPS = 2**16  # a share is met to one part in this many
+STEPS = 2**16  # a share is rounded to a multiple of 1 / STEPS
 
 
 def draw_chosen(
@@ -20,7 +20,7 @@ def draw_chosen(
     size = torch.Size(shape).numel()
     bits = torch.empty(-(-size // 4), dtype=torch.int64, device=device)
     bits.random_(-(2**63), None, generator=generator)
-    # The highest level that counts: all do for a share of 1.
+    # The highest level that is chosen; every level is, for a share of 1.
     highest = max(1, round(share * STEPS)) - STEPS // 2 - 1
     return bits.view(torch.int16)[:size].view(*shape) <= highest
 
@@ -37,14 +37,14 @@ class Dropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.generator: Generator | None = None  # lent by the training loop
+        self.generator: Generator | None = None  # set by the training loop
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` with a share ``p`` of its entries dropped, or ``x`` itself in eval mode."""
         return x * self.draw_mask(x) if self.training else x
 
     def draw_mask(self, x: Tensor) -> Tensor:
-        """Return what each entry of ``x`` is multiplied by: 0 or ``1 / (1 - p)``."""
+        """Return the factor of each entry of ``x``: 0 or ``1 / (1 - p)``."""
         kept = draw_chosen(1 - self.p, x.shape, self.generator, x.device)
         return kept.to(x.dtype).mul_(1 / (1 - self.p))
 

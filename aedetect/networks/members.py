@@ -80,6 +80,6 @@ def _stack(results: Sequence[Any]) -> Any:
     """Return the tensors of several results of one structure, stacked."""
     first = results[0]
     if isinstance(first, Tensor):
-        return torch.stack(results)
+        return torch.stack(list(results))
     stacked = [_stack(parts) for parts in zip(*results, strict=True)]
     return Trace(*stacked) if isinstance(first, Trace) else type(first)(stacked)

@@ -23,8 +23,7 @@ def to_onnx(
 
     Any ONNX runtime scores with the file, on any number of rows, without PyTorch, scikit-learn or
     aedetect. The graph agrees with Python up to the rounding of float32 products, about 1e-6 of a
-    score: a row that lies this near to the threshold, or to a calibration row, may fall on either
-    side.
+    score. A row this near to the threshold or to a calibration row may fall on either side.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ def to_onnx(
     low, high = OPSETS
     if not low <= opset <= high:
         raise ValueError(
-            f"opset must be from {low} to {high}, which all converters know, but it is {opset}."
+            f"opset must be from {low} to {high}, which all converters support, but it is {opset}."
         )
     path = Path(path)
     if not path.parent.is_dir():

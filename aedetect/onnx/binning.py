@@ -17,7 +17,7 @@ from aedetect.onnx.nodes import Nodes
 
 
 def shape_bins(operator: Operator) -> None:
-    """Set the type of the bins: that of the input, but float64 for integers."""
+    """Set the type of the bins: the input's, or float64 for integers."""
     bins = operator.raw_operator
     is_float32 = isinstance(operator.inputs[0].type, FloatTensorType)
     width = len(bins.n_bins_) if bins.encode == "ordinal" else int(bins.n_bins_.sum())
@@ -45,15 +45,15 @@ def convert_bins(scope: Scope, operator: Operator, container: ModelComponentCont
 
 
 def _inner_edges(bins: KBinsDiscretizer) -> np.ndarray:
-    """Return the edges between bins, ``(n_features, most)``, filled up with ones never reached."""
+    """Return the edges between bins, ``(n_features, most)``, filled up with NaN."""
     inner = [edges[1:-1] for edges in bins.bin_edges_]
     most = max(1, *map(len, inner))
-    # NaN is never reached; infinity would be by itself.
+    # No value reaches NaN; infinity would reach infinity.
     return np.array([np.append(edges, [np.nan] * (most - len(edges))) for edges in inner])
 
 
 def convert_binarizer(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
-    """Add the operators that tell which values lie above the threshold."""
+    """Add the operators that compare values with the threshold."""
     nodes = Nodes(scope, container)
     number = guess_proto_type(operator.outputs[0].type)
     threshold = np.array([operator.raw_operator.threshold], dtype=float)

@@ -18,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from torch import Tensor, nn
 
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.networks import members_of
+from aedetect.model import View
 from aedetect.scoring import FloatArray
 
 FAILURES = (
@@ -28,19 +28,19 @@ FAILURES = (
     ort.NotImplemented,
     ort.RuntimeException,
 )
-STEPWISE = ("label", "p_value")  # where rounding of a score can make a step
+STEPWISE = ("label", "p_value")  # where the rounding of a score can make a step
 OUTPUTS = ("label", "score_samples", "decision_function", "transform", "reconstruct")
 
 
 class Decision(NamedTuple):
-    """What turns scores into decisions."""
+    """The threshold that turns scores into labels, and the scores that p-values are taken from."""
 
     offset: float
     calibration_scores: FloatArray | None = None  # of a ConformalDetector, (n_rows,)
 
 
 class Encoding(nn.Module):
-    """The codes of rows as they come, for steps that follow."""
+    """The codes of rows in the units of X, for the steps that follow."""
 
     outputs: tuple[str, ...] = ("transform",)
     _location: Tensor
@@ -50,33 +50,34 @@ class Encoding(nn.Module):
 
     def __init__(self, estimator: BaseAutoencoder) -> None:
         super().__init__()
-        self._network = estimator.network_
-        for name, numbers in estimator._scaling._asdict().items():
+        self._detector = estimator.detector_
+        self._network = self._detector.model.network  # so that its weights are of this module
+        for name, numbers in self._detector.model.scaling._asdict().items():
             self.register_buffer(f"_{name}", torch.from_numpy(numbers))
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
-        """Return the codes, ``(rows, latent_dim)``, float32 as the network makes them."""
-        return (self._network.encode(self._scaled(X)),)
+        """Return the codes of all members side by side, ``(rows, latent_dim)``, float32."""
+        return (self._view(X).codes_side_by_side,)
+
+    def _view(self, X: Tensor) -> View:
+        return View(self._detector.model, self._scaled(X))
 
     def _scaled(self, X: Tensor) -> Tensor:
         # In float64: float32 has no digits left for a column whose mean is far above its deviation.
         return self._beyond((X.double() - self._location) / self._scale, torch.log1p).float()
 
     def _beyond(self, scaled: Tensor, bend: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return scaled cells, with what lies beyond the fences bent as ``Scaling`` does."""
+        """Return scaled cells; those beyond the limits are bent as ``Scaling`` bends them."""
         inside = scaled.clamp(self._low, self._high)
         excess = scaled - inside
         return inside + excess.sign() * bend(excess.abs())
 
 
 class Detection(Encoding):
-    """Labels, scores, codes and reconstructions of rows as they come."""
+    """Labels, scores, codes and reconstructions of rows in the units of X."""
 
     def __init__(self, estimator: BaseAutoencoder, decision: Decision) -> None:
         super().__init__(estimator)
-        self._measure = estimator._measure
-        self._takes_missing = estimator._takes_missing
-        self._gives_logits = estimator._loss == "bce"
         # As a tensor: the exporter rounds a Python number to float32.
         self._offset = torch.tensor(decision.offset, dtype=torch.float64)
         self._calibration_scores = decision.calibration_scores
@@ -84,23 +85,22 @@ class Detection(Encoding):
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the ``outputs``."""
-        x = self._scaled(X)
-        # Runtimes differ in what they make of NaN and infinity on the way: told at the door.
-        allowed = ~X.isinf() if self._takes_missing else ~(X.isinf() | X.isnan())
-        scores = -self._measure(members_of(self._network), x)
+        view = self._view(X)
+        # Runtimes compute with NaN and infinity in different ways, so the rows are checked first.
+        takes_missing = self._detector.model.takes_missing
+        allowed = ~X.isinf() if takes_missing else ~(X.isinf() | X.isnan())
+        scores = -self._detector.measure(view)
         scores = torch.where(allowed.all(dim=1), scores, torch.nan)
         decisions = scores - self._offset
-        labels = torch.where(decisions >= 0, 1, -1)  # a score that is not a number is no normal one
-        z = self._network.encode(x).to(X.dtype)
-        values = (labels, scores, decisions, z, self._restored(x).to(X.dtype))
+        labels = torch.where(decisions >= 0, 1, -1)  # -1 where the score is NaN
+        z = view.codes_side_by_side.to(X.dtype)
+        values = (labels, scores, decisions, z, self._restored(view).to(X.dtype))
         if self._calibration_scores is None:
             return values
         return *values, _p_values(scores, torch.from_numpy(self._calibration_scores))
 
-    def _restored(self, x: Tensor) -> Tensor:
-        x_hat = self._network(x)
-        rows = torch.sigmoid(x_hat) if self._gives_logits else x_hat
-        return self._beyond(rows.double(), torch.expm1) * self._scale + self._location
+    def _restored(self, view: View) -> Tensor:
+        return self._beyond(view.x_hat.double(), torch.expm1) * self._scale + self._location
 
 
 def _p_values(scores: Tensor, calibration_scores: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def trace(module: Encoding, dtype: torch.dtype, opset: int) -> onnx.ModelProto:
     module = copy.deepcopy(module).eval()
     rows = _example(module, 3, dtype)
     with torch.no_grad(), _quiet():
-        module(rows)  # fills caches, which nothing does while a graph is traced
+        module(rows)  # fills caches, which cannot be filled while a graph is traced
         try:
             program = torch.onnx.export(
                 module,
@@ -143,7 +143,7 @@ def trace(module: Encoding, dtype: torch.dtype, opset: int) -> onnx.ModelProto:
 def _verify(model: onnx.ModelProto, module: Encoding, dtype: torch.dtype) -> None:
     """Compare the graph with the module for other numbers of rows.
 
-    A layer may look at the number of rows or at their values, and tracing sees one case alone.
+    A layer may decide by the number of rows or by their values, and tracing follows one case.
     """
     for n_rows in (1, 37):
         rows = _example(module, n_rows, dtype)
@@ -154,14 +154,14 @@ def _verify(model: onnx.ModelProto, module: Encoding, dtype: torch.dtype) -> Non
             raise _untraceable(module, f"its graph fails for {n_rows} rows, {error}") from error
         with torch.inference_mode():
             expected = module(rows)
-        for name, told, known in zip(module.outputs, outputs, expected, strict=True):
-            if name not in STEPWISE and not _agree(told, known.numpy()):
+        for name, found, values in zip(module.outputs, outputs, expected, strict=True):
+            if name not in STEPWISE and not _agree(found, values.numpy()):
                 raise _untraceable(module, f"{name} differs for {n_rows} rows")
 
 
-def _agree(told: NDArray, known: NDArray) -> bool:
+def _agree(found: NDArray, values: NDArray) -> bool:
     """Return whether the difference is far below the values, as rounding is."""
-    return np.allclose(told, known, rtol=1e-2, atol=1e-3 * np.abs(known).max(), equal_nan=True)
+    return np.allclose(found, values, rtol=1e-2, atol=1e-3 * np.abs(values).max(), equal_nan=True)
 
 
 def _example(module: Encoding, n_rows: int, dtype: torch.dtype) -> Tensor:
@@ -172,22 +172,23 @@ def _example(module: Encoding, n_rows: int, dtype: torch.dtype) -> Tensor:
 
 
 def _untraceable(module: Encoding, reason: str) -> ValueError:
+    kind = type(module._detector.model.user_network).__name__
     return ValueError(
         "The network must be one that torch.export can trace for any number of rows, but this"
-        f" {type(module._network).__name__} is not: {reason}. Replace the layer that decides by the"
-        " values or the number of the rows, or whose operator ONNX lacks."
+        f" {kind} is not: {reason}. Replace the layer that decides by the values or the number of"
+        " the rows, or whose operator ONNX lacks."
     )
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to ourselves what no caller of ``to_onnx`` can act on."""
+    """Silence warnings that no caller of ``to_onnx`` can act on."""
     registry = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registry.level
-    registry.setLevel(logging.ERROR)  # it tells that torchvision is not installed
+    registry.setLevel(logging.ERROR)  # it reports that torchvision is not installed
     try:
         with warnings.catch_warnings():
-            # The exporter copies shapes by a way that PyTorch itself means to leave.
+            # The exporter uses a function that PyTorch has deprecated.
             warnings.filterwarnings("ignore", r".*LeafSpec.*", FutureWarning)
             yield
     finally:
@@ -195,7 +196,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return ``model`` without what tells where it was made, such as the paths of sources."""
+    """Return ``model`` without the paths of sources and the stack traces of its nodes."""
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")

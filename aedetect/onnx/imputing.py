@@ -1,6 +1,6 @@
 """SimpleImputer as ONNX operators.
 
-skl2onnx has it for float32 alone, and for strings that are never missing.
+skl2onnx converts it for float32 alone, and for strings without missing cells.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aedetect.onnx.nodes import Nodes
 
 
 def shape_imputer(operator: Operator) -> None:
-    """Set the type of what is imputed: that of the input, but float64 for integers."""
+    """Set the type of the imputed columns: the input's, or float64 for integers."""
     imputer, kind = operator.raw_operator, type(operator.inputs[0].type)
     if kind not in (StringTensorType, FloatTensorType):
         kind = DoubleTensorType
@@ -33,7 +33,7 @@ def shape_imputer(operator: Operator) -> None:
 
 
 def convert_imputer(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
-    """Add the operators that fill in what is missing."""
+    """Add the operators that fill missing cells."""
     if isinstance(operator.inputs[0].type, StringTensorType):
         _convert_strings(scope, operator, container)
     else:
@@ -70,12 +70,12 @@ def _convert_numbers(scope: Scope, operator: Operator, container: ModelComponent
 
 
 def _kept(imputer: SimpleImputer) -> np.ndarray:
-    """Return the numbers of the columns that had a value to learn from; the others are dropped."""
+    """Return the numbers of the columns that had a value in fit; the others are dropped."""
     is_empty = pd.isna(imputer.statistics_) & (not imputer.keep_empty_features)
     return np.flatnonzero(~is_empty)
 
 
 def _width(imputer: SimpleImputer) -> int:
-    """Return the number of columns of what is imputed."""
+    """Return the number of imputed columns, with those of the indicator."""
     n_added = 0 if imputer.indicator_ is None else len(imputer.indicator_.features_)
     return len(_kept(imputer)) + n_added

@@ -1,4 +1,4 @@
-"""Pipelines as ONNX graphs: skl2onnx converts the steps that are not ours."""
+"""Pipelines as ONNX graphs: skl2onnx converts the steps of other packages."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from sklearn.preprocessing import Binarizer, KBinsDiscretizer
 from sklearn.utils import _safe_indexing
 
 import aedetect
+from aedetect.atomic import atomic_write
 from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.files import atomic_write
 from aedetect.onnx.binning import convert_binarizer, convert_bins, shape_bins
 from aedetect.onnx.graphs import OUTPUTS, Decision, Detection, Encoding, trace
 from aedetect.onnx.imputing import convert_imputer, shape_imputer
@@ -46,11 +46,11 @@ REFUSALS = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
 )
-DOMAIN = "aedetect"  # of the nodes that keep the places of our estimators
+DOMAIN = "aedetect"  # of the nodes that stand for our estimators until they are traced
 
 
 def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto:
-    """Return the graph of a fitted estimator, known to be valid."""
+    """Return the valid graph of a fitted estimator."""
     estimator, decision = _unwrapped(estimator)
     types = _input_types(estimator, dtype)
     graphs = _Graphs(_last_step(estimator), decision, dtype, opset)
@@ -83,7 +83,7 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
         raise ValueError(
             "skl2onnx must be able to convert every step that is not aedetect's, but it cannot"
             f" convert this {type(estimator).__name__}: {error} Try dtype='float32', which more"
-            " converters know, or do in front of the graph what that step does."
+            " converters support, or apply that step before the graph."
         ) from error
     model.producer_name, model.producer_version = "aedetect", aedetect.__version__
     return model
@@ -97,13 +97,13 @@ def write(model: onnx.ModelProto, path: Path) -> Path:
 
 
 class _Graphs:
-    """What skl2onnx has to know of our estimators."""
+    """The parser and the converter of our estimators, for skl2onnx."""
 
     def __init__(
         self, last: BaseEstimator, decision: Decision | None, dtype: str, opset: int
     ) -> None:
         self._last, self._decision, self._opset = last, decision, opset
-        self._rows = NUMBERS[dtype]  # whatever type an encoder before gives
+        self._rows = NUMBERS[dtype]  # even if the step before returns another type
         self._traced: dict[str, onnx.GraphProto] = {}
 
     def parse(
@@ -128,7 +128,7 @@ class _Graphs:
         return operator.outputs
 
     def convert(self, scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
-        """Trace the estimator, and keep its place with one node."""
+        """Trace the estimator, and add one node that stands for its graph."""
         estimator, (rows,) = operator.raw_operator, operator.inputs
         dtype = torch.float32 if self._rows is FloatTensorType else torch.float64
         model = trace(self._module(estimator), dtype, self._opset)
@@ -141,7 +141,7 @@ class _Graphs:
         container.add_node(type(estimator).__name__, cast, outputs, **place)
 
     def inline(self, model: onnx.ModelProto) -> None:
-        """Put the traced graphs where their places were kept.
+        """Replace the nodes that stand for traced graphs by these.
 
         skl2onnx cannot sort nodes with an input left out, which a traced graph may have.
         """
@@ -175,10 +175,10 @@ def _parse_joined(
     inputs: list[Variable],
     custom_parsers: dict[type, Any] | None = None,
 ) -> list[Variable]:
-    """Declare steps side by side, and what joins them: float64 if one of them gives that.
+    """Declare steps side by side, and a joined output of float64 if one of them returns that.
 
-    skl2onnx declares the type of the first, float32 for an encoder, and the steps that follow go
-    by it; when it learns the true one, it has declared theirs.
+    skl2onnx declares the type of the first step, float32 for an encoder, and derives the types of
+    the later steps from it.
     """
     outputs = sklearn_parsers_map[type(step)](scope, step, inputs, custom_parsers=custom_parsers)
     last = list(scope.operators.values())[-1]
@@ -194,7 +194,7 @@ def _identity(source: str, target: str) -> onnx.NodeProto:
 
 
 def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None]:
-    """Return what makes the scores, and what a ConformalDetector makes of them."""
+    """Return the estimator that scores, and the decision of a ConformalDetector around it."""
     estimator = _found(estimator)
     if not hasattr(estimator, "calibration_scores_"):
         return estimator, None
@@ -244,7 +244,7 @@ def _input_types(estimator: BaseEstimator, dtype: str) -> list[tuple[str, Any]]:
 
 
 def _string_columns(step: BaseEstimator | str, names: pd.Index) -> Iterator[str]:
-    """Yield which of the columns that a step takes hold strings, going by what encodes them."""
+    """Yield the columns of a step that hold strings, as the categories of its encoders say."""
     if isinstance(step, ColumnTransformer):
         frame = pd.DataFrame(columns=names)
         for _, part, columns in step.transformers_:
@@ -259,9 +259,9 @@ def _string_columns(step: BaseEstimator | str, names: pd.Index) -> Iterator[str]
 
 
 def _name_inputs(model: onnx.ModelProto, names: list[str]) -> None:
-    """Give the inputs the names of the columns, and drop the ones that no step uses.
+    """Give the inputs the names of the columns, and drop the inputs that no step uses.
 
-    skl2onnx replaces what is neither a letter nor a digit.
+    skl2onnx replaces all characters but letters and digits.
     """
     new = {given.name: name for given, name in zip(model.graph.input, names, strict=True)}
     for node in model.graph.node:

@@ -1,10 +1,10 @@
-"""Estimators in files: one that is safe to share, and what ``skops.io`` needs for Pipelines."""
+"""Save and load estimators in files that are safe to share; types that ``skops.io`` may trust."""
 
 from aedetect.persistence.container import ModelFileError
 from aedetect.persistence.files import info, load, save
 
-# Types that skops.io.load must be told to trust, for Pipelines with estimators of this package.
-# None of them runs anything that a file names: they take numbers, words and other trusted types.
+# Types for skops.io.load to trust, for Pipelines with estimators of this package. None of them
+# runs anything that a file names: they take numbers, words and other trusted types.
 SKOPS_TRUSTED = [
     "aedetect.conformal.detector.ConformalDetector",
     "aedetect.estimators.autoencoder.AutoencoderTransformer",
@@ -12,7 +12,7 @@ SKOPS_TRUSTED = [
     "aedetect.estimators.vae.VAEDetector",
     "numpy.dtype",  # SimpleImputer and KBinsDiscretizer keep the type of their columns
     "sklearn.compose._column_transformer.make_column_selector",  # a pattern, names of types
-    "sklearn.impute._iterative.IterativeImputer",  # skops knows no experimental estimator
+    "sklearn.impute._iterative.IterativeImputer",  # skops trusts no experimental estimator
     "sklearn.impute._iterative._ImputerTriplet",  # column numbers and an estimator
     "sklearn.model_selection._split.KFold",  # as the cv of a ConformalDetector: three numbers
 ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray]
 
-FORMAT = 1  # what this version writes; it reads this one and all before
+FORMAT = 2  # of the files that this version writes and reads
 MAX_HEADER = 8 * 2**20  # bytes: room for the names of 100,000 features
 KEY = "aedetect"  # of the document among the safetensors metadata
 ENTRIES = {"sha256", "format", "versions", "training", "estimator"}
@@ -31,14 +31,14 @@ DTYPES = {
 
 
 class ModelFileError(ValueError):
-    """A file that :func:`aedetect.load` refuses: damaged, of a newer version, or something else.
+    """A file that :func:`aedetect.load` refuses: damaged, of another format, or something else.
 
     Parameters
     ----------
     rule : str
-        What is wrong, without a full stop.
+        The rule that the file breaks, without a full stop.
     remedy : str
-        What to do, in a sentence.
+        The remedy, in a sentence.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ModelFileError(ValueError):
 
 
 class Header(NamedTuple):
-    """What stands before the arrays."""
+    """The part of a file before the arrays."""
 
     document: dict[str, Any]
     table: dict[str, dict[str, Any]]  # of the arrays, by name: dtype, shape and place
@@ -79,7 +79,7 @@ def pack(document: dict[str, Any], arrays: Arrays) -> list[bytes | memoryview]:
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to read; a pipe would make us wait and a device never end."""
+    """Open a regular file to read: a pipe may never send anything, and a device may never end."""
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the system refuses folders itself
         raise ModelFileError("it is not a regular file", "Copy its content into one.")
@@ -105,6 +105,18 @@ def read_header(file: BinaryIO) -> Header:
     document = _parse(metadata[KEY])
     _check_document(document)
     return Header(document, table, length + raw)
+
+
+def check_format(header: Header) -> None:
+    """Refuse a file of an earlier format, which can be described but not loaded."""
+    number = header.document["format"]
+    if number < FORMAT:
+        raise ModelFileError(
+            f"it was written by an earlier version of aedetect (format {number}), which this"
+            " version cannot read",
+            "Its parameters are in aedetect.persistence.info(path)['parameters']: fit an estimator"
+            " with them on the training rows, and save that.",
+        )
 
 
 def is_intact(file: BinaryIO, header: Header) -> bool:
@@ -153,7 +165,7 @@ def _check_document(document: Any) -> None:
         raise ModelFileError(f"its format {number!r:.20} is not a number above 0")
     if number > FORMAT:
         raise ModelFileError(
-            f"its format is {number}, and this version of aedetect reads formats up to {FORMAT}",
+            f"its format is {number}, and this version of aedetect reads format {FORMAT}",
             f"Upgrade aedetect: the file was written by {document.get('versions')!r:.200}.",
         )
     if set(document) != ENTRIES:

@@ -1,4 +1,4 @@
-"""Estimators as JSON: which there are, how one is written, and what its JSON tells."""
+"""Estimators as JSON, and their description from JSON alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
 CUSTOM = {TAG: "network"}  # stands for a network of the user's own
-NOT_KEPT = {"_skl_callbacks", "_architecture"}  # of a fit, and code of the user's own
-PLACES = {"checkpoint"}  # parameters that say where a fit writes, which no file may
+NOT_KEPT = {"_skl_callbacks", "_own_network"}  # attributes that are code
+PLACES = {"checkpoint"}  # parameters that name a path to write to; a file may set none
 
 
 def class_of(name: Any) -> type[BaseEstimator]:
@@ -30,9 +30,9 @@ def check_class_name(name: Any) -> str:
 
 
 def encode_estimator(encoder: Encoder, value: Any, name: str) -> dict[str, Any]:
-    """Return the JSON of an estimator, or refuse what is none of ours.
+    """Return the JSON of an estimator of this package; others are refused.
 
-    One that was met before, as a prefit detector is, is told by its number.
+    One that is written already, such as a prefit detector, is referred to by its number.
     """
     _check_class(value, name)
     for number, known in enumerate(encoder.estimators):
@@ -77,27 +77,27 @@ def _check_class(value: Any, name: str) -> None:
 
 
 def describe(node: dict[str, Any]) -> dict[str, Any]:
-    """Return what the JSON of an estimator tells without its arrays."""
+    """Return the class, the parameters and the columns in the JSON of an estimator."""
     fitted = node["fitted"]
     names = fitted.get("feature_names_in_")
     return {
         "class": check_class_name(node["class"]),
-        "parameters": {key: _tell(entry) for key, entry in node["parameters"].items()},
+        "parameters": {key: _plain(entry) for key, entry in node["parameters"].items()},
         "n_features": fitted.get("n_features_in_"),
         "feature_names": None if names is None else list(names["values"]),
     }
 
 
-def _tell(node: Any) -> Any:
-    """Return a parameter in plain Python: itself, or what kind of thing it is."""
+def _plain(node: Any) -> Any:
+    """Return a parameter in plain Python: its value, or the name of its kind."""
     if isinstance(node, list):
-        return [_tell(entry) for entry in node]
+        return [_plain(entry) for entry in node]
     if not isinstance(node, dict):
         return node
     if TAG not in node:
-        return {key: _tell(entry) for key, entry in node.items()}
+        return {key: _plain(entry) for key, entry in node.items()}
     if node[TAG] == "tuple":
-        return tuple(_tell(node["values"]))
+        return tuple(_plain(node["values"]))
     if node[TAG] == "estimator":
         return node["class"]
     return node["value"] if "value" in node else node[TAG]

@@ -1,4 +1,4 @@
-"""Estimators out to a file, in from a file, and what a file is about."""
+"""Save an estimator to a file, load it, and describe a file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aedetect.files import atomic_write
+from aedetect.atomic import atomic_write
 from aedetect.persistence.container import (
     FORMAT,
     ModelFileError,
+    check_format,
     is_intact,
     open_file,
     pack,
@@ -99,7 +100,7 @@ def load(
     device: str | torch.device = "auto",
     network: Autoencoder | None = None,
 ) -> Any:
-    """Return the estimator that :func:`save` has written; its scores are the same bits.
+    """Return the estimator that :func:`save` has written; its scores are bit-identical.
 
     Nothing in the file is run: classes are taken from a fixed list, and everything is checked
     before it is used. So the file may come from a stranger, unlike one of pickle or joblib.
@@ -122,7 +123,7 @@ def load(
     Raises
     ------
     ModelFileError
-        If the file is damaged, was not written by :func:`save`, is of a newer format, or
+        If the file is damaged, was not written by :func:`save`, is of another format, or
         needs another ``network``. It is a ``ValueError``.
     OSError
         If the file cannot be read.
@@ -135,6 +136,7 @@ def load(
     target = resolve_device("cpu" if device == "auto" else device)
     with _naming(path), open_file(path) as file:
         header = read_header(file)
+        check_format(header)
         if not is_intact(file, header):
             raise ModelFileError("its checksum is not that of its content")
         arrays = read_arrays(file, header)
@@ -142,7 +144,9 @@ def load(
 
 
 def info(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a file of :func:`save` is about, without its weights and without PyTorch.
+    """Return the description of a file of :func:`save`, without its weights and without PyTorch.
+
+    Files of earlier formats, which :func:`load` refuses, are described too.
 
     Parameters
     ----------
@@ -175,7 +179,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @contextmanager
 def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn whatever a file causes into one kind of error that names it."""
+    """Turn every error that a file causes into a ModelFileError that names the file."""
     try:
         yield
     except OSError:  # names it already
@@ -183,7 +187,7 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
     except ModelFileError as error:
         error.rule = f"{os.fspath(path)} cannot be loaded: {error.rule}"
         raise
-    except Exception as error:  # no content may surprise the caller: the file is a stranger's
+    except Exception as error:  # the file may be a stranger's: callers get one kind of error
         raise ModelFileError(
             f"{os.fspath(path)} cannot be loaded: its content makes no sense"
             f" ({type(error).__name__}: {str(error)[:200]})"

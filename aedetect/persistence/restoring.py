@@ -1,4 +1,4 @@
-"""Estimators from JSON and arrays: made by their constructors, checked, then given their state."""
+"""Estimators from JSON and arrays: constructed, and given their fitted state, which is checked."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from aedetect.estimators.base import BaseAutoencoder
+from aedetect.conformal import ConformalDetector
+from aedetect.conformal.stored import check_stored
+from aedetect.model import StateError, require
 from aedetect.networks import Autoencoder
-from aedetect.persistence.checks import check_attributes, check_calibration, check_numbers
 from aedetect.persistence.container import Arrays, ModelFileError
 from aedetect.persistence.estimators import CUSTOM, PLACES, class_of
-from aedetect.persistence.network_checks import check_measure, check_weights
 from aedetect.persistence.values import TAG, Decoder
 
 
@@ -28,9 +28,9 @@ def restore(
     Parameters
     ----------
     root : dict
-        What ``Encoder.encode`` returned for it.
+        The return value of ``Encoder.encode``.
     arrays : dict of ndarray
-        All of which must be used; some come to hold the weights.
+        The estimator's arrays, and no others.
     network : Autoencoder or None
         Stands for a network of the user's own.
     device : torch.device or None
@@ -39,12 +39,15 @@ def restore(
     Raises
     ------
     ModelFileError
-        If something is missing, left over, or does not fit the rest. Other errors of what a file
-        can hold pass through.
+        If something is missing, left over, or does not fit the rest. Other errors that a forged
+        file can cause pass through.
     """
     restorer = _Restorer(network, device)
     decoder = Decoder(dict(arrays), restorer.decode)
-    estimator = decoder.decode(root)
+    try:
+        estimator = decoder.decode(root)
+    except StateError as error:
+        raise ModelFileError(str(error)) from error
     if not isinstance(estimator, BaseEstimator):
         raise ModelFileError("it holds no estimator")
     check_is_fitted(estimator)
@@ -63,7 +66,7 @@ class _Restorer:
     def __init__(self, network: Autoencoder | None, device: torch.device | None) -> None:
         self._network = network
         self._device = device
-        self.is_custom = False  # whether a network of the user's own was asked for
+        self.is_custom = False  # whether a network of the user's own is in the file
 
     def decode(self, decoder: Decoder, node: dict[str, Any]) -> BaseEstimator:
         if node[TAG] == "same":
@@ -71,10 +74,7 @@ class _Restorer:
         if node[TAG] != "estimator":
             raise ModelFileError(f"it holds a {node[TAG]!r:.80}, which is unknown")
         estimator = self._make(decoder, class_of(node["class"]), node["parameters"])
-        attributes = decoder.decode(node["fitted"])
-        check_attributes(estimator, attributes)
-        if attributes:  # a ConformalDetector keeps a detector to copy, which may be unfitted
-            self._fit(estimator, attributes)
+        self._set_fitted(estimator, decoder.decode(node["fitted"]))
         decoder.estimators.append(estimator)
         return estimator
 
@@ -98,29 +98,35 @@ class _Restorer:
     def _custom_network(self) -> Autoencoder:
         if not isinstance(self._network, Autoencoder):
             raise ModelFileError(
-                "it holds the weights of a network of its user's own, but not its code",
+                "it holds the weights of a network of the user's own, but not its code",
                 "Pass an aedetect.networks.Autoencoder of the same architecture:"
                 " load(path, network=...).",
             )
         self.is_custom = True
         return self._network
 
-    def _fit(self, estimator: BaseEstimator, attributes: dict[str, Any]) -> None:
-        """Set the fitted attributes, once nothing in them can be told to be wrong."""
-        if not isinstance(estimator, BaseAutoencoder):
-            check_calibration(attributes)
-            estimator.__setstate__({**vars(estimator), **attributes})
-            return
-        check_numbers(attributes)
-        member = check_weights(estimator, attributes)
+    def _set_fitted(self, estimator: BaseEstimator, attributes: dict[str, Any]) -> None:
+        """Set the fitted attributes. A detector that a ConformalDetector copies may have none."""
+        _check_names(estimator, attributes)
+        if attributes and isinstance(estimator, ConformalDetector):
+            check_stored(attributes)
         estimator.__setstate__({**vars(estimator), **attributes})
-        check_measure(estimator, member)
-        if self._device is not None:
+        if self._device is not None and hasattr(estimator, "network_"):
             estimator.network_.to(self._device)
 
 
+def _check_names(estimator: BaseEstimator, attributes: dict[str, Any]) -> None:
+    """Refuse names that hide methods or parameters."""
+    taken = {*dir(type(estimator)), *vars(estimator)}
+    for name in attributes:
+        require(
+            name.isidentifier() and name not in taken,
+            f"{name!r:.80} is no name of a fitted attribute of {type(estimator).__name__}",
+        )
+
+
 def check_restores(root: dict[str, Any], arrays: Arrays, network: Autoencoder | None) -> None:
-    """Refuse to save what could not be loaded."""
+    """Refuse to save an estimator that could not be loaded."""
     try:
         restore(root, arrays, network)
     except ModelFileError as error:

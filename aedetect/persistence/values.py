@@ -1,4 +1,4 @@
-"""Python values as JSON and arrays, and back: a fixed list of types, and nothing is run."""
+"""Python values of a fixed list of types as JSON and arrays, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aedetect.persistence.container import DTYPES, Arrays, ModelFileError
 
-TAG = "$"  # the key that tells what an object of JSON stands for, if not a dictionary
+TAG = "$"  # key of the type of a JSON object that is no dictionary
 MAX_DEPTH = 32  # of values inside values
 MAX_VALUES = 200_000  # beside the names of features and the values inside arrays
 
@@ -27,7 +27,7 @@ class Encoder:
 
     def __init__(self, fallback: Callable[[Encoder, Any, str], Any]) -> None:
         self.arrays: Arrays = {}
-        self.estimators: list[Any] = []  # that were met, in the order in which they were finished
+        self.estimators: list[Any] = []  # that are written, in the order in which they ended
         self.network: Any = None  # of the user's own, which is not written
         self._fallback = fallback
 
@@ -113,7 +113,7 @@ class Decoder:
         self._n_values = 0
 
     def decode(self, node: Any) -> Any:
-        """Return what a ``node`` of JSON stands for."""
+        """Return the value that a ``node`` of JSON stands for."""
         self._depth += 1
         self._n_values += 1
         if self._depth > MAX_DEPTH:

@@ -1,8 +1,6 @@
-"""Pictures, as scikit-learn style ``*Display`` classes. They need the extra ``plot``."""
+"""Plots, as scikit-learn style ``*Display`` classes. They need the extra ``plot``."""
 
-from aedetect.plotting.architecture import ArchitectureDisplay
 from aedetect.plotting.contributions import ContributionsDisplay
-from aedetect.plotting.detection import DetectionCurveDisplay
 from aedetect.plotting.latent_map import LatentMapDisplay
 from aedetect.plotting.learning_curve import LearningCurveDisplay
 from aedetect.plotting.reconstruction import ReconstructionDisplay
@@ -10,9 +8,7 @@ from aedetect.plotting.samples import SamplesDisplay
 from aedetect.plotting.scores import ScoreDistributionDisplay
 
 __all__ = [
-    "ArchitectureDisplay",
     "ContributionsDisplay",
-    "DetectionCurveDisplay",
     "LatentMapDisplay",
     "LearningCurveDisplay",
     "ReconstructionDisplay",

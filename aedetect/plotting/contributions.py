@@ -1,4 +1,4 @@
-"""Why one row is odd: what each feature adds."""
+"""Contributions of the features to the anomaly of one row."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
 
 
 class ContributionsDisplay:
-    """The features that add most to the anomaly of one row, as bars.
+    """The largest contributions to the anomaly of one row, as bars.
 
-    Each label gives the feature's name, its value, and the value that the network restores, which
-    is what it would have expected there.
+    Each label gives the name of a feature, its value, and its reconstruction as the expected value.
 
     Make one with :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
     contributions : ndarray of shape (n_features,)
-        As ``explain`` returns them for a row; never negative, larger is odder.
+        As ``explain`` returns them for a row; non-negative, and larger is more anomalous.
     names : list of str
-        Of the features.
+        Names of the features.
     values : ndarray of shape (n_features,) or None, default=None
-        The row itself.
+        The row; None omits it from the labels.
     expected : ndarray of shape (n_features,) or None, default=None
-        Its reconstruction.
+        Its reconstruction; None omits it from the labels.
 
     Attributes
     ----------
@@ -54,14 +53,14 @@ class ContributionsDisplay:
     def from_estimator(
         cls, estimator: Any, X: ArrayLike, *, max_features: int = 10, ax: Axes | None = None
     ) -> Self:
-        """Draw the contributions of the one row in ``X``.
+        """Plot the contributions of the single row in ``X``.
 
         Parameters
         ----------
         estimator : fitted estimator
             With ``explain`` and ``reconstruct``.
         X : array-like of shape (1, n_features)
-            The row, with column names if it is a DataFrame.
+            One row; the columns of a DataFrame name the features.
         max_features, ax
             As in :meth:`plot`.
 
@@ -72,7 +71,7 @@ class ContributionsDisplay:
         Raises
         ------
         ValueError
-            If ``X`` does not hold exactly one row.
+            If ``X`` is not exactly one row.
         """
         values = np.asarray(X)
         if values.ndim != 2 or len(values) != 1:
@@ -100,18 +99,12 @@ class ContributionsDisplay:
         max_features: int = 10,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw contributions.
+        """Plot contributions.
 
         Parameters
         ----------
-        contributions : array-like of shape (n_features,)
-            As ``explain`` returns them for a row; never negative, larger is odder.
-        names : sequence of str or None, default=None
-            Of the features; None calls them x0, x1 and so on.
-        values : array-like of shape (n_features,) or None, default=None
-            The row itself; None leaves it out of the labels.
-        expected : array-like of shape (n_features,) or None, default=None
-            Its reconstruction; None leaves it out of the labels.
+        contributions, names, values, expected
+            As in the class. ``names=None`` names the features x0, x1 and so on.
         max_features, ax
             As in :meth:`plot`.
 
@@ -126,14 +119,14 @@ class ContributionsDisplay:
         return display.plot(max_features=max_features, ax=ax)
 
     def plot(self, *, max_features: int = 10, ax: Axes | None = None) -> Self:
-        """Draw the bars, the longest on top.
+        """Plot the bars, the longest at the top.
 
         Parameters
         ----------
         max_features : int, default=10
-            Bars at most; what is left makes one more, which is hatched.
+            Number of bars at most. One more, hatched, is the sum of all other features.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes one.
+            None makes new axes.
 
         Returns
         -------
@@ -152,7 +145,7 @@ class ContributionsDisplay:
             ticks.append(f"the other {len(rest):,} together")
         ax.set_yticks(range(len(ticks)), ticks, fontsize="small")
         ax.invert_yaxis()
-        ax.set_xlabel("contribution to the anomaly score")
+        ax.set_xlabel("contribution to the anomaly")
         self.ax_ = ax
         return self
 

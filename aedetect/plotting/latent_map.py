@@ -1,4 +1,4 @@
-"""Where codes lie."""
+"""Maps of codes in the plane."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from aedetect.plotting.style import (
     ANOMALY_SCORE,
     COLORS,
     MARKERS,
-    ink,
+    anomaly_colors,
     labels_of,
     linear_below,
     named_classes,
-    oddity_colors,
+    new_figure,
     score_scale,
+    text_color,
     threshold_of,
 )
 
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
-PERPLEXITY = 30  # of t-SNE, or a third of the rows
+PERPLEXITY = 30  # of t-SNE; at most a third of the rows
 
 
 class Points(NamedTuple):
-    """Rows as points of a plane, and what its two axes show."""
+    """Rows as points in the plane, with the names of its two axes."""
 
     positions: NDArray  # (n_samples, 2)
     names: tuple[str, str]
 
 
 class LatentMapDisplay:
-    """Codes as points of a plane, coloured by class or by score.
+    """Codes as points in the plane, coloured by class or by score.
 
     Make one with :meth:`from_estimator`.
 
@@ -47,13 +48,13 @@ class LatentMapDisplay:
     ----------
     points : ndarray of shape (n_samples, 2)
     y : ndarray of shape (n_samples,) or None
-        Classes, told apart by colour and marker.
+        Classes, drawn in different colours and markers.
     names : (str, str)
-        What the two axes show.
+        Labels of the two axes.
     scores : ndarray of shape (n_samples,) or None, default=None
-        As ``score_samples`` returns them; colour the points where there are no classes.
+        As ``score_samples`` returns them. They colour the points if ``y`` is None.
     offset : float or None, default=None
-        Rows that score below it are drawn as larger triangles.
+        Rows with lower scores are drawn as larger triangles.
     beside : Points or None, default=None
         A second map of the same rows, drawn beside the first.
 
@@ -61,7 +62,7 @@ class LatentMapDisplay:
     ----------
     ax_ : matplotlib Axes
     pca_ax_ : matplotlib Axes or None
-        Of the principal components of the rows, with ``beside_pca=True``.
+        Axes of the second map.
     """
 
     def __init__(
@@ -91,26 +92,26 @@ class LatentMapDisplay:
         beside_pca: bool = False,
         ax: Axes | NDArray | None = None,
     ) -> Self:
-        """Draw the codes of ``X``.
+        """Plot the codes of ``X``.
 
         Parameters
         ----------
         estimator : fitted transformer
-            One of ours, or scikit-learn's ``PCA`` to compare.
+            An estimator of aedetect, or scikit-learn's ``PCA`` for comparison.
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or None, default=None
-            Classes of the rows. None colours them by their anomaly score where ``estimator`` is an
+            Classes of the rows. None colours the rows by anomaly score if ``estimator`` is an
             outlier detector.
         projection : {"auto", "pca", "tsne"}, default="auto"
-            How codes come into the plane: by their two principal components, or by t-SNE, which
-            keeps neighbours together and says nothing about distances (it starts from the
-            principal components, and is slow for many thousands of rows). ``"auto"`` draws a code
-            of two dimensions as it is and is ``"pca"`` for others.
+            Projection of the codes to the plane: two principal components, or t-SNE. t-SNE keeps
+            neighbours together but not distances; it starts from the principal components and is
+            slow for many thousands of rows. ``"auto"`` draws a code of two dimensions unchanged
+            and is ``"pca"`` for others.
         beside_pca : bool, default=False
-            Whether to draw the principal components of the rows themselves beside the codes: what
-            a linear method sees.
+            Whether to draw a second map of the principal components of the rows themselves, as a
+            linear baseline.
         ax : matplotlib Axes, two of them for ``beside_pca=True``, or None, default=None
-            Where to draw; None makes them.
+            None makes new axes.
 
         Returns
         -------
@@ -129,12 +130,12 @@ class LatentMapDisplay:
         return cls(points, labels_of(y), names, scores, offset, beside).plot(ax=ax)
 
     def plot(self, *, ax: Axes | NDArray | None = None) -> Self:
-        """Draw the points.
+        """Plot the points.
 
         Parameters
         ----------
-        ax : matplotlib Axes, two of them where there is a second map, or None, default=None
-            Where to draw; None makes them.
+        ax : matplotlib Axes, two of them with a second map, or None, default=None
+            None makes new axes.
 
         Returns
         -------
@@ -142,7 +143,9 @@ class LatentMapDisplay:
             Itself, with ``ax_`` and ``pca_ax_``.
         """
         maps = [Points(self.points, self.names), *([self.beside] if self.beside else [])]
-        axes = np.array(_new_axes(len(maps)) if ax is None else ax, dtype=object).ravel()
+        if ax is None:
+            ax = new_figure(4 * len(maps) + 2.4, 4.6).subplots(1, len(maps), squeeze=False)
+        axes = np.array(ax, dtype=object).ravel()
         if len(axes) != len(maps):
             raise ValueError(f"{len(maps)} maps need as many axes, but ax holds {len(axes)}.")
         for axis, one_map in zip(axes, maps, strict=True):
@@ -166,18 +169,17 @@ class LatentMapDisplay:
             ax.scatter(x, y, s=8, alpha=0.6, color=COLORS[0])
 
     def _draw_scores(self, ax: Axes, positions: NDArray) -> None:
-        """Draw the rows by their scores, the odd ones on top of the crowd."""
+        """Draw rows in the order of their anomaly scores, so that the highest lie on top."""
         scores = cast(NDArray, self.scores)
         order = np.argsort(-scores, kind="stable")
-        x, y, odd = positions[order, 0], positions[order, 1], -scores[order]
-        style: dict[str, Any] = {"cmap": oddity_colors(), "norm": _norm(odd)}
-        ax.scatter(x, y, c=odd, s=10, alpha=0.7, linewidths=0, **style)
-        flagged = slice(
-            len(odd) if self.offset is None else int((scores >= self.offset).sum()), None
-        )
-        if len(odd[flagged]):
-            style |= {"marker": "^", "s": 36, "linewidths": 0.6, "edgecolors": ink()}
-            ax.scatter(x[flagged], y[flagged], c=odd[flagged], label="flagged", **style)
+        x, y = positions[order].T
+        anomaly = -scores[order]
+        style: dict[str, Any] = {"cmap": anomaly_colors(), "norm": _norm(anomaly)}
+        ax.scatter(x, y, c=anomaly, s=10, alpha=0.7, linewidths=0, **style)
+        flagged = anomaly > (np.inf if self.offset is None else -self.offset)
+        if flagged.any():
+            style |= {"marker": "^", "s": 36, "linewidths": 0.6, "edgecolors": text_color()}
+            ax.scatter(x[flagged], y[flagged], c=anomaly[flagged], label="flagged", **style)
 
     def _add_colour_bar(self, axes: NDArray) -> None:
         drawn = axes[0].collections[0]
@@ -187,19 +189,12 @@ class LatentMapDisplay:
             axes[0].legend(fontsize="small")
 
 
-def _new_axes(n_maps: int) -> NDArray:
-    import matplotlib.pyplot as plt
-
-    size = None if n_maps == 1 else (10.4, 4.4)
-    return plt.subplots(1, n_maps, figsize=size, layout="constrained", squeeze=False)[1]
-
-
-def _norm(odd: NDArray) -> Normalize:
+def _norm(anomaly: NDArray) -> Normalize:
     from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 
-    scale, low, high = score_scale(odd), odd.min(), odd.max()
+    scale, low, high = score_scale(anomaly), anomaly.min(), anomaly.max()
     if scale == "symlog":
-        return SymLogNorm(linear_below(odd), vmin=low, vmax=high)
+        return SymLogNorm(linear_below(anomaly), vmin=low, vmax=high)
     return (LogNorm if scale == "log" else Normalize)(low, high)
 
 
@@ -211,7 +206,7 @@ def _draw_classes(ax: Axes, positions: NDArray, labels: NDArray) -> None:
 
 
 def project(codes: NDArray, projection: str) -> Points:
-    """Return codes as points of a plane."""
+    """Return codes as points in the plane."""
     if projection not in ("auto", "pca", "tsne"):
         raise ValueError(f"projection must be 'auto', 'pca' or 'tsne', but it is {projection!r}.")
     if codes.shape[1] == 1:
@@ -227,15 +222,15 @@ def project(codes: NDArray, projection: str) -> Points:
 
 
 def principal_components(X: NDArray) -> Points:
-    """Return the rows themselves as points, scaled as the estimators scale them."""
+    """Return two principal components of the rows, scaled as the estimators scale them."""
     names = ("principal component 1 of the rows", "principal component 2 of the rows")
     return Points(_plane(fit_scaling(X, "auto", "mse").apply(X)), names)
 
 
 def _plane(rows: NDArray) -> NDArray:
-    """Return two principal components; 0 where there are not as many."""
+    """Return two principal components; missing ones are 0."""
     points = np.zeros((len(rows), 2))
-    if np.ptp(rows, axis=0).any():  # PCA divides by the variance
+    if np.ptp(rows, axis=0).any():  # PCA divides by the total variance
         n_components = min(2, *rows.shape)
         points[:, :n_components] = PCA(n_components, random_state=0).fit_transform(rows)
     return points

@@ -1,4 +1,4 @@
-"""How training went."""
+"""Losses over epochs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from aedetect.estimators.base import BaseAutoencoder
 
-FAR_APART = 10  # the highest loss over the lowest, from which a logarithm shows more
+FAR_APART = 10  # highest loss / lowest loss above which the axis is logarithmic
 
 
 class LearningCurveDisplay:
-    """The loss of each epoch, on the training rows and on the held-out ones.
+    """The loss of each epoch, on the training rows and on the held-out rows.
 
     Make one with :meth:`from_estimator`.
 
@@ -37,13 +37,13 @@ class LearningCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: BaseAutoencoder, *, ax: Axes | None = None) -> Self:
-        """Draw the learning curve of a fitted estimator.
+        """Plot the learning curve of a fitted estimator.
 
         Parameters
         ----------
         estimator : fitted estimator
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes one.
+            None makes new axes.
 
         Returns
         -------
@@ -52,35 +52,39 @@ class LearningCurveDisplay:
         return cls(estimator.history_).plot(ax=ax)
 
     def plot(self, *, ax: Axes | None = None) -> Self:
-        """Draw the curve.
+        """Plot the curve.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes one.
+            None makes new axes.
 
         Returns
         -------
         display : LearningCurveDisplay
             Itself, with ``ax_``.
         """
-        from matplotlib.ticker import LogFormatter, MaxNLocator
+        from matplotlib.ticker import MaxNLocator
 
         ax = ax or new_axes()
         loss, held_out = self.history["loss"], self.history["val_loss"]
         epochs = np.arange(1, len(loss) + 1)
         ax.plot(epochs, loss, color=COLORS[0], label="training rows")
-        drawn = [loss]
         if np.isfinite(held_out).all():
             ax.plot(epochs, held_out, color=COLORS[1], linestyle="--", label="held-out rows")
-            drawn.append(held_out)
-        low, high = np.min(drawn), np.max(drawn)
-        if low > 0 and high > FAR_APART * low:  # else the last epochs are one flat line
-            ax.set_yscale("log")
-            for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-                set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # 20, not 2 x 10^1
+        _set_scale(ax, np.concatenate([line.get_ydata() for line in ax.lines]))
         ax.set(xlabel="epoch", ylabel="loss\n(mean over rows, sum over features)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
         self.ax_ = ax
         return self
+
+
+def _set_scale(ax: Axes, losses: NDArray) -> None:
+    """Use a logarithmic axis for losses far apart; a linear one would flatten the last epochs."""
+    from matplotlib.ticker import LogFormatter
+
+    if 0 < FAR_APART * losses.min() < losses.max():
+        ax.set_yscale("log")
+        for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # 20, not 2 x 10^1

@@ -7,35 +7,40 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aedetect.plotting.images import as_heat_maps, as_images, draw_images, image_shape_of
+from aedetect.plotting.images import (
+    HEAT_COLORS,
+    as_heat_maps,
+    as_images,
+    draw_images,
+    image_shape_of,
+)
+from aedetect.plotting.style import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from aedetect.estimators.base import BaseAutoencoder
 
-HEAT_COLORS = "magma_r"  # darkens evenly, so that a grey printer keeps the order
-
 
 class ReconstructionDisplay:
-    """Images above their reconstructions; if asked for, noisy copies between and heat maps below.
+    """Images above their reconstructions, with optional noisy copies and heat maps.
 
     Make one with :meth:`from_estimator`.
 
     Parameters
     ----------
     rows : dict of str to ndarray of shape (n_images, height, width) or (n_images, height, width, 3)
-        The rows of the picture from top to bottom, by their names. Grey images are drawn on one
-        scale, from the lowest to the highest value of the first row.
+        The lines of images from top to bottom, by name. All are drawn on one scale, from the lowest
+        to the highest value of the first line.
     titles : list of str
-        Stands above each column.
+        The title of each column.
     heat : ndarray of shape (n_images, height, width) or None, default=None
-        What each pixel adds to the anomaly, drawn as the last row on a scale of its own.
+        The contribution of each pixel to the anomaly, drawn as the last line on its own scale.
 
     Attributes
     ----------
     figure_ : matplotlib.figure.Figure
-    axes_ : ndarray of shape (n_rows, n_images) of matplotlib Axes
+    axes_ : ndarray of shape (n_lines, n_images) of matplotlib Axes
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class ReconstructionDisplay:
         random_state: int | np.random.RandomState | None = 0,
         figure: Figure | None = None,
     ) -> Self:
-        """Draw rows of ``X``, what ``estimator`` makes of them, and the scores of the rows.
+        """Plot rows of ``X``, their reconstructions, and their scores as titles.
 
         Parameters
         ----------
@@ -65,19 +70,17 @@ class ReconstructionDisplay:
             With ``reconstruct`` and ``score_samples``.
         X : array-like of shape (n_images, n_features)
         image_shape : (height, width), (channels, height, width) or None, default=None
-            None takes that of the estimator, else a grey square.
+            None takes the shape of the estimator, else a grey square.
         noisy : bool, default=False
-            Whether to corrupt the rows first, as :class:`~aedetect.DenoisingAutoencoder` does in
-            training, and to draw what it restores from those. The scores stay those of the rows
-            without noise.
+            Whether to corrupt the rows as :class:`~aedetect.DenoisingAutoencoder` does in training,
+            and to reconstruct these noisy copies. The scores are those of the rows without noise.
         heat_map : bool, default=False
-            Whether to draw what each pixel of the rows without noise adds to the anomaly
-            (``explain``), in a last row with a colour bar. The channels of a colour image are
-            summed.
+            Whether to add a last line with the contribution of each pixel (``explain``) of the
+            rows without noise. The channels of a colour image are summed.
         random_state : int, RandomState instance or None, default=0
-            Draws the noise.
+            Seed of the noise.
         figure : matplotlib Figure or None, default=None
-            Where to draw; None makes one.
+            None makes a new figure.
 
         Returns
         -------
@@ -100,12 +103,12 @@ class ReconstructionDisplay:
         return cls(images, titles, heat).plot(figure=figure)
 
     def plot(self, *, figure: Figure | None = None) -> Self:
-        """Draw the images.
+        """Plot the images.
 
         Parameters
         ----------
         figure : matplotlib Figure or None, default=None
-            Where to draw; None makes one.
+            None makes a new figure.
 
         Returns
         -------
@@ -114,11 +117,7 @@ class ReconstructionDisplay:
         """
         first = next(iter(self.rows.values()))
         n_lines = len(self.rows) + (self.heat is not None)
-        if figure is None:
-            import matplotlib.pyplot as plt
-
-            size = (1.1 * len(first) + 1, 1.3 * n_lines + 0.4)
-            figure = plt.figure(figsize=size, layout="constrained")
+        figure = figure or new_figure(1.1 * len(first) + 1, 1.3 * n_lines + 0.4)
         axes = figure.subplots(n_lines, len(first), squeeze=False)
         for line, (name, images) in zip(axes, self.rows.items(), strict=False):
             draw_images(line, images, first.min(), first.max())
@@ -132,11 +131,11 @@ class ReconstructionDisplay:
 
 
 def _draw_heat(figure: Figure, line: NDArray, heat: NDArray) -> None:
-    """Draw heat maps on one scale from 0, the darker the odder, and its colour bar."""
+    """Draw heat maps on one scale that starts at 0, with a colour bar; darker adds more."""
     for ax, image in zip(line, heat, strict=True):
         drawn = ax.imshow(image, cmap=HEAT_COLORS, vmin=0, vmax=heat.max() or 1)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel("heat map")
     bar = figure.colorbar(drawn, ax=list(line), location="bottom", fraction=0.08, aspect=40)
-    bar.set_label("what a pixel adds to the anomaly score", fontsize="small")
+    bar.set_label("contribution of each pixel to the anomaly", fontsize="small")
     bar.ax.tick_params(labelsize="small")

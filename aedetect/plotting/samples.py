@@ -1,4 +1,4 @@
-"""New images, drawn from the prior of a variational autoencoder."""
+"""Images decoded from the prior of a variational autoencoder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from aedetect.plotting.images import as_images, draw_images, image_shape_of
+from aedetect.plotting.style import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SamplesDisplay:
-    """New images, drawn from the prior of a :class:`~aedetect.VAEDetector`.
+    """Images decoded from the prior of a :class:`~aedetect.VAEDetector`.
 
     Make one with :meth:`from_estimator`.
 
@@ -26,8 +27,8 @@ class SamplesDisplay:
     ----------
     images : ndarray of shape (n_images, height, width) or (n_images, height, width, 3)
     grid : (ndarray of shape (n_side,), str, str) or None, default=None
-        Where the images decode a square grid of codes, line by line from the top: its values from
-        low to high, and what they are values of, to the right and upwards.
+        For images of a square grid of codes, line by line from the top: the ascending values along
+        one side, and the names of the horizontal and the vertical axis.
 
     Attributes
     ----------
@@ -51,22 +52,22 @@ class SamplesDisplay:
         random_state: int | np.random.RandomState | None = 0,
         figure: Figure | None = None,
     ) -> Self:
-        """Draw new rows of ``estimator``.
+        """Plot images that ``estimator`` generates.
 
         Parameters
         ----------
         estimator : fitted VAEDetector
         n_samples : int, default=40
-            Images at most; ``grid=True`` draws the largest square that they fill.
+            Number of images. ``grid=True`` draws the largest square grid with at most as many.
         grid : bool, default=False
-            Whether to decode a regular grid over the prior in place of random codes: quantiles of
-            the standard normal from 5% to 95% along two dimensions of the code, the others at 0.
+            Whether to decode a regular grid instead of random codes: quantiles of the standard
+            normal from 5% to 95% along two dimensions of the code, with the others at 0.
         dimensions : (int, int), default=(0, 1)
-            Which dimensions of the code the grid spans, to the right and upwards.
+            The dimensions of the code on the horizontal and the vertical axis of the grid.
         image_shape, figure
             As in :meth:`ReconstructionDisplay.from_estimator`.
         random_state : int, RandomState instance or None, default=0
-            Draws the codes; the grid needs none.
+            Seed of the random codes; the grid needs none.
 
         Returns
         -------
@@ -75,7 +76,7 @@ class SamplesDisplay:
         Raises
         ------
         ValueError
-            If ``dimensions`` are not two of the code's.
+            If ``dimensions`` are not two different dimensions of the code.
         """
         shape = image_shape_of(estimator, image_shape)
         if grid:
@@ -87,14 +88,14 @@ class SamplesDisplay:
         return cls(images).plot(figure=figure)
 
     def plot(self, *, figure: Figure | None = None, n_columns: int = 10) -> Self:
-        """Draw the images on a grid.
+        """Plot the images.
 
         Parameters
         ----------
         figure : matplotlib Figure or None, default=None
-            Where to draw; None makes one.
+            None makes a new figure.
         n_columns : int, default=10
-            Of random images; a grid of codes has its own.
+            Columns of random images; a grid of codes sets its own number.
 
         Returns
         -------
@@ -103,10 +104,7 @@ class SamplesDisplay:
         """
         n_columns = min(n_columns, len(self.images)) if self.grid is None else len(self.grid[0])
         n_rows = math.ceil(len(self.images) / n_columns)
-        if figure is None:
-            import matplotlib.pyplot as plt
-
-            figure = plt.figure(figsize=(0.8 * n_columns, 0.8 * n_rows), layout="constrained")
+        figure = figure or new_figure(0.8 * n_columns, 0.8 * n_rows)
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         draw_images(axes.ravel(), self.images, self.images.min(), self.images.max())
         for ax in axes.ravel()[len(self.images) :]:
@@ -120,7 +118,7 @@ class SamplesDisplay:
 def _grid_codes(
     latent_dim: int, dimensions: tuple[int, int], n_side: int
 ) -> tuple[NDArray, NDArray]:
-    """Return the values along a side, and the codes line by line, the highest line first."""
+    """Return the values along one side, and the codes line by line from the top."""
     right, up = dimensions
     if right == up or not {right, up} <= set(range(latent_dim)):
         raise ValueError(

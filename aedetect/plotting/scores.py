@@ -1,4 +1,4 @@
-"""How scores are distributed, and where the threshold lies among them."""
+"""Histograms of scores, with the threshold."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from aedetect.plotting.style import (
     COLORS,
     HATCHES,
     LINE_STYLES,
-    ink,
     labels_of,
     linear_below,
     named_classes,
     new_axes,
     score_scale,
+    text_color,
     threshold_of,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_FILLED = 2  # classes; more would hide each other
+MOST_FILLED = 2  # classes; more filled histograms would hide each other
 
 
 class ScoreDistributionDisplay:
     """A histogram of anomaly scores, with the threshold.
 
-    The axis shows ``-score_samples``, so what lies right of the threshold is flagged. Classes
-    differ in hatch and line style as well as in colour, and each adds up to 1 however rare it is.
+    The axis shows ``-score_samples``, so rows to the right of the threshold are flagged. Classes
+    differ in hatch and line style as well as in colour. The bars of each class add up to 1.
 
     Make one with :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -40,7 +40,7 @@ class ScoreDistributionDisplay:
     scores : ndarray of shape (n_samples,)
         As ``score_samples`` returns them; higher is more normal.
     y : ndarray of shape (n_samples,) or None, default=None
-        Classes of the rows; +1 and -1 are called normal and anomaly.
+        Classes of the rows; +1 is named normal and -1 anomaly.
     offset : float or None, default=None
         The score below which a row is flagged.
 
@@ -67,15 +67,15 @@ class ScoreDistributionDisplay:
         bins: int = 40,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw the scores of ``X``.
+        """Plot the scores of ``X``.
 
         Parameters
         ----------
         estimator : fitted outlier detector
-            One of ours or of scikit-learn, or a Pipeline that ends in one.
+            An estimator of aedetect or scikit-learn, or a Pipeline that ends in one.
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or None, default=None
-            Classes of the rows; +1 and -1 are called normal and anomaly.
+            Classes of the rows; +1 is named normal and -1 anomaly.
         scale, bins, ax
             As in :meth:`plot`.
 
@@ -97,16 +97,12 @@ class ScoreDistributionDisplay:
         bins: int = 40,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw scores.
+        """Plot scores.
 
         Parameters
         ----------
-        scores : array-like of shape (n_samples,)
-            As ``score_samples`` returns them; higher is more normal.
-        y : array-like of shape (n_samples,) or None, default=None
-            Classes of the rows; +1 and -1 are called normal and anomaly.
-        offset : float or None, default=None
-            The score below which a row is flagged, as ``offset_``; None draws no threshold.
+        scores, y, offset
+            As in the class. ``offset=None`` draws no threshold.
         scale, bins, ax
             As in :meth:`plot`.
 
@@ -124,18 +120,18 @@ class ScoreDistributionDisplay:
         bins: int = 40,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw the histogram.
+        """Plot the histogram.
 
         Parameters
         ----------
         scale : {"auto", "linear", "log", "symlog"}, default="auto"
-            The axis of the scores. ``"auto"`` is linear unless the farthest score is more than ten
-            interquartile ranges from the median; then it is ``"log"``, or ``"symlog"`` where scores
-            are not all of one sign.
+            Scale of the score axis. ``"auto"`` is linear unless the farthest score is more than ten
+            interquartile ranges from the median. Then it is ``"log"`` for positive anomaly scores,
+            else ``"symlog"``.
         bins : int, default=40
-            Number of bars, equally wide on that axis.
+            Number of bars, of equal width on that axis.
         ax : matplotlib Axes or None, default=None
-            Where to draw; None makes one.
+            None makes new axes.
 
         Returns
         -------
@@ -143,17 +139,18 @@ class ScoreDistributionDisplay:
             Itself, with ``ax_``.
         """
         ax = ax or new_axes()
-        odd = -self.scores
-        _set_scale(ax, odd, scale)
-        edges = _bin_edges(ax, odd if self.offset is None else np.append(odd, -self.offset), bins)
+        anomaly = -self.scores
+        _set_scale(ax, anomaly, scale)
+        shown = anomaly if self.offset is None else np.append(anomaly, -self.offset)
+        edges = _bin_edges(ax, shown, bins)
         if self.y is None:
-            ax.hist(odd, edges, color=COLORS[0], alpha=0.7, edgecolor=COLORS[0])
+            ax.hist(anomaly, edges, color=COLORS[0], alpha=0.7, edgecolor=COLORS[0])
         else:
-            _draw_classes(ax, odd, self.y, edges)
+            _draw_classes(ax, anomaly, self.y, edges)
         if self.offset is not None:
             n_flagged = int((self.scores < self.offset).sum())
             text = f"threshold {-self.offset:.3g}, {n_flagged:,} rows above"
-            ax.axvline(-self.offset, color=ink(), linestyle="--", linewidth=1.5, label=text)
+            ax.axvline(-self.offset, color=text_color(), linestyle="--", linewidth=1.5, label=text)
         ax.set(
             xlabel=ANOMALY_SCORE + (", log scale" if ax.get_xscale() != "linear" else ""),
             ylabel="rows" if self.y is None else "share of the rows of each class",
@@ -165,31 +162,31 @@ class ScoreDistributionDisplay:
         return self
 
 
-def _set_scale(ax: Axes, odd: NDArray, scale: str) -> None:
-    scale = score_scale(odd) if scale == "auto" else scale
+def _set_scale(ax: Axes, anomaly: NDArray, scale: str) -> None:
+    scale = score_scale(anomaly) if scale == "auto" else scale
     if scale == "symlog":
-        ax.set_xscale("symlog", linthresh=linear_below(odd))
+        ax.set_xscale("symlog", linthresh=linear_below(anomaly))
     else:
         ax.set_xscale(scale)
 
 
-def _bin_edges(ax: Axes, odd: NDArray, bins: int) -> list[float]:
-    """Return edges that are equally far apart on the axis as it is drawn."""
+def _bin_edges(ax: Axes, anomaly: NDArray, bins: int) -> list[float]:
+    """Return edges at equal distances on the axis as it is drawn."""
     transform = ax.xaxis.get_transform()
-    low, high = transform.transform([odd.min(), odd.max()])
+    low, high = transform.transform([anomaly.min(), anomaly.max()])
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = transform.inverted().transform(np.linspace(low, high, bins + 1))
-    # Rounding on the way there and back must not push the extreme scores out.
-    edges[0], edges[-1] = min(edges[0], odd.min()), max(edges[-1], odd.max())
+    # Rounding in the two transforms must not exclude the extreme scores.
+    edges[0], edges[-1] = min(edges[0], anomaly.min()), max(edges[-1], anomaly.max())
     return edges.tolist()
 
 
-def _draw_classes(ax: Axes, odd: NDArray, y: NDArray, edges: list[float]) -> None:
+def _draw_classes(ax: Axes, anomaly: NDArray, y: NDArray, edges: list[float]) -> None:
     classes = named_classes(y)
     filled = len(classes) <= MOST_FILLED
     for index, (label, name) in enumerate(classes):
-        chosen = odd[y == label]
+        chosen = anomaly[y == label]
         color = COLORS[index % len(COLORS)]
         ax.hist(
             chosen,

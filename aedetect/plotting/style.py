@@ -1,4 +1,4 @@
-"""What the pictures share: colours that grey printers keep apart, and text that comes from data."""
+"""Colours, scales, class names and feature names that the displays share."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from sklearn.pipeline import Pipeline
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
-# Okabe & Ito's colours for all kinds of sight, and what tells the same things apart without any.
+# Okabe & Ito's palette for colour-blind readers. Markers, hatches and line styles repeat the
+# distinction for prints in grey.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osv^Dp*XP<>"
 HATCHES = ("", "///", "...", "xx", "\\\\\\", "++")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 ANOMALY_SCORE = "anomaly score (-score_samples)"
 HEAVY_TAIL = 10  # interquartile ranges from the median to the farthest score
-LONGEST_NAME = 28  # characters of a name that fit beside a picture
+LONGEST_LABEL = 28  # characters that fit beside a plot
+LONGEST_LINE = 60  # characters of a name or a value on a page
 
 
 def new_axes() -> Axes:
@@ -30,33 +33,43 @@ def new_axes() -> Axes:
     return plt.subplots(layout="constrained")[1]
 
 
-def ink() -> str:
+def new_figure(width: float, height: float) -> Figure:
+    """Return a new figure without axes; its sides are in inches."""
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=(width, height), layout="constrained")
+
+
+def text_color() -> str:
     """Return the colour of text: black, or white in matplotlib's dark styles."""
     import matplotlib
 
     return str(matplotlib.rcParams["text.color"])
 
 
-def oddity_colors() -> Colormap:
-    """Return colours that darken evenly, and can be seen on white and on black."""
+def anomaly_colors() -> Colormap:
+    """Return a colour map that darkens evenly and is visible on white and on black."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("oddity", ["#8fb3d3", "#c07f4f", "#9c1f1f"])
+    return LinearSegmentedColormap.from_list("anomaly", ["#8fb3d3", "#c07f4f", "#9c1f1f"])
 
 
-def plain(text: object, longest: int = LONGEST_NAME) -> str:
-    """Return a name from the data as matplotlib will draw it: no formulas, one short line."""
-    line = " ".join(str(text).split())
-    if len(line) > longest:
-        line = line[: longest - 1] + "…"
-    line = line.replace("$", r"\$")
-    return f" {line}" if line.startswith("_") else line  # legends leave out names with _ in front
+def short(value: object, longest: int = LONGEST_LINE) -> str:
+    """Return a value from the data as one line of at most ``longest`` characters."""
+    line = " ".join(str(value).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def plain(text: object) -> str:
+    """Return a name from the data as a label: one short line that is not read as a formula."""
+    line = short(text, LONGEST_LABEL).replace("$", r"\$")
+    return f" {line}" if line.startswith("_") else line  # legends omit names with a leading _
 
 
 def threshold_of(estimator: Any) -> float | None:
-    """Return the score below which a detector, or the last of a Pipeline, flags rows.
+    """Return the ``offset_`` of a detector or of the last step of a Pipeline.
 
-    It is None where none is named, or none can be reached.
+    It is None if there is no ``offset_`` or it is infinite.
     """
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     offset = float(np.asarray(getattr(last, "offset_", np.nan)).item())  # OneClassSVM has an array
@@ -72,7 +85,7 @@ def labels_of(y: ArrayLike | None) -> NDArray | None:
 
 
 def named_classes(labels: NDArray) -> list[tuple[object, str]]:
-    """Return the classes with their names; +1 and -1 are those of scikit-learn's detectors."""
+    """Return the classes with their names; +1 is named normal and -1 anomaly."""
     classes = np.unique(labels).tolist()
     if set(classes) <= {1, -1}:
         names = {1: "normal", -1: "anomaly"}
@@ -81,9 +94,9 @@ def named_classes(labels: NDArray) -> list[tuple[object, str]]:
 
 
 def score_scale(scores: ArrayLike) -> Literal["linear", "log", "symlog"]:
-    """Return the axis on which scores can be read.
+    """Return the axis scale for scores: logarithmic for heavy tails, else linear.
 
-    Heavy tails need a logarithm; where scores touch or cross zero, one that is linear about it.
+    Heavy tails with scores of both signs or at zero get ``"symlog"``, which is linear near zero.
     """
     low, q1, median, q3, high = np.percentile(np.asarray(scores), [0, 25, 50, 75, 100])
     if max(high - median, median - low) <= HEAVY_TAIL * (q3 - q1):
@@ -92,7 +105,7 @@ def score_scale(scores: ArrayLike) -> Literal["linear", "log", "symlog"]:
 
 
 def linear_below(scores: NDArray) -> float:
-    """Return up to where an axis of the scale ``"symlog"`` is linear."""
+    """Return the absolute score up to which a ``"symlog"`` axis is linear."""
     sizes = np.abs(scores[scores != 0])
     return float(np.percentile(sizes, 75)) if sizes.size else 1.0
 

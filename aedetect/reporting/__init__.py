@@ -1,4 +1,4 @@
-"""The report: one page of HTML that says what a detector found and why."""
+"""The report: one HTML page on the anomalies that a detector finds, with explanations."""
 
 from aedetect.reporting.page import report
 

@@ -1,38 +1,49 @@
-"""The detector beside PCA and IsolationForest."""
+"""Comparison of the detector with PCA and IsolationForest."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    PrecisionRecallDisplay,
+    RocCurveDisplay,
+    average_precision_score,
+    roc_auc_score,
+)
 
 from aedetect.model.scaling import fit_scaling
-from aedetect.plotting import DetectionCurveDisplay
+from aedetect.plotting.style import COLORS, LINE_STYLES, plain
 from aedetect.reporting.drawing import Picture, draw
-from aedetect.reporting.subject import SEED, Subject
+from aedetect.reporting.subject import SEED, Subject, sample_rows
 
-N_FITTED = 10_000  # rows at most that a peer is fitted to
-N_COMPARED = 20_000  # rows at most that the detectors are compared on
-N_COMPONENTS = 16  # of PCA beside a detector without a code
+N_FITTED = 10_000  # rows that a peer is fitted to, at most
+N_COMPARED = 20_000  # rows that the detectors are compared on, at most
+N_COMPONENTS = 16  # of PCA for a detector without latent_dim_
+CURVES = (
+    ("ROC", RocCurveDisplay, "normal rows flagged (FPR)", "anomalies flagged (TPR)"),
+    ("Precision-recall", PrecisionRecallDisplay, "anomalies flagged (recall)", "precision"),
+)
 
 
 class Peer(NamedTuple):
-    """How one detector compares."""
+    """One detector of the comparison."""
 
     name: str
     auroc: float | None
     average_precision: float | None
-    correlation: float | None  # of its ranks with those of the detector; None for itself
-    n_shared: int | None  # of the oddest rows
+    correlation: float | None  # of its ranks with those of the reported detector; None for itself
+    n_shared: int | None  # of the most anomalous rows
 
 
 class Comparison(NamedTuple):
-    """All detectors on the same rows."""
+    """All detectors on one set of rows."""
 
     peers: list[Peer]
     fitted_to: str
@@ -44,22 +55,22 @@ class Comparison(NamedTuple):
 
 
 def compare(subject: Subject, n_rows: int) -> Comparison | None:
-    """Return the comparison, or None where the peers cannot be fitted to such rows."""
+    """Return the comparison, None for rows that the peers cannot be fitted to."""
     reference = subject.rows if subject.train_rows is None else subject.train_rows
-    chosen = subject.sample(N_COMPARED)
+    fitted = reference[sample_rows(len(reference), N_FITTED)]
+    chosen = sample_rows(len(subject.rows), N_COMPARED)
     rows = subject.rows[chosen]
-    fitted = _draw_rows(reference)
     if not _is_finite(fitted) or not _is_finite(rows) or not np.ptp(fitted, axis=0).any():
         return None
     scores = {subject.name: subject.scores[chosen], **_peer_scores(subject.detector, fitted, rows)}
     is_anomaly = None if subject.is_anomaly is None else subject.is_anomaly[chosen]
     if is_anomaly is not None and not 0 < is_anomaly.sum() < len(is_anomaly):
-        is_anomaly = None  # the sample missed a class
+        is_anomaly = None  # the sample lacks a class
     n_top = min(n_rows, len(rows))
-    own = next(iter(scores.values()))
+    own = scores[subject.name]
     return Comparison(
         peers=[_describe(name, other, own, is_anomaly, n_top) for name, other in scores.items()],
-        fitted_to="the rows judged here" if subject.train_rows is None else "the training rows",
+        fitted_to="the scored rows" if subject.train_rows is None else "the training rows",
         n_fitted=len(fitted),
         n_compared=len(rows),
         is_sample=len(rows) < len(subject.rows),
@@ -70,12 +81,6 @@ def compare(subject: Subject, n_rows: int) -> Comparison | None:
 
 def _is_finite(rows: NDArray) -> bool:
     return np.issubdtype(rows.dtype, np.number) and bool(np.isfinite(rows).all())
-
-
-def _draw_rows(reference: NDArray) -> NDArray:
-    if len(reference) <= N_FITTED:
-        return reference
-    return reference[np.random.RandomState(SEED).choice(len(reference), N_FITTED, replace=False)]
 
 
 def _peer_scores(detector: Any, fitted: NDArray, rows: NDArray) -> dict[str, NDArray]:
@@ -97,34 +102,48 @@ def _peer_scores(detector: Any, fitted: NDArray, rows: NDArray) -> dict[str, NDA
 def _describe(
     name: str, scores: NDArray, own: NDArray, is_anomaly: NDArray | None, n_top: int
 ) -> Peer:
+    auroc, precision = None, None
+    if is_anomaly is not None:
+        auroc = float(roc_auc_score(is_anomaly, -scores))
+        precision = float(average_precision_score(is_anomaly, -scores))
+    if scores is own:
+        return Peer(name, auroc, precision, None, None)
     top, own_top = (set(np.argsort(s, kind="stable")[:n_top].tolist()) for s in (scores, own))
-    return Peer(
-        name=name,
-        auroc=None if is_anomaly is None else float(roc_auc_score(is_anomaly, -scores)),
-        average_precision=(
-            None if is_anomaly is None else float(average_precision_score(is_anomaly, -scores))
-        ),
-        correlation=None if scores is own else _rank_correlation(scores, own),
-        n_shared=None if scores is own else len(top & own_top),
-    )
+    return Peer(name, auroc, precision, _rank_correlation(scores, own), len(top & own_top))
 
 
 def _rank_correlation(a: NDArray, b: NDArray) -> float | None:
-    """Return Spearman's correlation; None where one gives all rows the same score."""
+    """Return Spearman's correlation, None if all scores of one detector are equal."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
 
 
 def _curves(scores: dict[str, NDArray], is_anomaly: NDArray) -> list[Picture]:
-    y = np.where(is_anomaly, -1, 1)
-    names = {"roc": "ROC curves", "precision_recall": "Precision-recall curves"}
     return [
         draw(
-            lambda ax, kind=kind: DetectionCurveDisplay(scores, y, kind).plot(ax=ax),  # type: ignore[misc]
-            f"{name} of {', '.join(scores)}.",
+            partial(_draw_curves, display, scores, is_anomaly, {"xlabel": right, "ylabel": up}),
+            f"{name} curves of {', '.join(scores)}.",
             size=(4.0, 4.6),
             legend_columns=1,
         )
-        for kind, name in names.items()
+        for name, display, right, up in CURVES
     ]
+
+
+def _draw_curves(
+    display: Any, scores: dict[str, NDArray], is_anomaly: NDArray, labels: dict[str, str], ax: Axes
+) -> None:
+    for index, (name, values) in enumerate(scores.items()):
+        style = {"color": COLORS[index], "linestyle": LINE_STYLES[index], "linewidth": 1.8}
+        display.from_predictions(
+            is_anomaly,
+            -values,
+            name=plain(name),
+            ax=ax,
+            curve_kwargs=style,
+            plot_chance_level=index == len(scores) - 1,
+            chance_level_kw={"color": "gray", "linestyle": ":"},
+        )
+    ax.set(**labels)
+    ax.legend(fontsize="small")

@@ -1,4 +1,4 @@
-"""Maps: codes as points of a plane, beside what a linear method sees."""
+"""Maps: the codes, and the rows themselves, as points in the plane."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from aedetect.plotting import LatentMapDisplay
 from aedetect.plotting.latent_map import Points, principal_components, project
 from aedetect.reporting.drawing import Picture, draw
-from aedetect.reporting.subject import Subject
+from aedetect.reporting.subject import Subject, sample_rows
 
-N_POINTS = 3_000  # of a map, at most
-MOST_CLASSES = 10  # that markers keep apart
+N_POINTS = 3_000  # in a map, at most
+MOST_CLASSES = 10  # with markers that readers can distinguish
 
 
 class Maps(NamedTuple):
-    """One or two maps, and how many rows they show."""
+    """One or two maps, and the number of rows in each."""
 
     pictures: list[Picture]
     n_drawn: int
@@ -25,11 +25,11 @@ class Maps(NamedTuple):
     by_class: bool
 
 
-def draw_maps(subject: Subject, n_rows: int) -> Maps | None:
+def draw_maps(subject: Subject, top: NDArray[np.intp]) -> Maps | None:
     """Return the map of the codes, if there are any, and that of the rows."""
     if not np.issubdtype(subject.rows.dtype, np.number):
         return None
-    drawn = np.union1d(subject.sample(N_POINTS), subject.oddest(n_rows))
+    drawn = np.union1d(sample_rows(len(subject.rows), N_POINTS), top)
     rows = subject.rows[drawn]
     labels = _classes(subject, drawn)
     style = {"y": labels, "scores": subject.scores[drawn], "offset": subject.offset}

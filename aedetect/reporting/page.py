@@ -1,4 +1,4 @@
-"""The page: its sections, gathered and written."""
+"""``report``: collect the sections of the page and write it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import jinja2
 from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 
-from aedetect.files import atomic_write
+from aedetect.atomic import atomic_write
+from aedetect.plotting.style import short
 from aedetect.reporting.calibration import describe_calibration
 from aedetect.reporting.comparison import compare
 from aedetect.reporting.maps import draw_maps
-from aedetect.reporting.oddest import describe_oddest
 from aedetect.reporting.provenance import list_parameters, list_versions
 from aedetect.reporting.subject import Subject, examine
-from aedetect.reporting.text import number, short
+from aedetect.reporting.text import number
+from aedetect.reporting.top_rows import describe_top_rows
 from aedetect.reporting.training import describe_training
-from aedetect.reporting.verdict import describe_scores, sum_up
+from aedetect.reporting.verdict import draw_scores, sum_up
 
 
 def report(
@@ -34,35 +35,36 @@ def report(
     image_shape: tuple[int, ...] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Write what a detector finds in ``X``, and why, as one page of HTML, and return its path.
+    """Write one HTML page on the anomalies in ``X`` and their explanations, and return its path.
 
-    The page holds its pictures and asks no address for anything. Its size is bounded: maps and
-    comparisons take a sample of many rows, drawn with a fixed seed, and say so.
+    The page is a single file that loads nothing from the network. Maps and comparison are limited
+    to a random sample of many rows, with a fixed seed, and the page says so.
 
     Parameters
     ----------
     estimator : fitted outlier detector
-        One of ours, a :class:`~aedetect.ConformalDetector`, any of scikit-learn's, or a Pipeline
-        that ends in one. What a detector cannot tell is left out of the page.
+        An estimator of aedetect, a :class:`~aedetect.ConformalDetector`, a detector of
+        scikit-learn, or a Pipeline that ends in one. Sections that need methods which the detector
+        lacks are omitted.
     X : array-like of shape (n_samples, n_features)
-        Rows to judge. Column names and index of a DataFrame appear on the page.
+        Rows to score. Column names and index of a DataFrame appear on the page.
     y : array-like of shape (n_samples,) or None, default=None
-        +1 for normal rows and -1 for anomalies, which the page then judges the detector by. Other
-        names and whole numbers are classes, which colour the map. Labels of 0 and 1 are refused:
-        in other libraries 1 marks anomalies.
+        +1 for normal rows and -1 for anomalies, to evaluate the detector. Other names and whole
+        numbers are classes, which colour the map. Labels of 0 and 1 are an error: in other
+        libraries 1 marks anomalies.
     path : path-like, default="report.html"
-        Where to write. The page appears complete or not at all.
+        The file to write. It is replaced in one step, so it is never incomplete.
     X_train : array-like of shape (n_train, n_features) or None, default=None
-        The rows that ``estimator`` was fitted to. The peers are fitted to them as well; None fits
-        them to ``X``.
+        The training rows of ``estimator``, to fit PCA and IsolationForest to. None fits them to
+        ``X``.
     peers : bool, default=True
         Whether to compare with PCA and :class:`~sklearn.ensemble.IsolationForest`.
     n_rows : int, default=20
-        How many of the most anomalous rows to explain.
+        Number of the most anomalous rows to explain.
     image_shape : (height, width), (channels, height, width) or None, default=None
-        Shows rows as images; None takes the shape of the estimator, if it has one.
+        Shape of rows that are images. None takes the shape of the estimator, if it has one.
     title : str or None, default=None
-        None names the estimator.
+        Title of the page. None gives one with the name of the estimator.
 
     Returns
     -------
@@ -73,8 +75,8 @@ def report(
     TypeError
         If ``estimator`` cannot score new rows.
     ValueError
-        If ``y`` or ``X_train`` does not fit ``X``, ``y`` holds 0 and 1 or real numbers, or
-        ``image_shape`` does not fit the features.
+        If ``y`` or ``X_train`` does not match ``X``, ``y`` holds 0 and 1 or real numbers, or
+        ``image_shape`` does not hold ``n_features`` values.
 
     Examples
     --------
@@ -95,6 +97,8 @@ def report(
 
 
 def _render(subject: Subject, *, peers: bool, n_rows: int, title: str | None) -> str:
+    top = subject.top_rows(n_rows)
+    contributions = subject.explain(top)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("aedetect.reporting"),
         autoescape=True,
@@ -104,12 +108,12 @@ def _render(subject: Subject, *, peers: bool, n_rows: int, title: str | None) ->
     )
     environment.filters |= {"number": number, "short": short}
     return environment.get_template("report.html").render(
-        title=title or f"What {subject.name} found",
+        title=title or f"Anomalies found by {subject.name}",
         subject=subject,
-        verdict=sum_up(subject, n_rows),
-        scores=describe_scores(subject),
-        oddest=describe_oddest(subject, n_rows),
-        maps=draw_maps(subject, n_rows),
+        verdict=sum_up(subject, contributions),
+        scores=draw_scores(subject),
+        top_rows=describe_top_rows(subject, top, contributions),
+        maps=draw_maps(subject, top),
         comparison=compare(subject, n_rows) if peers else None,
         calibration=describe_calibration(subject),
         training=describe_training(subject),

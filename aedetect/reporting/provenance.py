@@ -1,4 +1,4 @@
-"""Where a page comes from: parameters, versions, date."""
+"""Parameters of the detector, versions of the software, and the date."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import aedetect
 from aedetect.reporting.subject import Subject
@@ -23,24 +23,20 @@ class Parameter(NamedTuple):
 
 
 def list_parameters(subject: Subject) -> list[Parameter]:
-    """Return the parameters of the detector, those that were changed first."""
+    """Return the parameters of the detector, with changed ones first."""
     defaults = inspect.signature(type(subject.detector)).parameters
     parameters = [
-        Parameter(name, repr(value), _is_default(value, defaults[name].default))
+        Parameter(name, repr(value), repr(value) == repr(defaults[name].default))
         for name, value in subject.detector.get_params(deep=False).items()
     ]
     return sorted(parameters, key=lambda parameter: parameter.is_default)
 
 
-def _is_default(value: Any, default: Any) -> bool:
-    return repr(value) == repr(default)
-
-
 def list_versions() -> list[tuple[str, str]]:
-    """Return the versions of what made the page, and when."""
+    """Return the versions of the packages, and the time."""
     return [
         ("aedetect", aedetect.__version__),
         ("Python", platform.python_version()),
         *((package, version(package)) for package in PACKAGES),
-        ("made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
     ]

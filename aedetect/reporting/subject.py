@@ -1,9 +1,8 @@
-"""What a report is about: a detector, and rows as it sees them."""
+"""The subject of a report: a detector, the rows, and their scores."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,69 +13,66 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
+from aedetect.plotting.images import check_image_shape, image_shape_of
 from aedetect.plotting.style import feature_names, labels_of, threshold_of
 from aedetect.reasons import Way, join, split, trace
 
-SEED = 0  # of every sample that the page takes
+SEED = 0  # of every random sample on the page
 
 
 class Subject(NamedTuple):
-    """A detector, and what it says about rows.
+    """A detector, the rows, and their scores.
 
-    A Pipeline and a calibrated detector are taken apart: ``detector`` is what is inside, and
-    ``rows`` are what reaches it.
+    ``detector`` is the last step of a Pipeline and the detector inside a conformal one. ``rows``
+    are its inputs.
     """
 
     name: str
     detector: Any
-    conformal: Any  # the calibrated detector around it, or None
+    conformal: Any  # the conformal detector around it, or None
     steps: Pipeline | None  # the transformers before it
-    given: NDArray  # (n_samples, n_given_features), as passed
-    rows: NDArray  # (n_samples, n_features), as the detector sees them
-    train_rows: NDArray | None  # (n_train, n_features), the same way
-    way: Way | None  # from the features given to the detector's, where it can be gone back
+    given: NDArray  # (n_samples, n_given_features), before the steps
+    rows: NDArray  # (n_samples, n_features), after the steps
+    train_rows: NDArray | None  # (n_train, n_features), after the steps
+    way: Way | None  # through the steps, if each column can be traced back to one of X
     names: Sequence[str]  # of the detector's features
-    row_names: Any  # a sequence, of n_samples
+    row_names: Any  # a sequence of length n_samples
     y: NDArray | None  # classes, (n_samples,)
     scores: NDArray[np.float64]  # higher is more normal
     is_flagged: NDArray[np.bool_]
-    offset: float | None  # scores below it are flagged; None where no one number decides
+    offset: float | None  # lower scores are flagged; None if no single threshold decides
     p_values: NDArray[np.float64] | None
     image_shape: tuple[int, ...] | None
 
     @property
     def is_anomaly(self) -> NDArray[np.bool_] | None:
-        """Which rows are labelled anomalies, if ``y`` holds normal rows and anomalies."""
+        """Whether each row is labelled an anomaly; None unless ``y`` holds +1 and -1, both."""
         if self.y is None or np.unique(self.y).tolist() != [-1, 1]:
             return None
         return self.y == -1
 
-    @property
-    def goes_back(self) -> bool:
-        """Whether each of the detector's features is one of those given, and its unit known."""
-        return self.way is not None
-
-    @property
-    def explains(self) -> bool:
-        """Whether the detector tells what each feature adds."""
-        return hasattr(self.detector, "explain") and hasattr(self.detector, "reconstruct")
-
     def ask(self, method: str, rows: NDArray) -> NDArray:
-        """Return what a method of the detector makes of some of the rows."""
+        """Return the result of a method of the detector for some of the rows."""
         names = getattr(self.detector, "feature_names_in_", None)
         named = rows if names is None else pd.DataFrame(rows, columns=names)
         return np.asarray(getattr(self.detector, method)(named))
 
-    def oddest(self, n_rows: int) -> NDArray[np.intp]:
-        """Return the numbers of the rows that score lowest, the oddest first."""
+    def top_rows(self, n_rows: int) -> NDArray[np.intp]:
+        """Return the numbers of the most anomalous rows, the most anomalous first."""
         return np.argsort(self.scores, kind="stable")[:n_rows]
 
-    def sample(self, n_rows: int) -> NDArray[np.intp]:
-        """Return the numbers of all rows, or of a sample where there are more than ``n_rows``."""
-        if len(self.rows) <= n_rows:
-            return np.arange(len(self.rows))
-        drawn = np.random.RandomState(SEED).choice(len(self.rows), n_rows, replace=False)
-        return np.sort(drawn)
+    def explain(self, top: NDArray[np.intp]) -> NDArray | None:
+        """Return contributions ``(len(top), n_features)``, None if the detector has none."""
+        if not hasattr(self.detector, "explain") or not hasattr(self.detector, "reconstruct"):
+            return None
+        return self.ask("explain", self.rows[top])
+
+
+def sample_rows(n_rows: int, most: int) -> NDArray[np.intp]:
+    """Return all row numbers below ``n_rows``, or a random sample of ``most`` of them."""
+    if n_rows <= most:
+        return np.arange(n_rows)
+    return np.sort(np.random.RandomState(SEED).choice(n_rows, most, replace=False))
 
 
 def examine(
@@ -87,7 +83,7 @@ def examine(
     X_train: ArrayLike | None = None,
     image_shape: tuple[int, ...] | None = None,
 ) -> Subject:
-    """Take the estimator apart, and score the rows."""
+    """Take the estimator apart and score the rows."""
     if not hasattr(estimator, "decision_function") or not hasattr(estimator, "predict"):
         raise TypeError(
             f"A report needs a detector that scores new rows, but {type(estimator).__name__} has no"
@@ -126,15 +122,15 @@ def examine(
 
 
 def read_labels(y: ArrayLike, name: str = "y") -> NDArray:
-    """Return labels: +1 and -1, or names or whole numbers of classes.
+    """Return valid labels: +1 and -1, or names or whole numbers of classes.
 
-    0 and 1 are refused. In other libraries 1 marks anomalies, and here it is a normal row.
+    Labels of 0 and 1 are an error: in other libraries 1 marks anomalies, here normal rows.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
     name : str, default="y"
-        What an error calls them.
+        Name of the labels in error messages.
     """
     labels = np.asarray(labels_of(column_or_1d(y)))
     if labels.dtype.kind == "f" and np.isnan(labels).any():
@@ -154,9 +150,9 @@ def read_labels(y: ArrayLike, name: str = "y") -> NDArray:
 def _judge(
     estimator: Any, last: Any, X: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], float | None]:
-    """Return scores, which rows are flagged, and the threshold if there is one.
+    """Return scores, whether each row is flagged, and the threshold if there is one.
 
-    A detector that names its threshold is asked once: many rows take long.
+    A detector with an ``offset_`` scores the rows once; ``predict`` would score them again.
     """
     score = getattr(estimator, "score_samples", estimator.decision_function)
     scores = np.asarray(score(X), dtype=np.float64)
@@ -168,7 +164,7 @@ def _judge(
 
 
 def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
-    """Return the transformers before a detector, the calibration around it, and itself."""
+    """Return the steps before a detector, the conformal detector around it, and itself."""
     steps: list[Any] = []
     conformal = None
     while True:
@@ -176,12 +172,12 @@ def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
         steps.extend([] if before is None else [step for _, step in before.steps])
         if not hasattr(estimator, "calibration_scores_"):
             return join(steps), conformal, estimator
-        conformal = estimator  # with folds it holds several detectors, which are alike
+        conformal = estimator  # with folds it holds several detectors; the first stands for all
         estimator = getattr(estimator, "estimator_", None) or estimator.estimators_[0]
 
 
 def _p_values(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
-    """Return the p-values of a calibrated detector, perhaps at the end of a Pipeline."""
+    """Return the p-values of a conformal detector or of a Pipeline that ends in one."""
     while isinstance(estimator, Pipeline):
         X, estimator = estimator[:-1].transform(X), estimator[-1]
     return np.asarray(estimator.p_values(X), dtype=np.float64)
@@ -197,7 +193,7 @@ def _check_train(X_train: ArrayLike, X: ArrayLike) -> None:
 
 
 def _boundary(scores: NDArray, is_flagged: NDArray) -> float | None:
-    """Return the score below which rows are flagged, if there is one such score."""
+    """Return the lowest score of the rows not flagged, if it separates them from the flagged."""
     if not is_flagged.any() or is_flagged.all():
         return None
     lowest_kept = scores[~is_flagged].min()
@@ -205,22 +201,21 @@ def _boundary(scores: NDArray, is_flagged: NDArray) -> float | None:
 
 
 def _image_shape(
-    detector: Any, n_features: int, asked: tuple[int, ...] | None
+    detector: Any, n_features: int, image_shape: tuple[int, ...] | None
 ) -> tuple[int, ...] | None:
-    shape = asked or getattr(detector, "image_shape", None)
+    shape = image_shape_of(detector, image_shape)
     if shape is None:
         return None
-    if math.prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape={tuple(shape)} has {math.prod(shape)} values, but X has {n_features}"
-            " features. Pass (height, width) or (channels, height, width)."
-        )
+    check_image_shape(shape, n_features)
     drawable = len(shape) == 2 or shape[0] in (1, 3)
     return tuple(shape) if drawable else None
 
 
 def _way_back(steps: Pipeline | None, given: NDArray, rows: NDArray) -> Way | None:
-    """Return the way of columns through the steps; imputed cells have no value to go back to."""
+    """Return the way of columns through the steps, None if it cannot be traced back.
+
+    Imputed cells have no value in ``X``, so steps that impute cannot be traced back.
+    """
     if steps is not None and pd.isna(given).any() and not pd.isna(rows).any():
         return None
     return trace(steps, given.shape[1])
@@ -235,6 +230,6 @@ def _names(
     if way is not None:
         names = feature_names(X, steps[0], np.shape(X)[1])
         return [names[source] for source in way.sources]
-    with contextlib.suppress(AttributeError, ValueError):  # a step that names no columns
+    with contextlib.suppress(AttributeError, ValueError):  # a step without feature names
         return [str(name) for name in steps.get_feature_names_out()]
     return feature_names(None, detector, n_features)

@@ -1,21 +1,16 @@
-"""Numbers and names as a reader wants them."""
+"""Numbers and lists of words as text."""
 
 from __future__ import annotations
 
 from numbers import Integral, Real
 
-MOST_DIGITS = 1e6  # whole numbers below it are written in full
-LONGEST = 60  # characters of a name or a value from the data
+from aedetect.plotting.style import short
 
-
-def short(value: object, longest: int = LONGEST) -> str:
-    """Return a value from the data on one short line."""
-    line = " ".join(str(value).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+MOST_DIGITS = 1e6  # smaller whole numbers are written in full
 
 
 def number(value: object) -> str:
-    """Return a number with four digits, whole ones in full; anything else as text."""
+    """Return a number with four digits, or in full if it is whole; anything else as text."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return short(value)
     size = abs(float(value))

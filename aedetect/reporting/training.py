@@ -1,4 +1,4 @@
-"""What was trained, on what, and how it went."""
+"""Facts on the detector and its training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aedetect.reporting.text import number
 
 
 class Training(NamedTuple):
-    """Facts on the fit; what a detector does not keep is None."""
+    """Facts on the fit; None if the detector has no layers or no history."""
 
     facts: list[tuple[str, str]]
     layers: list[dict[Any, Any]] | None
@@ -22,31 +22,39 @@ class Training(NamedTuple):
 
 
 def describe_training(subject: Subject) -> Training:
-    """Return what the detector tells about its fit."""
+    """Return the facts that the fitted detector provides."""
     detector = subject.detector
-    facts = [("Detector", subject.name)]
-    folds = getattr(subject.conformal, "estimators_", [])
-    if len(folds) > 1:
-        facts.append(("Detectors", f"{len(folds)}, one a fold; the first is shown here"))
-    if subject.steps is not None:
-        facts.append(("After", ", ".join(type(step).__name__ for _, step in subject.steps.steps)))
-    if subject.train_rows is not None:
-        facts.append(("Training rows", number(len(subject.train_rows))))
-    if hasattr(detector, "n_features_in_"):
-        facts.append(("Features", number(int(detector.n_features_in_))))
-    if hasattr(detector, "latent_dim_"):
-        facts.append(("Values in the code", number(int(detector.latent_dim_))))
-    layers = pd.DataFrame(detector.summary()) if hasattr(detector, "summary") else None
-    if layers is not None:
-        facts.append(("Weights of the network", number(int(layers["parameters"].sum()))))
-    picture = None
+    facts = _describe_fit(subject)
+    layers, picture = None, None
+    if hasattr(detector, "summary"):
+        summary = pd.DataFrame(detector.summary())
+        facts.append(("Parameters of the network", number(int(summary["parameters"].sum()))))
+        layers = summary.to_dict("records")
     if hasattr(detector, "history_"):
         facts += _describe_history(detector.history_)
         picture = draw(
             lambda ax: LearningCurveDisplay.from_estimator(detector, ax=ax),
             f"Loss over {len(detector.history_['loss'])} epochs.",
         )
-    return Training(facts, None if layers is None else layers.to_dict("records"), picture)
+    return Training(facts, layers, picture)
+
+
+def _describe_fit(subject: Subject) -> list[tuple[str, str]]:
+    detector = subject.detector
+    facts = [("Detector", subject.name)]
+    folds = getattr(subject.conformal, "estimators_", [])
+    if len(folds) > 1:
+        facts.append(("Detectors", f"{len(folds)}, one per fold; the first is shown here"))
+    if subject.steps is not None:
+        names = ", ".join(type(step).__name__ for _, step in subject.steps.steps)
+        facts.append(("Steps before it", names))
+    if subject.train_rows is not None:
+        facts.append(("Training rows", number(len(subject.train_rows))))
+    if hasattr(detector, "n_features_in_"):
+        facts.append(("Features", number(int(detector.n_features_in_))))
+    if hasattr(detector, "latent_dim_"):
+        facts.append(("Values in the code", number(int(detector.latent_dim_))))
+    return facts
 
 
 def _describe_history(history: dict[str, np.ndarray]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the page says first: how many rows are odd, and where the threshold lies."""
+"""The summary at the top of the page, and the histogram of the scores."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from aedetect.plotting import ScoreDistributionDisplay
 from aedetect.plotting.images import as_heat_maps
+from aedetect.plotting.style import short
 from aedetect.reporting.drawing import Picture, draw
 from aedetect.reporting.subject import Subject
-from aedetect.reporting.text import join_words, number, percent, short
+from aedetect.reporting.text import join_words, number, percent
 
-N_DRIVERS = 3  # features that the verdict names
+N_DRIVERS = 3  # features named in the summary
 ZONES = (("upper", "middle", "lower"), ("left", "centre", "right"))
 
 
 class Figure(NamedTuple):
-    """A number that the page shows large."""
+    """A number in large type."""
 
     name: str
     value: str
@@ -33,67 +34,71 @@ class Verdict(NamedTuple):
     figures: list[Figure]
 
 
-def sum_up(subject: Subject, n_rows: int) -> Verdict:
-    """Return the verdict."""
+def sum_up(subject: Subject, contributions: NDArray | None) -> Verdict:
+    """Return the summary; ``contributions`` are those of the most anomalous rows."""
     n_flagged, n = int(subject.is_flagged.sum()), len(subject.scores)
+    share = percent(n_flagged / n)
     figures = [
-        Figure("rows judged", number(n), f"{number(subject.given.shape[1])} features each"),
-        Figure("flagged", number(n_flagged), percent(n_flagged / n) + " of the rows"),
+        Figure("rows scored", number(n), f"{number(subject.given.shape[1])} features each"),
+        Figure("flagged", number(n_flagged), f"{share} of the rows"),
     ]
     if subject.offset is not None:
         figures.append(Figure("threshold", number(-subject.offset), "of the anomaly score"))
-    sentences = [
-        f"{number(n_flagged)} of {number(n)} rows ({percent(n_flagged / n)}) are flagged as"
-        " anomalies."
-    ]
-    if subject.explains:
-        sentences.append(_name_drivers(subject, n_rows))
+    sentences = [f"{number(n_flagged)} of {number(n)} rows ({share}) are flagged as anomalies."]
+    if contributions is not None:
+        sentences.append(_name_drivers(subject, contributions[: n_flagged or None]))
     if subject.is_anomaly is not None:
-        judged, more = _judge(subject, subject.is_anomaly)
-        sentences.append(judged)
-        figures += more
+        sentences.append(_count_errors(subject.is_flagged, subject.is_anomaly))
+        figures += _areas(subject.scores, subject.is_anomaly)
     return Verdict(sentences, figures)
 
 
-def _judge(subject: Subject, is_anomaly: NDArray[np.bool_]) -> tuple[str, list[Figure]]:
-    found = int((subject.is_flagged & is_anomaly).sum())
-    false = int((subject.is_flagged & ~is_anomaly).sum())
-    n_anomalies, n_normal = int(is_anomaly.sum()), int((~is_anomaly).sum())
-    sentence = (
-        f"By the labels, {number(found)} of {number(n_anomalies)} anomalies are among them, and"
-        f" {number(false)} of {number(n_normal)} normal rows are flagged by mistake."
+def draw_scores(subject: Subject) -> Picture:
+    """Return the histogram of the scores."""
+    y = None if subject.is_anomaly is None else subject.y
+    return draw(
+        lambda ax: ScoreDistributionDisplay(subject.scores, y, subject.offset).plot(ax=ax),
+        f"Histogram of the anomaly scores of {number(len(subject.scores))} rows.",
+        legend_columns=2,
     )
-    areas = [
-        Figure("AUROC", f"{roc_auc_score(is_anomaly, -subject.scores):.3f}", "chance is 0.5"),
-        Figure(
-            "average precision",
-            f"{average_precision_score(is_anomaly, -subject.scores):.3f}",
-            f"chance is {is_anomaly.mean():.2g}",
-        ),
+
+
+def _count_errors(is_flagged: NDArray[np.bool_], is_anomaly: NDArray[np.bool_]) -> str:
+    found, false = int((is_flagged & is_anomaly).sum()), int((is_flagged & ~is_anomaly).sum())
+    return (
+        f"By the labels, {number(found)} of {number(int(is_anomaly.sum()))} anomalies are flagged,"
+        f" and {number(false)} of {number(int((~is_anomaly).sum()))} normal rows."
+    )
+
+
+def _areas(scores: NDArray, is_anomaly: NDArray[np.bool_]) -> list[Figure]:
+    auroc = roc_auc_score(is_anomaly, -scores)
+    precision = average_precision_score(is_anomaly, -scores)
+    return [
+        Figure("AUROC", f"{auroc:.3f}", "chance is 0.5"),
+        Figure("average precision", f"{precision:.3f}", f"chance is {is_anomaly.mean():.2g}"),
     ]
-    return sentence, areas
 
 
-def _name_drivers(subject: Subject, n_rows: int) -> str:
-    """Return a sentence on what the oddest rows have in common."""
-    n_flagged = int(subject.is_flagged.sum())
-    oddest = subject.oddest(min(n_rows, n_flagged or n_rows))
-    contributions = subject.ask("explain", subject.rows[oddest])
+def _name_drivers(subject: Subject, contributions: NDArray) -> str:
+    """Return a sentence on the largest contributions to the most anomalous rows."""
     totals = contributions.sum(axis=1, keepdims=True)
     shares = (contributions / np.where(totals > 0, totals, 1)).mean(axis=0)
     kind = "image" if subject.image_shape else "row"
-    these = f"the {len(oddest)} oddest {kind}s" if len(oddest) > 1 else f"the oddest {kind}"
+    n = len(contributions)
+    these = f"the {n} most anomalous {kind}s" if n > 1 else f"the most anomalous {kind}"
     if subject.image_shape:
         return f"In {these}, {_name_zone(shares, subject.image_shape)}."
     top = np.argsort(-shares, kind="stable")[:N_DRIVERS]
     named = [f"{short(subject.names[i])} ({percent(shares[i])})" for i in top if shares[i] > 0]
     if not named:
-        return f"No feature of {these} stands out."
-    return f"What makes {these} odd is mostly {join_words(named)}."
+        return f"No feature of {these} deviates."
+    verb = "contributes" if len(named) == 1 else "contribute"
+    return f"In {these}, {join_words(named)} {verb} most to the anomaly."
 
 
 def _name_zone(shares: NDArray, image_shape: tuple[int, ...]) -> str:
-    """Return which ninth of the image holds most of the anomaly, and how few pixels half of it."""
+    """Return the ninth of the image with the largest share, and the share of pixels for half."""
     heat = as_heat_maps(shares[None], image_shape)[0]
     thirds = [np.array_split(np.arange(size), 3) for size in heat.shape]
     zones = {
@@ -105,32 +110,6 @@ def _name_zone(shares: NDArray, image_shape: tuple[int, ...]) -> str:
     in_order = np.sort(heat.ravel())[::-1].cumsum()
     few = (np.searchsorted(in_order, in_order[-1] / 2) + 1) / heat.size
     return (
-        f"half of the anomaly lies in {percent(few)} of the pixels on average; of nine equal parts"
-        f" of the image, the {where} holds most ({percent(zones[where] / (heat.sum() or 1))})"
+        f"{percent(few)} of the pixels account for half of the anomaly on average. Of nine equal"
+        f" parts of the image, the {where} adds most ({percent(zones[where] / (heat.sum() or 1))})"
     )
-
-
-class Scores(NamedTuple):
-    """The histogram, and how to read it."""
-
-    reading: str
-    picture: Picture
-
-
-def describe_scores(subject: Subject) -> Scores:
-    """Return the histogram of the scores."""
-    reading = "Each bar counts rows; the further to the right, the odder."
-    y = subject.y if subject.is_anomaly is not None else None
-    if y is not None:
-        reading = (
-            "The further to the right, the odder. A good detector keeps the two shapes apart; each"
-            " is drawn as shares of its own class, however rare."
-        )
-    if subject.offset is not None:
-        reading += " Rows to the right of the dashed line are flagged."
-    picture = draw(
-        lambda ax: ScoreDistributionDisplay(subject.scores, y, subject.offset).plot(ax=ax),
-        f"Histogram of the anomaly scores of {number(len(subject.scores))} rows.",
-        legend_columns=2,
-    )
-    return Scores(reading, picture)

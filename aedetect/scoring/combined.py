@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from aedetect.model import require
 from aedetect.scoring.neighbors import RowNeighbors
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.whitened import Whitened
@@ -59,6 +60,8 @@ class Combined(Score):
 
     def check(self, model: Model) -> None:
         """Raise a StateError if a part does not fit the model."""
+        names = (self.activations.name, self.neighbors.name)
+        require(names == ("activations", "neighbors"), "the score combines others than it should")
         self.activations.check(model)
         self.neighbors.check(model)
 

@@ -34,7 +34,7 @@ from aedetect.scoring.registry import SCORES, score_from_state
 from aedetect.scoring.repair import repair
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.thresholds import FloatArray, threshold
-from aedetect.training import limit_threads, one_thread
+from aedetect.training import limit_threads
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to
 N_LEFT_OUT = 2_000  # of these whose scores are kept where no threshold needs more
@@ -113,21 +113,20 @@ class Detector:
         order = order[:N_REFERENCE]
         n_held_out = min(n_held_out, len(order))
         x = model.scale(model.scaling.tame(X[order]))
-        with one_thread():
-            reference = Reference(model.fill(x), n_held_out)
-            fitted = SCORES[score].fit(score, model, reference)
-            levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
-            n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
-            detector = cls(
-                model,
-                fitted,
-                levels,
-                offset=-np.inf,
-                left_out_scores=np.empty(0),
-                typical=reference.x.mean(axis=0),
-                usual_rows=reference.x[:n_usual].copy(),
-            )
-            return detector._with_threshold(X, order, n_held_out, contamination)
+        reference = Reference(model.fill(x), n_held_out)
+        fitted = SCORES[score].fit(score, model, reference)
+        levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
+        n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
+        detector = cls(
+            model,
+            fitted,
+            levels,
+            offset=-np.inf,
+            left_out_scores=np.empty(0),
+            typical=reference.x.mean(axis=0),
+            usual_rows=reference.x[:n_usual].copy(),
+        )
+        return detector._with_threshold(X, order, n_held_out, contamination)
 
     def _with_threshold(
         self,
@@ -302,18 +301,17 @@ class Detector:
         if self.levels is not None:
             self.levels.check(self.model)
         require_number("the threshold", self.offset, above=-np.inf)
-        n_scores = np.shape(self.left_out_scores)
-        require(len(n_scores) == 1, "the scores of training rows are not a list")
-        require_floats("the scores of training rows", self.left_out_scores, n_scores)
-        require_floats("the typical row", self.typical, (n_features,))
-        require(np.ndim(self.usual_rows) == 2, "the usual rows are not a table")
-        require_floats("the usual rows", self.usual_rows, (len(self.usual_rows), n_features))
+        n_scores, n_usual = np.size(self.left_out_scores), len(self.usual_rows)
+        require(min(n_scores, n_usual) > 0, "scores or usual rows are missing")
+        require_floats("the scores of training rows", self.left_out_scores, (n_scores,))
+        require_floats("the typical row", self.typical, (n_features,), np.float32)
+        require_floats("the usual rows", self.usual_rows, (n_usual, n_features), np.float32)
 
 
 def _fit_levels(
     name: str, model: Model, x: NDArray[np.float32], reference: Reference
 ) -> Levels | None:
-    """Return the levels of a score, by rows that a score of the same kind was not fitted to."""
+    """Return the levels, estimated by rows that a second fit of the score leaves out."""
     if len(x) < MIN_LEVELLED:
         return None
     half = Reference(reference.x[::2], -(-reference.n_held_out // 2))

@@ -62,4 +62,4 @@ class Evidence(Score):
         """Raise a StateError unless the draws are of the code's width."""
         require(model.spec.is_variational, f"{self.name} needs a variational autoencoder")
         require_number("beta", self.beta, above=-1e-9)
-        require_floats("the draws", self.draws, (2 * N_PAIRS, model.latent_dim))
+        require_floats("the draws", self.draws, (2 * N_PAIRS, model.latent_dim), np.float32)

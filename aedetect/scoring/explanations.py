@@ -1,4 +1,4 @@
-"""Which features make a row odd."""
+"""Explanations: the features that make a row odd."""
 
 from __future__ import annotations
 

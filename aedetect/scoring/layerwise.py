@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aedetect.model import mean_of_members, require, require_floats
+from aedetect.model import mean_of_members, require_floats
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.thresholds import FloatArray
 
@@ -45,12 +45,8 @@ class Layerwise(Score):
 
     def check(self, model: Model) -> None:
         """Raise a StateError unless there is one usual distance a member and layer, above 0."""
-        row = torch.zeros(1, model.spec.n_features, device=model.device)
-        n_layers = len(model.network.activations(row[None])) - 1
-        require(self.usual.ndim == 2, "the usual distances are not a table")
-        require_floats(
-            "the usual distance", self.usual, (model.spec.n_members, n_layers), positive=True
-        )
+        shape = (model.spec.n_members, len(model.shapes().activations) - 1)
+        require_floats("the usual distance", self.usual, shape, positive=True)
 
 
 def _squared_distances(view: View) -> Tensor:

@@ -16,7 +16,7 @@ from aedetect.scoring.score import Score
 from aedetect.scoring.thresholds import FloatArray
 
 if TYPE_CHECKING:
-    from aedetect.model import Model, View
+    from aedetect.model import Model
 
 HIDDEN_SHARES = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the observed cells
 N_CALIBRATED = 1_000  # rows at most

@@ -129,7 +129,7 @@ class Bank:
         """Raise a StateError unless there are two points or more of this width."""
         require_number("the smoothing", self.smoothing, above=0)
         require(len(self.points) > 1, "the bank has less than two points")
-        require_floats("the bank", self.points, (len(self.points), width))
+        require_floats("the bank", self.points, (len(self.points), width), np.float32)
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:

@@ -20,13 +20,11 @@ Restore = Callable[[Tensor], Tensor]
 
 SPARSITY = 0.1  # of the bias, in scaled units, against the logarithm of the score
 SPARSE_STEPS = 100
-TOGETHER = (
-    16  # attempts that are made at once, where rows are few: they take little longer than one
-)
+TOGETHER = 16  # attempts at a time where rows are few: they take little longer than one
 STEPS = 25  # for each number of features that is tried
 RATE = 0.1  # of a step, in scaled units
 SLACK = 0.05  # below the limit, where a row is left alone
-CHEAP = [(1, 0), (1, 1)]  # attempts that mostly do, and take no sparse bias
+CHEAP = [(1, 0), (1, 1)]  # attempts that suffice for most rows and need no sparse bias
 HALVINGS = 6  # of the way back to the row
 
 
@@ -45,21 +43,21 @@ def repair(
     log_score : callable
         Logarithm of the measure of rows.
     restore : callable
-        What the network makes of rows.
+        Returns the reconstruction of rows.
     x : Tensor of shape (rows, n_features)
         Scaled rows beyond the limit.
     typical : Tensor of shape (n_features,)
-        A value that is usual for each feature.
+        A typical value of each feature.
     limit : float
         Highest logarithm of the score of a normal row.
     bounds : (float, float) or None
-        Where values must stay.
+        Limits of the values.
 
     Returns
     -------
     repaired : Tensor of shape (rows, n_features)
-        Features that are left alone are equal bit for bit. A row that no bias brings within the
-        limit comes as close as was found.
+        Unchanged features are equal bit for bit. A row that cannot be brought within the limit
+        comes as close to it as was found.
     """
     search = _Search(log_score, limit, bounds)
     starts = _Starts(search, log_score, restore, x, typical)
@@ -84,7 +82,7 @@ def repair(
 
 
 class _Search:
-    """What brings rows within the limit, and then as near to themselves as it allows."""
+    """Moves rows within the limit, and then as close to the given rows as it allows."""
 
     def __init__(
         self, log_score: LogScore, limit: float, bounds: tuple[float, float] | None
@@ -92,7 +90,7 @@ class _Search:
         self._log_score, self._limit, self._bounds = log_score, limit, bounds
 
     def apply(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Return rows with their bias, inside the bounds; where it is zero, the same bits."""
+        """Return rows plus their bias, inside the bounds; a bias of zero changes no bit."""
         return x + bias if self._bounds is None else (x + bias).clamp(*self._bounds)
 
     def sparsify(self, x: Tensor) -> Tensor:
@@ -119,7 +117,7 @@ class _Search:
 
     @torch.enable_grad()
     def _slope(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how far rows are beyond the limit, and the gradient of that."""
+        """Return the excess of rows over the limit, and its gradient."""
         bias = bias.detach().requires_grad_()
         excess = self._log_score(self.apply(x, bias)) - self._limit
         (slope,) = torch.autograd.grad(excess.clamp_min(-SLACK).sum(), bias)
@@ -127,7 +125,7 @@ class _Search:
 
     @torch.no_grad()
     def drop(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Return rows with every feature put back that need not be changed, least moved first."""
+        """Return rows with every change undone that is not needed, smallest changes first."""
         order = (rows - x).abs().argsort(dim=1, stable=True)
         n_moved = int((rows != x).sum(dim=1).max())
         for column in order.T[x.shape[1] - n_moved :]:
@@ -143,7 +141,7 @@ class _Search:
 
     @torch.no_grad()
     def approach(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Return rows on the way back to ``x``, as far as they stay within the limit."""
+        """Return rows moved back towards ``x`` as far as they stay within the limit."""
         normal = (self._log_score(rows) <= self._limit)[:, None]
         near, far = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
         for _ in range(HALVINGS):
@@ -155,13 +153,13 @@ class _Search:
 
 
 class _Adam:
-    """Steps of Adam, of which the longest of a row is ``RATE``, while no gradient turns."""
+    """Steps of Adam, scaled so that the longest step of a row is about ``RATE``."""
 
     def __init__(self, x: Tensor) -> None:
         self._mean, self._square, self._n_steps = torch.zeros_like(x), torch.zeros_like(x), 0
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all but these rows."""
+        """Keep the moments of these rows alone."""
         self._mean, self._square = self._mean[rows], self._square[rows]
 
     def step(self, bias: Tensor, gradient: Tensor) -> Tensor:
@@ -174,7 +172,7 @@ class _Adam:
 
 
 class _Starts:
-    """Where the search begins: at restored features, and at those of a sparse bias."""
+    """Starting points of the search: restored features, and the features of a sparse bias."""
 
     def __init__(
         self, search: _Search, log_score: LogScore, restore: Restore, x: Tensor, typical: Tensor
@@ -186,8 +184,8 @@ class _Starts:
         self._starts = [(r - x, _ranks(_falls(log_score, slope, x, r))) for r in restored]
 
     def take(self, size: int, start: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a start's bias of rows, and its first features: 1, others 0."""
-        if start == len(self._starts):  # made for those that a restored feature leaves odd
+        """Return the bias of a starting point, and 1 for its ``size`` most important features."""
+        if start == len(self._starts):  # only for rows that restored features leave odd
             bias = torch.zeros_like(self._x)
             bias[rows] = self._search.sparsify(self._x[rows])
             self._starts.append((bias, _ranks(bias.abs())))
@@ -196,9 +194,9 @@ class _Starts:
 
 
 def _unseen(restore: Restore, x: Tensor, typical: Tensor) -> Tensor:
-    """Return what the network makes of each feature where it is given a typical value for it.
+    """Return the reconstruction of each feature with a typical value in the feature's place.
 
-    Where a value is far outside, what the network makes of it is too.
+    The reconstruction of a value that is far outside is far outside too.
     """
     values = torch.empty_like(x)
     for features in torch.arange(x.shape[1], device=x.device).split(max(1, COPIES // x.shape[1])):
@@ -212,9 +210,9 @@ def _unseen(restore: Restore, x: Tensor, typical: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _falls(log_score: LogScore, slope: Tensor, x: Tensor, restored: Tensor) -> Tensor:
-    """Return how far the score falls when each feature is restored.
+    """Return the fall of the score for every restored feature.
 
-    As in an explanation, features that move most are scored, and the slope tells of the others.
+    As in an explanation, the features that move most are scored; the slope stands for the others.
     """
     move = restored - x
     falls = -slope * move
@@ -226,12 +224,12 @@ def _falls(log_score: LogScore, slope: Tensor, x: Tensor, restored: Tensor) -> T
 
 
 def _ranks(importance: Tensor) -> Tensor:
-    """Return the place of each feature in the order of importance, the first is 0."""
+    """Return the rank of each feature by importance, from 0."""
     return importance.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
 
 
 def _attempts(n_features: int) -> list[tuple[int, int]]:
-    """Return how many features are tried, each with three starts: 1, 2, 3, 4, 6, ... and all."""
+    """Return pairs of a number of features (1, 2, 3, 4, 6, ..., all) and a starting point."""
     sizes, size = [], 1.0
     while size < n_features:
         sizes.append(int(size))

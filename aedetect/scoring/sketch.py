@@ -14,7 +14,7 @@ WIDEST = 1024  # columns that a covariance is estimated of, from one layer
 
 
 def sketch(x: Tensor) -> Tensor:
-    """Return rows of at most ``WIDEST`` columns, with nearly the same distances between them.
+    """Return rows of at most ``WIDEST`` columns, whose distances are nearly kept.
 
     A count sketch (Charikar, Chen & Farach-Colton, 2002): each column is added to one of the
     ``WIDEST``, with a random sign. Narrower rows are returned as they are.

@@ -40,7 +40,7 @@ def threshold(
 
 
 def auto_threshold(scores: FloatArray, held_out: NDArray[np.intp]) -> float:
-    """Return a threshold that flags ``AUTO_RATE`` of new normal rows, and what stands far apart.
+    """Return a threshold that flags ``AUTO_RATE`` of new normal rows, and rows far apart.
 
     It is that of :func:`alarm_threshold`, or of :func:`far_limit` where more rows than these are
     beyond. A network errs less on the rows that it was fitted to, so their scores are first brought
@@ -63,7 +63,7 @@ def auto_threshold(scores: FloatArray, held_out: NDArray[np.intp]) -> float:
 
 
 def far_limit(errors: FloatArray) -> float:
-    """Return beyond which error rows stand far apart from nine tenths of all.
+    """Return the error beyond which rows stand far apart from nine tenths of all rows.
 
     Logarithms of errors are skewed little, and those of heavy tails end as an exponential
     distribution does: 1% of it lies beyond, 0.01% of a chi-squared one with ten degrees of freedom.
@@ -75,7 +75,7 @@ def far_limit(errors: FloatArray) -> float:
 
 
 def _level(scores: FloatArray, held_out: NDArray[np.intp]) -> FloatArray:
-    """Return scores, those of the fitted rows lowered to the level of the held-out ones.
+    """Return scores; those of fitted rows are lowered to the level of held-out rows.
 
     By the means of the cube roots, which are nearly normal (Wilson & Hilferty, 1931), and by one
     standard error of their difference less: that of a few held-out rows may be chance.
@@ -92,7 +92,7 @@ def _level(scores: FloatArray, held_out: NDArray[np.intp]) -> FloatArray:
 
 
 def alarm_rank(n_scores: int, rate: float) -> int:
-    """Return which of ``n_scores`` normal scores, from the lowest, new ones are compared with.
+    """Return the rank, from the lowest, of the normal score that new scores are compared with.
 
     A new normal row is as likely to take any of the ``n_scores + 1`` places among them. So it is
     among the ``rank - 1`` lowest, below the score of that rank, with a probability of at most
@@ -105,7 +105,7 @@ def alarm_rank(n_scores: int, rate: float) -> int:
 
 
 def alarm_threshold(scores: FloatArray, rate: float) -> float:
-    """Return below which score new normal rows lie with a probability of at most ``rate``.
+    """Return the score below which new normal rows lie with a probability of at most ``rate``.
 
     ``scores`` are those of normal rows. Fewer than ``rows_needed(rate)`` give the lowest of them.
     """
@@ -128,7 +128,7 @@ def labelled_threshold(scores: FloatArray, y: NDArray) -> float:
 
 
 def rows_needed(rate: float) -> int:
-    """Return how many normal scores give :func:`alarm_rank` a rank of 1."""
+    """Return the number of normal scores from which :func:`alarm_rank` is at least 1."""
     n_scores = max(math.ceil(1 / rate) - 2, 1)  # one less than it is, should division round
     while alarm_rank(n_scores, rate) == 0:
         n_scores += 1

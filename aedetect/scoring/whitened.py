@@ -96,10 +96,7 @@ class Whitened(Score):
         require(
             len(self.whitenings) == n_members, f"{len(self.whitenings)} whitenings of {n_members}"
         )
-        width = model.map_scaled(
-            lambda view: _rows(self.name, view).movedim(0, 1),
-            np.zeros((1, model.spec.n_features), np.float32),
-        ).shape[2]
+        width = _rows(self.name, model.shapes()).shape[2]
         for whitening in self.whitenings:
             whitening.check(width)
         require(self.marks is not None, "the marks of the reference rows are missing")

@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 RIDGE = 1e-3  # of the mean variance, added to each
 SMALLEST = 1e-70  # ridge whose inverse root is a number of float32
 LEAST = 1e-9  # share of a row that is left without its own part, for rounding
-LEAST_SINGLE = 1e-4  # the same share where coordinates are float32
+LEAST_SINGLE = 1e-4  # that share where coordinates are float32
 BLOCK = 1024  # rows that are whitened at a time
 
 
@@ -46,7 +46,7 @@ class Whitening:
         return inside + rest.double().square().sum(dim=1) / self.ridge
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the white coordinates of rows, and what lies outside the basis."""
+        """Return the white coordinates of rows, and their parts outside the basis."""
         mean, weight, basis = (tensor.to(rows.device) for tensor in self._tensors)
         centred = rows - mean
         if self.basis is None:
@@ -77,11 +77,11 @@ class Whitening:
         require(isinstance(self.weight, np.ndarray), "the weight of a whitening is not an array")
         rank = len(self.weight) if basis is None else len(basis)
         require(0 < rank <= width, "a whitening has more directions than there are")
-        require_floats("the mean of a whitening", self.mean, (width,))
+        require_floats("the mean of a whitening", self.mean, (width,), np.float32)
         n_columns = width if basis is None else rank
-        require_floats("the weight of a whitening", self.weight, (rank, n_columns))
+        require_floats("the weight of a whitening", self.weight, (rank, n_columns), np.float32)
         if basis is not None:
-            require_floats("the basis of a whitening", basis, (rank, width))
+            require_floats("the basis of a whitening", basis, (rank, width), np.float32)
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,7 +90,7 @@ class Whitening:
 
 
 def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
-    """Return the whitening of rows, and how far from the others each of them is.
+    """Return the whitening of rows, and the distance of each row from the others.
 
     All sums are in float64 and on one thread, whose number must not change a bit. The ridge is
     above ``RIDGE / width`` of the largest variance, which is far above the rounding of float64: so

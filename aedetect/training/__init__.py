@@ -12,8 +12,9 @@ from aedetect.training.devices import (
     seeded_globally,
 )
 from aedetect.training.interrupt import Interrupt
-from aedetect.training.loop import OPTIMIZERS, SCHEDULES, train
+from aedetect.training.loop import train
 from aedetect.training.objective import Objective
+from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.state import Epoch, Run
 
 __all__ = [

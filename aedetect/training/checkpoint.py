@@ -13,31 +13,31 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from aedetect.files import atomic_write, remove_partial
+from aedetect.atomic import atomic_write, remove_partial
 from aedetect.training.state import State
 
-FORMAT = 1
-SHARE = 1 / 20  # of the time that writing may take
+FORMAT = 2
+SHARE = 1 / 20  # of the time, at most, goes into writing
 
 
 class Checkpoint:
-    """Keeps the state of a run where the next process finds it.
+    """Stores the state of a run in a file, from which another process can resume it.
 
     Parameters
     ----------
     path : path-like
-        A file that is there belongs to a run that was cut short.
+        An existing file is that of an interrupted run.
     identity : dict of str to str
-        What the run is of. One with another identity cannot go on with it.
+        Fingerprint of the fit: may it be resumed? A file with another one is refused.
     start : dict
-        What the run begins from, in plain Python.
+        State before the first epoch, in plain Python.
 
     Attributes
     ----------
     start : dict
-        That of the run that was cut short, where there is one.
+        That of the interrupted run, if there is one.
     state : dict of str to Tensor, or None
-        Where that run stood.
+        Last state of the interrupted run; None for a new run.
 
     Raises
     ------
@@ -61,13 +61,13 @@ class Checkpoint:
         remove_partial(self.path)
 
     def keep(self, state: State) -> None:
-        """Remember where the run stands, and write it unless the last time was too short ago."""
+        """Keep a state, and write it unless the last write was too recent."""
         self._unwritten = state
         if time.perf_counter() >= self._next_write:
             self.write()
 
     def write(self) -> None:
-        """Write what was kept last, if that is not yet done."""
+        """Write the state that was kept last, unless it is written already."""
         if self._unwritten is None:
             return
         began = time.perf_counter()
@@ -120,7 +120,7 @@ def _damaged(path: Path) -> ValueError:
 
 
 def _digest(header: str, state: State) -> str:
-    """Return the SHA-256 of all that a file holds; safetensors would not notice a flipped bit."""
+    """Return the SHA-256 of header and tensors; safetensors would not notice a flipped bit."""
     digest = hashlib.sha256(header.encode())
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -44,7 +44,7 @@ class DenseStep:
     Parameters
     ----------
     network : Autoencoder
-        Its parameters become views of one matrix, ``(n_members, n_parameters)``.
+        Its parameters become views of one vector.
     objective : Objective
         Without a contractive penalty.
     generator : torch.Generator
@@ -57,7 +57,7 @@ class DenseStep:
         self._objective = objective
         self._generator = generator
         self._weights = _Weights(network)
-        self.parameters: Sequence[Tensor] = [self._weights.matrix]
+        self.parameters: Sequence[Tensor] = [self._weights.vector]
         self._passes: dict[int, _Pass] = {}  # by rows a member; the last batch may be shorter
         self._n_batches: Counter[int] = Counter()  # of an epoch, by rows a member
 
@@ -91,7 +91,7 @@ class DenseStep:
     def count_work(self, x: Tensor) -> int:
         """Return the multiplications and additions of one row, as :class:`Step` says."""
         # Two a weight and pass: forward, backward by the input, backward by the weights.
-        return 6 * self._weights.matrix.numel()
+        return 6 * self._weights.vector.numel()
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Plan the draws of an epoch, as :class:`Step` says."""
@@ -109,9 +109,7 @@ class DenseStep:
             place = Place("", values, gradients, lead, self._generator)
             self._passes[n_rows] = _Pass(self._member, self._objective, place)
             self._passes[n_rows].begin_epoch(self._n_batches[n_rows])
-        losses = self._passes[n_rows].backpropagate(x)
-        self._weights.gather_gradients()
-        return losses
+        return self._passes[n_rows].backpropagate(x)
 
 
 def _hold_members(network: Autoencoder) -> list[Autoencoder]:
@@ -139,40 +137,38 @@ def _is_known(layer: nn.Module) -> bool:
 
 
 class _Weights:
-    """The weights of all members as one matrix, of which the network's parameters become views.
+    """The weights of all members in one vector, of which the network's parameters become views.
 
-    One matrix because an optimiser costs a small network a call a tensor, not the arithmetic.
+    One vector because an optimiser costs a small network a call a tensor, not the arithmetic. The
+    members lie side by side in each tensor, not in the vector: batched products are slower into
+    memory with gaps.
 
     Attributes
     ----------
-    matrix : Tensor of shape (n_members, n_parameters)
+    vector : Tensor of shape (n_members * n_parameters,)
         With its gradient.
     values, gradients : dict of str to Tensor of shape (n_members, size)
         Parameters, their gradients and, in ``values`` alone, running statistics, by name.
     """
 
     def __init__(self, network: Autoencoder) -> None:
-        holders = _hold_members(network)
+        holders, n_members = _hold_members(network), network.n_members
         parameters = _by_name([n.named_parameters() for n in holders])
-        columns = [_join(tensors, network.n_members) for tensors in parameters.values()]
-        sizes = [column.shape[1] for column in columns]
-        self.matrix = torch.cat(columns, dim=1).requires_grad_()
-        self.matrix.grad = torch.zeros_like(self.matrix)
-        parts = self.matrix.detach().split(sizes, dim=1)
-        self.values = dict(zip(parameters, parts, strict=True))
+        parts = [_join(tensors, n_members).flatten() for tensors in parameters.values()]
+        self.vector = torch.cat(parts).requires_grad_()
+        self.vector.grad = torch.zeros_like(self.vector)
+        sizes = [len(part) for part in parts]
+        self.values, self.gradients = (
+            {
+                name: part.view(n_members, -1)
+                for name, part in zip(parameters, vector.split(sizes), strict=True)
+            }
+            for vector in (self.vector.detach(), self.vector.grad)
+        )
         statistics = _by_name([n.named_buffers() for n in holders])
-        self.values |= {name: _join(b, network.n_members) for name, b in statistics.items()}
+        self.values |= {name: _join(b, n_members) for name, b in statistics.items()}
         for name, tensors in (parameters | statistics).items():
             _become_views(tensors, self.values[name])
-        # A batched product is fast into memory of its own alone. A single product is not batched.
-        own = self.matrix.grad.split(sizes, dim=1)
-        self._buffers = [torch.zeros_like(c) for c in columns] if network.n_members > 1 else []
-        self.gradients = dict(zip(parameters, self._buffers or own, strict=True))
-
-    def gather_gradients(self) -> None:
-        """Bring the gradients into that of the matrix."""
-        if self._buffers:
-            torch.cat(self._buffers, dim=1, out=cast(Tensor, self.matrix.grad))
 
 
 def _by_name(named: Iterable[Iterator[tuple[str, Tensor]]]) -> dict[str, list[Tensor]]:

@@ -88,7 +88,7 @@ def one_thread() -> Iterator[None]:
 
 
 def one_blas_thread() -> AbstractContextManager:
-    """Keep the products and factors of NumPy and SciPy on one thread: more round otherwise."""
+    """Keep products and factorisations of NumPy and SciPy on one thread: more round differently."""
     return _thread_pools().limit(limits=1, user_api="blas")
 
 
@@ -100,7 +100,7 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _mkl_limit() -> Callable[[int], int]:
-    """Return what sets MKL's limit for the calling thread and returns the one before."""
+    """Return the function that sets MKL's limit for the calling thread and returns the old one."""
     for path in Path(torch.__file__).parent.glob("lib/*torch_cpu.*"):
         with suppress(OSError, AttributeError):  # another library does PyTorch's products there
             return ctypes.CDLL(str(path)).MKL_Set_Num_Threads_Local
@@ -131,7 +131,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Raises
     ------
     ValueError
-        If PyTorch knows no such device or this machine has none.
+        If PyTorch does not support the device or this machine has none.
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)

@@ -12,9 +12,8 @@ from typing import Self
 class Interrupt:
     """Turns the first Ctrl-C inside the block into ``requested``; the second interrupts as usual.
 
-    It does so where Ctrl-C would raise ``KeyboardInterrupt`` in this very code: in the main thread
-    of the main process, unless the program has a handler of its own. Workers are interrupted at
-    once, for whoever started them is.
+    It does so in the main thread of the main process, unless the program has a handler of its own.
+    Worker processes are interrupted at once, like the process that started them.
 
     Parameters
     ----------

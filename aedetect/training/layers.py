@@ -92,18 +92,18 @@ class BatchNormLayer:
 
     def __init__(self, module: BatchNorm | nn.BatchNorm1d, place: Place) -> None:
         self._momentum, self._eps = module.momentum, module.eps
-        self._weight, self._bias = (place.values[f"{place.name}.{k}"] for k in ("weight", "bias"))
-        self._mean, self._variance = (
-            place.values[f"{place.name}.{key}"].view(-1) for key in ("running_mean", "running_var")
+        name, values, gradients = place.name, place.values, place.gradients
+        self._weight, self._bias, self._mean, self._variance = (
+            values[f"{name}.{key}"].view(-1)
+            for key in ("weight", "bias", "running_mean", "running_var")
         )
-        self._gradients = [place.gradients[f"{place.name}.{k}"] for k in ("weight", "bias")]
+        self._gradients = [gradients[f"{name}.{key}"].view(-1) for key in ("weight", "bias")]
 
     def forward(self, x: Tensor) -> Tensor:
         # The features of all members are the channels of one long image.
         self._x = x.view(1, -1, x.shape[-1])
-        self._scale = self._weight.reshape(-1)  # those of several members do not lie side by side
         y, *self._statistics = aten.native_batch_norm.default(
-            *(self._x, self._scale, self._bias.reshape(-1), self._mean, self._variance),
+            *(self._x, self._weight, self._bias, self._mean, self._variance),
             *(True, self._momentum, self._eps),
         )
         return y.view(x.shape)
@@ -111,11 +111,11 @@ class BatchNormLayer:
     def backward(self, g: Tensor) -> Tensor:
         g_x, *gradients = aten.native_batch_norm_backward.default(
             g.view(self._x.shape),
-            *(self._x, self._scale, self._mean, self._variance, *self._statistics),
+            *(self._x, self._weight, self._mean, self._variance, *self._statistics),
             *(True, self._eps, (True, True, True)),
         )
         for own, gradient in zip(self._gradients, gradients, strict=True):
-            own.copy_(gradient.view(own.shape))
+            own.copy_(gradient)
         return g_x.view(g.shape)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -13,56 +13,29 @@ from torch import Generator, Tensor, nn
 from aedetect.networks import Autoencoder, Dropout
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator, set_precision
-from aedetect.training.memory import Parts
+from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
+from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.state import Epoch, Run, State
-from aedetect.training.steps import make_step
+from aedetect.training.steps import Step, make_step
 
-MIN_HELD_OUT = 128  # rows whose loss an epoch is judged by
+MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of
 
 
 class Watcher(Protocol):
     """Follows training, and may stop it."""
 
     def on_resume(self, epochs: Sequence[Epoch]) -> None:
-        """Called with the epochs of an earlier process, from whose checkpoint training resumes."""
+        """Take the epochs of the earlier process from whose checkpoint training resumes."""
 
     def on_epoch_begin(self) -> None:
-        """Called when an epoch begins."""
+        """Note that an epoch begins."""
 
     def on_step_end(self) -> bool:
-        """Called after each step; True ends training in the middle of the epoch."""
+        """Note that a step is done; return True to stop training in the middle of the epoch."""
 
     def on_epoch_end(self, epoch: Epoch) -> bool:
-        """Called with the result of an epoch; True ends training after it."""
-
-
-# `fused` updates all parameters in one kernel, which is most of a small network's step on a CPU.
-# Adadelta and RMSprop have no such kernel, and Adagrad's is not on every device.
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": lambda parameters, **options: torch.optim.Adam(parameters, fused=True, **options),
-    "adamw": lambda parameters, **options: torch.optim.AdamW(parameters, fused=True, **options),
-    "sgd": lambda parameters, **options: torch.optim.SGD(
-        parameters, momentum=0.9, nesterov=True, fused=True, **options
-    ),
-    "adagrad": lambda parameters, **options: torch.optim.Adagrad(parameters, **options),
-    "adadelta": lambda parameters, **options: torch.optim.Adadelta(
-        parameters, foreach=True, **options
-    ),
-    "rmsprop": lambda parameters, **options: torch.optim.RMSprop(
-        parameters, foreach=True, **options
-    ),
-}
-
-# Share of the learning rate at a share of the run. "onecycle": Smith, "Super-convergence", 2018.
-# Differs from Smith: the momentum stays as it is, and the descent follows a cosine.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
-    "onecycle": lambda progress: (
-        min(1.0, 0.01 + 10 * progress) * 0.5 * (1 + math.cos(math.pi * progress))
-    ),
-}
+        """Take the result of an epoch; return True to stop training after it."""
 
 
 def train(
@@ -132,58 +105,51 @@ def train(
     """
     _prepare(network, generator)
     step = make_step(network, objective, generator, precision=precision, compile=compile)
-    optim = OPTIMIZERS[optimizer](step.parameters, lr=learning_rate, weight_decay=weight_decay)
+    optim = make_optimizer(
+        optimizer, step.parameters, learning_rate=learning_rate, weight_decay=weight_decay
+    )
     run = Run(network, optim, [generator, *global_generators])
     if continuation is not None:
         run.continue_from(continuation)
     if checkpoint is not None:
         _resume(run, checkpoint, watcher)
-    batch_sizes = [last - first for first, last in _batch_bounds(len(x), batch_size)]
-    n_batches = len(batch_sizes)
+    bounds = _batch_bounds(len(x), batch_size)
+    batch_sizes = [last - first for first, last in bounds]
+    n_steps = max_epochs * len(bounds)
     work = step.count_work(x[:1].to(generator.device)) * batch_size
-    # Few held-out rows are repeated, with several draws of the noise.
+    # Few held-out rows are repeated, so that each gets several draws of the noise.
     x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
-    parts = Parts()
+    splitter = BatchSplitter()
     while not run.is_over(max_epochs, patience if len(x_val) else None):
         watcher.on_epoch_begin()
         step.begin_epoch(batch_sizes)
         started = time.perf_counter()
-        total = torch.zeros((), device=generator.device)
-        n_done = len(run.epochs) * n_batches
+        n_done = len(run.epochs) * len(bounds)
+        steps = range(n_done, n_done + len(bounds))
+        rates = [learning_rate * SCHEDULES[schedule](number / n_steps) for number in steps]
+        batches = _shuffled_batches(len(x), bounds, network.n_members, generator)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
-            for rows in _shuffled_batches(len(x), batch_size, network.n_members, generator):
-                rate = learning_rate * SCHEDULES[schedule](n_done / (max_epochs * n_batches))
-                for group in optim.param_groups:
-                    group["lr"] = rate
-                losses = step.backpropagate(_take(x, rows))
-                optim.step()
-                total += losses.sum()
-                n_done += 1
-                run.interrupted = watcher.on_step_end()
-                if run.interrupted:
-                    break
+            total, run.interrupted = _train_epoch(step, optim, x, batches, rates, watcher)
             if run.interrupted:
                 break
-            held_out = _held_out_losses(network, objective, x_val, generator.device, parts)
+            held_out = _held_out_losses(network, objective, x_val, generator.device, splitter)
         loss, *val_losses = _read(total / (len(x) * network.n_members), held_out)
         val_loss = sum(val_losses) / len(val_losses)
         _check_finite(loss, val_loss, len(run.epochs), learning_rate)
-        for record, value in zip(run.best, val_losses, strict=True):
-            record.update(value, len(run.epochs))
-        run.epochs.append(Epoch(loss, val_loss, rate, time.perf_counter() - started))
-        run.stopped = watcher.on_epoch_end(run.epochs[-1])
+        epoch = Epoch(loss, val_loss, rates[-1], time.perf_counter() - started)
+        run.add(epoch, val_losses)
+        run.stopped = watcher.on_epoch_end(epoch)
         if checkpoint is not None:
             checkpoint.keep(run.state_dict())
     if checkpoint is not None and run.interrupted:
         checkpoint.write()
-    for record in run.best:
-        record.restore()
+    run.restore_best()
     _release(network)
     return run
 
 
 def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
-    """Go on from where the checkpoint stands, or begin it."""
+    """Resume from the state of the checkpoint, or write its first one."""
     if checkpoint.state is None:
         checkpoint.keep(run.state_dict())
     else:
@@ -209,6 +175,27 @@ def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
             module.generator = generator
 
 
+def _train_epoch(
+    step: Step,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    batches: Iterable[Tensor],
+    rates: Iterable[float],
+    watcher: Watcher,
+) -> tuple[Tensor, bool]:
+    """Take a step a batch; return the sum of the losses and whether the watcher stops training."""
+    total = torch.zeros((), device=step.parameters[0].device)
+    for rows, rate in zip(batches, rates, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses = step.backpropagate(_take(x, rows))
+        optimizer.step()
+        total += losses.sum()
+        if watcher.on_step_end():
+            return total, True
+    return total, False
+
+
 def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
     """Return the first and past-the-last row of every batch; a lone last row joins its neighbour.
 
@@ -221,7 +208,7 @@ def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 def _shuffled_batches(
-    n_rows: int, batch_size: int, n_members: int, generator: Generator
+    n_rows: int, bounds: Iterable[tuple[int, int]], n_members: int, generator: Generator
 ) -> Iterator[Tensor]:
     """Yield row numbers ``(n_members, batch)``: each member has an order of its own."""
     orders = torch.stack(
@@ -230,7 +217,7 @@ def _shuffled_batches(
             for _ in range(n_members)
         ]
     )
-    for first, last in _batch_bounds(n_rows, batch_size):
+    for first, last in bounds:
         yield orders[:, first:last]
 
 
@@ -242,13 +229,17 @@ def _take(x: Tensor, rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _held_out_losses(
-    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, parts: Parts
+    network: Autoencoder,
+    objective: Objective,
+    x_val: Tensor,
+    device: torch.device,
+    splitter: BatchSplitter,
 ) -> Tensor:
     """Return each member's mean loss of the held-out rows, NaN where there are none."""
     if not len(x_val):
         return torch.full((network.n_members,), math.nan, device=device)
     network.eval()
-    means = parts.compute(
+    means = splitter.compute(
         lambda n_parts: _mean_losses(network, objective, x_val, device, 4096 // n_parts), 4096
     )
     network.train()

@@ -1,4 +1,4 @@
-"""Batches in parts, where the device's memory does not hold them whole."""
+"""Computation of a batch in parts, if the device's memory cannot hold it whole."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 T = TypeVar("T")
 
 
-class Parts:
-    """Into how many parts a batch is divided: twice as many, each time that memory runs out.
+class BatchSplitter:
+    """Divides batches into parts, twice as many each time that memory runs out.
 
     Parameters
     ----------
     smallest : int, default=1
-        Rows that a part has at least.
+        Fewest rows of a part.
     """
 
     def __init__(self, smallest: int = 1) -> None:
@@ -30,7 +30,7 @@ class Parts:
         Raises
         ------
         MemoryError
-            If even the smallest parts are too large.
+            If the device cannot hold even the smallest parts.
         """
         while True:
             most = max(1, n_rows // self._smallest)

@@ -87,7 +87,8 @@ class Objective:
         self, network: Autoencoder, given: Tensor, x: Tensor, generator: Generator
     ) -> Tensor:
         mean, log_var = network.posterior(given)
-        noise = torch.empty_like(mean).normal_(generator=generator)
+        # One draw for rows that all members share: held-out losses of members compare.
+        noise = mean.new_empty(*x.shape[:-1], mean.shape[-1]).normal_(generator=generator)
         z = mean + noise * (0.5 * log_var).exp()  # Kingma & Welling 2014, eq. 10
         error = negative_log_likelihood(network.decode(z), x, self.loss, self._row_loss)
         return error + self.beta * kl_divergence(mean, log_var)

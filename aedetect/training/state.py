@@ -65,14 +65,14 @@ class Best:
 
 
 class Run:
-    """Training under way.
+    """The state of a training.
 
     Parameters
     ----------
     network : Autoencoder
     optimizer : torch.optim.Optimizer
     generators : sequence of torch.Generator
-        All that training draws from.
+        All generators that training draws from.
     """
 
     def __init__(
@@ -95,6 +95,17 @@ class Run:
         idle = n_epochs - 1 - max(record.epoch for record in self.best)
         exhausted = patience is not None and n_epochs > 0 and idle >= patience
         return self.stopped or n_epochs >= max_epochs or exhausted
+
+    def add(self, epoch: Epoch, val_losses: Sequence[float]) -> None:
+        """Append an epoch; keep the weights of the members whose held-out loss is their lowest."""
+        for record, loss in zip(self.best, val_losses, strict=True):
+            record.update(loss, len(self.epochs))
+        self.epochs.append(epoch)
+
+    def restore_best(self) -> None:
+        """Set every member's weights to those of its best epoch, if any was kept."""
+        for record in self.best:
+            record.restore()
 
     def state_dict(self) -> State:
         """Return a copy of everything, on the CPU, for :meth:`load_state_dict`."""
@@ -126,7 +137,7 @@ class Run:
             record.weights = _below(f"best.{index}.", state) or None
 
     def continuation(self) -> State:
-        """Return a copy of the optimiser's and the generators' states, for :meth:`continue_from`."""
+        """Return copies of the optimiser's and the generators' states, for another run."""
         state = {f"generator.{i}": g.get_state() for i, g in enumerate(self._generators)}
         for index, parameter in enumerate(self._parameters):
             for key, value in self._optimizer.state.get(parameter, {}).items():

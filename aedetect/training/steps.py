@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from aedetect.networks import Autoencoder, BatchNorm, MemberLoop
+from aedetect.networks import Autoencoder, BatchNorm, LayerNorm, Linear, MemberLoop, TiedLinear
 from aedetect.training.dense import DenseStep
-from aedetect.training.memory import Parts
+from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 
 
@@ -27,7 +27,7 @@ class Step(Protocol):
         """Return the multiplications and additions of one row ``(1, n_features)``, all members."""
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
-        """Called before an epoch with the rows of each of its batches; drops earlier draws."""
+        """Drop earlier draws and plan those of an epoch, given the rows of each of its batches."""
 
     def backpropagate(self, x: Tensor) -> Tensor:
         """Set the gradients of a batch in the parameters and return its losses.
@@ -69,7 +69,7 @@ class AutogradStep:
         self._objective, self._generator = objective, generator
         self.parameters: Sequence[Tensor] = list(network.parameters())
         normalizes = any(isinstance(m, _BatchNorm | BatchNorm) for m in network.modules())
-        self._parts = Parts(smallest=2 if normalizes else 1)  # one row has no variance
+        self._splitter = BatchSplitter(smallest=2 if normalizes else 1)  # one row has no variance
 
     # Autograd's many small operations make threads meet some four times as often as DenseStep does.
     shared_work = 2**29
@@ -81,11 +81,10 @@ class AutogradStep:
         A convolution applies its weights to every pixel, so they are counted as they are done.
         """
         self._original.eval()  # nothing is drawn, no statistics change
-        with FlopCounterMode(display=False) as counter:
-            self._original(x if self._n_members == 1 else x[None])
+        n_products = count_products(self._original, x if self._n_members == 1 else x[None])
         self._original.train()
-        # Forward, backward by the input, backward by the weights.
-        return 3 * counter.get_total_flops()
+        # Forward, backward by the input, backward by the weights, each with as many additions.
+        return 6 * n_products
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Do nothing: all draws are used at once."""
@@ -93,7 +92,7 @@ class AutogradStep:
     def backpropagate(self, x: Tensor) -> Tensor:
         """Set the gradients and return the losses, as :class:`Step` says."""
         rows = x if self._n_members > 1 else x[0]
-        losses = self._parts.compute(lambda n_parts: self._accumulate(rows, n_parts), x.shape[1])
+        losses = self._splitter.compute(lambda n: self._accumulate(rows, n), x.shape[1])
         return losses.view(self._n_members, -1)
 
     def _accumulate(self, rows: Tensor, n_parts: int) -> Tensor:
@@ -108,6 +107,42 @@ class AutogradStep:
         losses = self._objective(self._network, rows, self._generator)
         losses.backward(torch.full_like(losses, share))
         return losses.detach()
+
+
+def count_products(network: nn.Module, x: Tensor) -> int:
+    """Return the multiplications by weights that a pass of ``x`` through a network takes.
+
+    PyTorch's own counter imports its compiler, which takes longer than a small fit.
+    """
+    counts: list[int] = []
+
+    def count(layer: nn.Module, given: tuple[Tensor, ...], output: Any) -> None:
+        first = output if isinstance(output, Tensor) else output[0]
+        counts.append(_products_of(layer, given[0], first))
+
+    layers = [m for m in network.modules() if any(True for _ in m.parameters(recurse=False))]
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        network(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(counts)
+
+
+def _products_of(layer: nn.Module, x: Tensor, y: Tensor) -> int:
+    match layer:
+        case Linear() | TiedLinear() | nn.Linear():
+            return y.numel() * layer.in_features
+        case _ConvTransposeNd():
+            return x.numel() * layer.weight[0].numel()
+        case _ConvNd():
+            return y.numel() * layer.weight[0].numel()
+        case BatchNorm() | LayerNorm():
+            return 0
+        case _:  # of a user's own: each weight is used at every position of the output
+            n_weights = sum(p.numel() for p in layer.parameters(recurse=False) if p.ndim > 1)
+            return n_weights * y.numel() // max(1, y.shape[-1])
 
 
 def _compiled(network: Autoencoder) -> Autoencoder:

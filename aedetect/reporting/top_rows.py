@@ -1,4 +1,4 @@
-"""The most anomalous rows, each with what makes it odd."""
+"""The most anomalous rows, each with its explanation."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aedetect.plotting.images import as_heat_maps, as_images
-from aedetect.plotting.reconstruction import HEAT_COLORS
+from aedetect.plotting.images import HEAT_COLORS, as_heat_maps, as_images
 from aedetect.reporting.drawing import data_address
 from aedetect.reporting.subject import Subject
 
-N_FEATURES = 6  # that the page lists for a row
+N_FEATURES = 6  # listed for a row, at most
 
 
 class Feature(NamedTuple):
-    """What one feature adds to the anomaly of a row."""
+    """One feature of a row, with its contribution."""
 
     name: str
     value: Any
     expected: Any
-    share: float  # of the row's score
+    share: float  # of the row's contributions
 
 
 class Image(NamedTuple):
-    """One of the pictures of a row."""
+    """One of the images of a row."""
 
     name: str
     address: str
 
 
-class OddRow(NamedTuple):
-    """A row, and why it is odd."""
+class TopRow(NamedTuple):
+    """A row and its explanation."""
 
     name: str
-    score: float  # of anomaly; higher is odder
+    score: float  # higher is more anomalous
     is_flagged: bool
     label: str | None
     p_value: float | None
@@ -44,18 +43,18 @@ class OddRow(NamedTuple):
     images: list[Image]
 
 
-def describe_oddest(subject: Subject, n_rows: int) -> list[OddRow]:
-    """Return the most anomalous rows, the oddest first."""
-    chosen = subject.oddest(n_rows)
-    n = len(chosen)
-    features: list[list[Feature]] = [[] for _ in range(n)]
-    images: list[list[Image]] = [[] for _ in range(n)]
-    if subject.explains and subject.image_shape:
-        images = _images(subject, chosen, subject.image_shape)
-    elif subject.explains:
-        features = _features(subject, chosen)
+def describe_top_rows(
+    subject: Subject, top: NDArray[np.intp], contributions: NDArray | None
+) -> list[TopRow]:
+    """Return the rows with the numbers ``top``, explained by their contributions if given."""
+    features: list[list[Feature]] = [[] for _ in top]
+    images: list[list[Image]] = [[] for _ in top]
+    if contributions is not None and subject.image_shape:
+        images = _images(subject, top, contributions, subject.image_shape)
+    elif contributions is not None:
+        features = _features(subject, top, contributions)
     return [
-        OddRow(
+        TopRow(
             name=_name(subject.row_names[row]),
             score=-float(subject.scores[row]),
             is_flagged=bool(subject.is_flagged[row]),
@@ -64,7 +63,7 @@ def describe_oddest(subject: Subject, n_rows: int) -> list[OddRow]:
             features=row_features,
             images=row_images,
         )
-        for row, row_features, row_images in zip(chosen, features, images, strict=True)
+        for row, row_features, row_images in zip(top, features, images, strict=True)
     ]
 
 
@@ -78,14 +77,12 @@ def _label(subject: Subject, row: int) -> str:
     return "anomaly" if subject.is_anomaly[row] else "normal"
 
 
-def _features(subject: Subject, chosen: NDArray) -> list[list[Feature]]:
-    """Return the features that add most, in the units of the rows that were passed."""
-    rows = subject.rows[chosen]
-    contributions = subject.ask("explain", rows)
-    restored = subject.ask("reconstruct", rows)
-    values = rows
+def _features(subject: Subject, top: NDArray, contributions: NDArray) -> list[list[Feature]]:
+    """Return the features with the largest contributions, in the units of ``X`` if possible."""
+    values = subject.rows[top]
+    restored = subject.ask("reconstruct", values)
     if subject.way is not None:
-        values, restored = subject.given[chosen][:, subject.way.sources], subject.way.undo(restored)
+        values, restored = subject.given[top][:, subject.way.sources], subject.way.undo(restored)
     totals = contributions.sum(axis=1)
     return [
         [
@@ -97,17 +94,19 @@ def _features(subject: Subject, chosen: NDArray) -> list[list[Feature]]:
     ]
 
 
-def _images(subject: Subject, chosen: NDArray, image_shape: tuple[int, ...]) -> list[list[Image]]:
-    """Return row, reconstruction and heat map; each heat map has its own scale."""
-    rows = subject.rows[chosen]
+def _images(
+    subject: Subject, top: NDArray, contributions: NDArray, image_shape: tuple[int, ...]
+) -> list[list[Image]]:
+    """Return each row, its reconstruction and its heat map, which has its own scale."""
+    rows = subject.rows[top]
     originals = as_images(rows, image_shape)
     restored = as_images(subject.ask("reconstruct", rows), image_shape)
-    heat = as_heat_maps(subject.ask("explain", rows), image_shape)
+    heat = as_heat_maps(contributions, image_shape)
     low, high = originals.min(), originals.max()
     return [
         [
             Image("row", data_address(original, low, high, "gray_r")),
-            Image("restored", data_address(copy, low, high, "gray_r")),
+            Image("reconstruction", data_address(copy, low, high, "gray_r")),
             Image("heat map", data_address(hot, 0, hot.max(), HEAT_COLORS)),
         ]
         for original, copy, hot in zip(originals, restored, heat, strict=True)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Write files atomically: a reader finds the whole file or none."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` once all of it is on the disk.
+    """Open a temporary file that replaces ``path`` once all of it is on the disk.
 
-    What ``path`` held before stays as it is until then, whatever happens: an error, a full disk,
-    the end of the process or of the machine's power. Whoever reads finds one of the two, whole.
+    Until then ``path`` keeps its old content, even after an error, a full disk, a killed process or
+    a power cut. A reader finds the old file or the new one, never a part.
 
     Parameters
     ----------
     path : path-like
-        Its folder must exist. A link is followed.
+        The file to replace or create. Its folder must exist. A link is followed.
 
     Yields
     ------
     file : binary file
-        Open for writing, in the same folder.
+        Open for writing, in the folder of ``path``.
 
     Raises
     ------
     OSError
-        If the folder or the disk refuses it, or ``path`` is a folder or a device; the error names
+        If the file cannot be written, or ``path`` is a folder or a device; the error names
         ``path``.
     """
     target = Path(os.path.realpath(path))
@@ -47,21 +47,21 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if target.exists():
             shutil.copymode(target, partial)
         partial.replace(target)
-    except OSError as error:  # which names the temporary file, or none
+    except OSError as error:  # it names the temporary file or none, so name the target
         raise OSError(
             error.errno,
-            f"{error.strerror or error}. The file could not be written; what was there before is"
-            " still there. Free space, or choose a folder that exists and can be written to",
+            f"{error.strerror or error}. The file could not be written, and its old content"
+            " remains. Free space, or choose a folder that exists and can be written to",
             os.fspath(path),
         ) from error
     finally:
-        with suppress(OSError):  # the error that led here says more
+        with suppress(OSError):  # let the first error pass
             partial.unlink(missing_ok=True)
     _sync_folder(target.parent)
 
 
 def remove_partial(path: str | os.PathLike[str]) -> None:
-    """Remove what processes that were killed while they wrote ``path`` have left behind."""
+    """Remove the temporary files of processes that were killed while writing ``path``."""
     target = Path(os.path.realpath(path))
     for partial in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
         partial.unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def _check_target(target: Path, path: str | os.PathLike[str]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the folder's entries, where the system can; else a power cut may undo the renaming."""
+    """Flush the folder's entries where the system can, or a power cut may undo the renaming."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
