@@ -132,7 +132,7 @@ def test_a_step_that_fails_leaves_a_fitted_estimator_as_it_was(method):
         for step in steps:
             fitted.detector_.model._places.clear()  # as in the twin whose calls were noted
             try:
-                fail_at(step, lambda: call(fitted))
+                fail_at(step, lambda fitted=fitted: call(fitted))
             except InjectedError:
                 n_failures += 1
                 assert vars(fitted) == attributes, step
@@ -153,7 +153,7 @@ def test_a_step_that_fails_leaves_a_fresh_estimator_unfitted(method):
         attributes = dict(vars(fresh))
         for step in steps:
             try:
-                fail_at(step, lambda: call(fresh))
+                fail_at(step, lambda fresh=fresh: call(fresh))
             except InjectedError:
                 n_failures += 1
                 assert vars(fresh) == attributes, step
