@@ -528,7 +528,10 @@ def test_a_value_that_a_later_fit_needs_is_checked_too(name, valid, refuse):
 KINDS = {
     **{
         score: (AutoencoderTransformer, {"anomaly_score": score})
-        for score in ("standardized", "sap", "mahalanobis", "latent_neighbors", "combined")
+        for score in (
+            *("standardized", "sap", "mahalanobis", "latent_neighbors"),
+            *("density", "kernel_residual", "robust", "sharp"),
+        )
     },
     "elbo": (VAEDetector, {"anomaly_score": "elbo"}),
     "ensemble": (

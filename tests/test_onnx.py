@@ -90,6 +90,10 @@ DETECTORS = {
         latent="map",
         anomaly_score="neighbors",
     ),
+    "density": DenoisingAutoencoder(3, anomaly_score="density", **QUICK),
+    "kernel residual": DenoisingAutoencoder(3, anomaly_score="kernel_residual", **QUICK),
+    "clean": DenoisingAutoencoder(3, n_members=2, contamination=0, **QUICK),
+    "missing": DenoisingAutoencoder(3, missing="mask", **QUICK),
     "ensemble": AutoencoderTransformer(
         2,
         n_members=3,
@@ -159,8 +163,8 @@ def test_a_graph_agrees_with_python(exported, n_rows):
 
 def test_every_score_has_its_graph():
     exported = {detector.anomaly_score for detector in DETECTORS.values()}
-    in_others = {"sap", "combined", "activations"}  # "auto" and the parts of it
-    in_others |= {"nap", "reconstruction"}  # of tests below
+    in_others = {"sap", "robust", "activations"}  # "auto" and a part of "sharp"
+    in_others |= {"nap", "reconstruction", "sharp"}  # of tests below, and of contamination=0
     assert exported | in_others == {"auto", *SCORES}
 
 

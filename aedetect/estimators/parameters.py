@@ -152,7 +152,7 @@ PARAMETERS: dict[str, Parameter] = {
         "main",
         [Interval(Real, 0, 0.5, closed="both"), StrOptions({"auto"})],
         "auto",
-        OTHER,
+        TRAINING,
         """float in (0, 0.5] or "auto", default="auto"
     Sets ``offset_``. A float flags that share of the training rows. ``"auto"`` aims at flagging
     2.5% of new normal rows, by an order statistic of the scores of the training rows. Each of these

@@ -35,7 +35,9 @@ class Marks:
         marks, firsts, kept = (tensor.to(x.device) for tensor in self._tensors)
         x = x.detach().double()
         own = _project(x)
-        rounding = SAME * x.square().sum(dim=1, keepdim=True).sqrt()
+        length = x.square().sum(dim=1, keepdim=True).sqrt()
+        # The limit keeps rows that are not finite from being equal to every mark.
+        rounding = (SAME * length).clamp_max(torch.finfo(torch.float64).max)
         low = own[:, :1] - rounding
         first = _count_below(firsts, low)
         if not torch.compiler.is_exporting():
