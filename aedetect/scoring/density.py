@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 N_SITES = 500  # training rows at most that distances are taken to
 N_COLUMNS = 256  # of the sketches of wider rows
 NEAREST = 0.1  # share of the sites whose distance is the unit of smoothing
+LARGEST = 1e17  # size of a cell, in scaled units; squares of larger ones are beyond float32
+SMALLEST = 1e-18  # smoothing; the square of a smaller one is below float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Sites:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the squared harmonic mean of the distances of scaled rows, ``(B,)``, float64."""
         points, half_squares = (tensor.to(x.device) for tensor in self._tensors)
-        rows = sketch(x, N_COLUMNS)
+        rows = _narrow(x)
         smoothing = self.smoothing**2
         constant = rows.square().sum(dim=1, keepdim=True) + smoothing
         squares = torch.sub(constant, F.linear(rows, points, -half_squares), alpha=2)
@@ -54,18 +56,18 @@ class Sites:
 
     def of_rows(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the measure of scaled rows, of which the first are the sites, each left out."""
-        squares = infer(self, x)
-        n_sites = len(self.points)
-        inverses = squares[:n_sites] ** -0.5 * n_sites - 1 / self.smoothing
-        mean = np.maximum(inverses, np.finfo(np.float32).tiny) / max(1, n_sites - 1)
-        return np.concatenate([mean**-2, squares[n_sites:]])
+        squares = cdist(self.points, self.points, "sqeuclidean") + self.smoothing**2
+        inverses = squares**-0.5
+        np.fill_diagonal(inverses, 0.0)
+        mean = inverses.sum(axis=1) / (len(self.points) - 1)
+        return np.concatenate([mean**-2, infer(self, x)[len(self.points) :]])
 
     def without(self, x: Tensor) -> Self:
         """Return the sites without those that are equal to a row, as long as two are left.
 
         The mean still counts them, so no row is nearer to the sites that are left.
         """
-        rows, points = sketch(x, N_COLUMNS).cpu().double(), torch.from_numpy(self.points).double()
+        rows, points = _narrow(x).cpu().double(), torch.from_numpy(self.points).double()
         rounding = SAME * rows.norm(dim=1, keepdim=True)
         kept = (torch.cdist(rows, points) > rounding).all(dim=0).numpy()
         if kept.sum() < 2:
@@ -96,11 +98,17 @@ class Sites:
 
 def fit_sites(x: NDArray[np.float32]) -> Sites:
     """Return the first of the scaled rows, which are in random order, as sites."""
-    points = np.ascontiguousarray(sketch(torch.from_numpy(x[:N_SITES]), N_COLUMNS).numpy())
+    points = np.ascontiguousarray(_narrow(torch.from_numpy(x[:N_SITES])).numpy())
     nearest = np.sort(cdist(points, points), axis=1)[:, 1:]  # without the row itself
     place = int(NEAREST * (nearest.shape[1] - 1))
     smoothing = float(np.median(nearest[:, place]))
-    return Sites(points, smoothing or float(nearest.mean()) or 1.0)
+    return Sites(points, max(smoothing or float(nearest.mean()) or 1.0, SMALLEST))
+
+
+def _narrow(x: Tensor) -> Tensor:
+    """Return sketches of rows, whose squares are numbers of float32 if the rows are finite."""
+    rows = sketch(x, N_COLUMNS)
+    return torch.where(rows.isfinite(), rows.clamp(-LARGEST, LARGEST), rows)
 
 
 def spread_of(x: NDArray[np.float32]) -> FloatArray:
