@@ -24,15 +24,20 @@ VARIANTS = [
     AutoencoderTransformer(3, **SMALL, batch_norm=True, dropout=0.1),
     AutoencoderTransformer(**{**SMALL, "anomaly_score": "sap"}, network="residual"),
     DenoisingAutoencoder(
-        **{**SMALL, "anomaly_score": "standardized"}, tied_weights=True, contractive=0.1
+        **{**SMALL, "anomaly_score": "standardized"},
+        tied_weights=True,
+        contractive=0.1,
+        noise="masking",
+        contamination=0.1,
+        scaling="standard",
     ),
-    DenoisingAutoencoder(**SMALL, noise="masking", contamination=0.1, scaling="standard"),
     DenoisingAutoencoder(**SMALL, missing="mask", tied_weights=True),
-    VAEDetector(**{**SMALL, "anomaly_score": "elbo"}, network="residual", missing="mask"),
 ]
 ENSEMBLES = [
     DenoisingAutoencoder(**SMALL, n_members=3),
-    VAEDetector(**SMALL, network="residual", n_members=2),
+    VAEDetector(
+        **{**SMALL, "anomaly_score": "elbo"}, network="residual", missing="mask", n_members=2
+    ),
 ]
 FOREST = IsolationForest(n_estimators=10)
 CONFORMAL = [
@@ -82,10 +87,9 @@ class ConvVAE(OnePixelHigh, VAEDetector): ...
 CONV = {**SMALL, "network": "conv", "hidden_layer_sizes": (4, 4)}
 CONV_ESTIMATORS = [
     ConvAutoencoder(**CONV),
-    ConvAutoencoder(**CONV, batch_norm=True, upsample="transpose"),
     ConvDenoising(**CONV, downsample="maxpool", latent="map"),
     ConvDenoising(**CONV, downsample="maxpool", upsample="unpool", dropout=0.1),
-    ConvVAE(**CONV),
+    ConvVAE(**CONV, batch_norm=True, upsample="transpose"),
     ConvAutoencoder(**CONV, missing="mask", downsample="maxpool", upsample="unpool"),
 ]
 

@@ -15,8 +15,8 @@ from same_bits import CASES, differences
 from torch import nn
 
 from aedetect import AutoencoderTransformer
-from aedetect.networks import Autoencoder
 from aedetect.model.inference import find_places, infer
+from aedetect.networks import Autoencoder
 
 VARIABLES = ("MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 FEW = ("one column", "default", "residual", "own", "conv")

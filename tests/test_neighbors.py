@@ -47,11 +47,10 @@ def test_far_rows_find_their_neighbors_in_spite_of_float32(problem):
     X = problem[0]
     detector = fit("neighbors", X, max_epochs=1)
     far = X[:5] + 1e4
-    bank = detector.detector_.model.scale(X).astype(float)
+    scale = detector.detector_.model.scale
+    bank = scale(X).astype(float)
     distances = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(bank)
-    expected = (
-        distances.kneighbors(detector.detector_.model.scale(far).astype(float))[0].mean(axis=1) ** 2
-    )
+    expected = distances.kneighbors(scale(far).astype(float))[0].mean(axis=1) ** 2
     np.testing.assert_allclose(-detector.score_samples(far), expected, rtol=1e-4)
 
 

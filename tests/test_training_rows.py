@@ -45,12 +45,12 @@ def test_labels_of_training_rows_are_those_of_their_scores(contamination):
     detector = DenoisingAutoencoder(random_state=0, max_epochs=5, contamination=contamination)
     labels = detector.fit_predict(X)
     np.testing.assert_array_equal(labels == -1, detector.score_samples(X) < detector.offset_)
-    kept = detector.detector_.left_out_scores
+    left_out = detector.detector_.left_out_scores
     if contamination == "auto":
-        np.testing.assert_array_equal(np.sort(detector.score_samples(X)), kept)
+        np.testing.assert_array_equal(np.sort(detector.score_samples(X)), left_out)
     else:  # without the five rows that are taken for anomalies
-        assert len(kept) == 95
-        assert np.isin(kept, detector.score_samples(X)).all()
+        assert len(left_out) == 95
+        assert np.isin(left_out, detector.score_samples(X)).all()
 
 
 @pytest.mark.parametrize("score", [s for s in SCORES if s not in EVIDENCE_SCORES])
