@@ -58,8 +58,11 @@ CASES = {
     "conv": (196, AutoencoderTransformer(**IMAGE, activation="gelu")),
     "conv, transposed": (
         196,
-        VAEDetector(**IMAGE, upsample="transpose", batch_norm=True, anomaly_score="combined"),
+        VAEDetector(**IMAGE, upsample="transpose", batch_norm=True, anomaly_score="robust"),
     ),
+    "clean": (20, DenoisingAutoencoder(contamination=0, n_members=2)),
+    "clean, missing": (12, DenoisingAutoencoder(contamination=0, missing="mask")),
+    "density": (300, DenoisingAutoencoder(anomaly_score="density")),
     "conv, unpooled": (
         196,
         DenoisingAutoencoder(

@@ -90,7 +90,7 @@ def warn_always():
 
 
 @pytest.mark.usefixtures("warn_always")
-@pytest.mark.parametrize("score", ["combined", "standardized", "sap"])
+@pytest.mark.parametrize("score", ["robust", "sharp", "standardized", "sap"])
 @pytest.mark.parametrize("missing", ["error", "mask"])
 def test_an_estimator_mapped_into_memory_answers_without_a_warning(
     estimator_class, table, tmp_path, score, missing

@@ -19,7 +19,7 @@ from aedetect.scoring.explanations import Surprise, surprises
 IMAGES = {"image_shape": (1, 8, 8), "max_epochs": 10}
 
 
-def fit(X, score="combined", estimator_class=AutoencoderTransformer, **settings):
+def fit(X, score="auto", estimator_class=AutoencoderTransformer, **settings):
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 60, **settings}
     return estimator_class(2, anomaly_score=score, random_state=0, **settings).fit(X)
 
@@ -213,7 +213,7 @@ def test_a_dataframe_with_numbers_for_names_keeps_them(normal):
     assert contributions.index.equals(frame[200:].index)
 
 
-@pytest.mark.parametrize("score", ["combined", "sap"])
+@pytest.mark.parametrize("score", ["density", "robust", "sharp", "sap"])
 @pytest.mark.parametrize("n_rows", [2, 3, 30])
 def test_few_equal_and_constant_values_have_finite_surprises(score, n_rows):
     X = np.random.RandomState(0).randn(n_rows, 4) * [1, 0, 1, 0]

@@ -78,7 +78,7 @@ TESTED_ELSEWHERE = {
     "warm_start": "test_a_warm_start_goes_on_where_the_last_fit_ended",
     "compile": "test_compiled_networks_learn_what_others_do",
     "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
-    "contamination": "test_contamination_moves_the_threshold_alone",
+    "contamination": "test_contamination_changes_score_and_threshold",
     "device": "test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else",
     "verbose": "test_verbose_shows_progress_on_stderr_and_silence_is_the_default",
 }
@@ -174,16 +174,15 @@ def test_all_losses_learn(estimator_class, digits, loss):
     assert detector.history_["val_loss"].min() < 0.95 * detector.history_["val_loss"][0]
 
 
-def test_contamination_moves_the_threshold_alone(small, table):
+def test_contamination_changes_score_and_threshold(small, table):
     detectors = {
         share: clone(small).set_params(contamination=share).fit(table)
-        for share in (0.05, 0.25, "auto")
+        for share in (0, 0.05, 0.25, "auto")
     }
-    scores = {share: detector.score_samples(table) for share, detector in detectors.items()}
-    np.testing.assert_array_equal(scores[0.05], scores["auto"])
-    for share in (0.05, 0.25):
+    for share in (0, 0.05, 0.25):
         assert (detectors[share].predict(table) == -1).mean() == pytest.approx(share)
-    assert len({detector.offset_ for detector in detectors.values()}) == 3
+    assert len({detector.offset_ for detector in detectors.values()}) == 4
+    assert len({detector.score_samples(table)[0] for detector in detectors.values()}) == 4
 
 
 class Elsewhere(TorchDispatchMode):
@@ -337,7 +336,7 @@ BAD_VALUES = {
     "scaling": ["minmax"],
     "missing": ["drop", None],
     "anomaly_score": ["error"],
-    "contamination": [0, 0.6, "some"],
+    "contamination": [-0.1, 0.6, "some"],
     "random_state": ["seed"],
     "device": ["gpu", 3],
     "n_members": [0, 1.5],

@@ -47,7 +47,7 @@ def test_fits_in_threads_do_not_disturb_each_other(small, table):
 
 
 def test_workers_of_joblib_fit_and_score_as_this_process_does(table):
-    small = fit_small(VAEDetector, "combined", table)
+    small = fit_small(VAEDetector, "robust", table)
     fitted = Parallel(n_jobs=2)(delayed(clone(small).fit)(table) for _ in range(2))
     scores = Parallel(n_jobs=2)(delayed(small.score_samples)(table) for _ in range(2))
     expected = small.score_samples(table)
@@ -58,7 +58,7 @@ def test_workers_of_joblib_fit_and_score_as_this_process_does(table):
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_new_processes_fit_and_score_as_this_one_does(table, method):
-    small = fit_small(DenoisingAutoencoder, "combined", table, dropout=0.2)
+    small = fit_small(DenoisingAutoencoder, "robust", table, dropout=0.2)
     with multiprocessing.get_context(method).Pool(1) as pool:
         scores = pool.apply(small.score_samples, (table,))
         fitted = pool.apply(clone(small).fit, (table,))

@@ -14,7 +14,7 @@ from aedetect.scoring import SCORES
 from aedetect.scoring.repair import repair
 
 
-def fit(X, score="combined", estimator_class=AutoencoderTransformer, **settings):
+def fit(X, score="auto", estimator_class=AutoencoderTransformer, **settings):
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 60, **settings}
     return estimator_class(2, anomaly_score=score, random_state=0, **settings).fit(X)
 

@@ -96,14 +96,33 @@ def test_few_rows_equal_rows_and_constant_columns_have_finite_scores(score, n_ro
     assert np.isfinite(detector.score_samples(X)).all()
 
 
-def test_auto_is_sap_for_images_and_combined_for_tables(problem):
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"image_shape": (1, 8, 8)}, "sap"),
+        ({"image_shape": (1, 8, 8), "contamination": 0}, "sap"),
+        ({}, "robust"),
+        ({"contamination": 0.1}, "robust"),
+        ({"contamination": 0}, "sharp"),
+    ],
+    ids=str,
+)
+def test_auto_goes_by_the_kind_of_rows_and_by_their_contamination(settings, name, problem):
     X, X_test, _ = problem
-    for image_shape, name in (((1, 8, 8), "sap"), (None, "combined")):
-        auto, named = (
-            fit(score, X, max_epochs=2, hidden_layer_sizes=(8,), image_shape=image_shape)
-            for score in ("auto", name)
-        )
-        np.testing.assert_array_equal(auto.score_samples(X_test), named.score_samples(X_test))
+    auto, named = (
+        fit(score, X, max_epochs=2, hidden_layer_sizes=(8,), **settings) for score in ("auto", name)
+    )
+    np.testing.assert_array_equal(auto.score_samples(X_test), named.score_samples(X_test))
+
+
+@pytest.mark.parametrize("score", PLAIN_SCORES)
+def test_a_row_beyond_float32_is_refused(score, problem):
+    X, X_test, _ = problem
+    detector = fit(score, X, max_epochs=1, hidden_layer_sizes=(8,), scaling=None)
+    far = X_test[:5].astype(np.float64)
+    far[3, 2] = 1e300
+    with pytest.raises(ValueError, match="score of row 3 is not finite"):
+        detector.score_samples(far)
 
 
 def test_standardized_errors_are_the_mean_of_ratios_to_held_out_errors(problem):
@@ -116,15 +135,6 @@ def test_standardized_errors_are_the_mean_of_ratios_to_held_out_errors(problem):
     usual = errors(X[held_out]).mean(axis=0)
     expected = (errors(X_test) / np.maximum(usual, 0.01 * usual.mean())).mean(axis=1)
     np.testing.assert_allclose(-fit("standardized", X, **settings).score_samples(X_test), expected)
-
-
-def test_combined_is_the_geometric_mean_of_activations_and_neighbors(problem):
-    X, X_test, _ = problem
-    activations, neighbors, combined = (
-        -fit(score, X, max_epochs=5).score_samples(X_test)
-        for score in ("activations", "neighbors", "combined")
-    )
-    np.testing.assert_allclose(combined, np.sqrt(activations * neighbors))
 
 
 def test_auto_contamination_flags_few_new_normal_rows_whatever_the_score(problem):
