@@ -38,7 +38,7 @@ import aedetect
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, datasets
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.networks import Autoencoder, Dropout
-from aedetect.scoring import SCORES
+from aedetect.scoring import EVIDENCE_SCORES, SCORES
 from aedetect.training.dense import DenseStep
 
 REPEATS = 3
@@ -244,6 +244,7 @@ def scores() -> None:
     detectors = {
         name: AutoencoderTransformer(max_epochs=1, anomaly_score=name, device="cpu").fit(X[:4000])
         for name in SCORES
+        if name not in EVIDENCE_SCORES
     }
     seconds = medians({name: lambda d=d: d.score_samples(X) for name, d in detectors.items()})
     show(

@@ -46,9 +46,7 @@ def test_a_training_row_is_regressed_on_the_others_by_the_best_width(normal):
     best = min(left_out, key=lambda width: np.log(left_out[width]).mean())
     score = detector.detector_.score
     assert score.width == pytest.approx(best * unit)
-    np.testing.assert_allclose(
-        -detector.score_samples(X), left_out[best] + score.floor, rtol=1e-3
-    )
+    np.testing.assert_allclose(-detector.score_samples(X), left_out[best] + score.floor, rtol=1e-3)
 
 
 def test_a_copy_of_a_pair_of_equal_rows_is_regressed_on_the_other_of_them(normal):
