@@ -96,6 +96,28 @@ def test_few_rows_equal_rows_and_constant_columns_have_finite_scores(score, n_ro
     assert np.isfinite(detector.score_samples(X)).all()
 
 
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("shape", [(30, 1), (30, 2), (5, 20)], ids=str)
+def test_few_columns_or_rows_and_a_wild_row_have_finite_scores(score, shape):
+    X = np.random.RandomState(0).randn(*shape)
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 2}
+    detector = fit(score, X, **settings)
+    for rows in (X, X + 0.1, X + 1e6):
+        assert np.isfinite(detector.score_samples(rows)).all()
+    X[0] += 1e6
+    detector = fit(score, X, **settings)
+    for rows in (X, X + 0.1, X + 1e6):
+        assert np.isfinite(detector.score_samples(rows)).all()
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_members_are_scored_together(score, problem):
+    X, X_test, _ = problem
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 2}
+    one, three = (fit(score, X, n_members=n, **settings) for n in (1, 3))
+    assert np.corrcoef(one.score_samples(X_test), three.score_samples(X_test))[0, 1] > 0.3
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [

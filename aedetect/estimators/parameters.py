@@ -126,9 +126,9 @@ PARAMETERS: dict[str, Parameter] = {
     The measure of how odd a row is; ``score_samples`` is minus this measure. All are squared
     distances or behave like one.
 
-    - ``"robust"``, the ``"auto"`` choice for tables: the geometric mean of ``"density"`` and of a
-      Mahalanobis distance as in ``"activations"``, in whose covariance rows far from all others
-      have less weight.
+    - ``"robust"``, the ``"auto"`` choice for tables: the sum of ``"density"`` and of a Mahalanobis
+      distance as in ``"activations"``, in whose covariance rows far from all others have less
+      weight. Each is divided by the value that a tenth of the training rows exceeds.
     - ``"sharp"``, the ``"auto"`` choice for tables with ``contamination=0``: the weighted geometric
       mean of ``"activations"`` (0.4), ``"kernel_residual"`` (0.4) and ``"reconstruction"`` (0.2).
     - ``"sap"``, the ``"auto"`` choice for images (``image_shape``): the distance between the
