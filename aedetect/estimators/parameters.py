@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from aedetect.corruption import NOISES
 from aedetect.losses import FEATURE_ERRORS
@@ -157,7 +157,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "contamination": Parameter(
         "main",
-        [Interval(Real, 0, 0.5, closed="both"), StrOptions({"auto"})],
+        [Interval(Real, 0, 0.5, closed="right"), Options(Real, {0}), StrOptions({"auto"})],
         "auto",
         TRAINING,
         """float in [0, 0.5] or "auto", default="auto"
