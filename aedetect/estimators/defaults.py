@@ -44,7 +44,7 @@ def resolve_score(
     if anomaly_score != "auto":
         return anomaly_score
     if image_shape is not None:
-        return "sap"
+        return "relative"
     return "sharp" if contamination == 0 else "robust"
 
 
