@@ -40,6 +40,7 @@ def resolve_score(
     """Return the score: ``"auto"`` goes by the kind of rows and by what is known of them.
 
     Distances in pixels separate images badly, and whitening magnifies pixels that hardly vary.
+    The reconstruction error of an image grows with its contrast.
     """
     if anomaly_score != "auto":
         return anomaly_score
