@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 N_NEIGHBORS = 20
 SPARE = 4  # candidates beyond those needed: products of float32 may swap a few
+GROUP = 20  # points of which the nearest is found first
 SMOOTHING = 0.01  # of the mean distance, added to each: a copy of a row is not infinitely normal
 SAME = 2e-6  # of a row's length: nearer points differ by rounding, in another runtime say
 CACHED = 2**18  # differences that are squared at a time
@@ -179,8 +180,7 @@ def nearest(
     # -|x - b|^2 / 2 without |x|^2, which all points share.
     closeness = F.linear(x, bank, -half_squares)
     n_candidates = min(n_neighbors + 1 + SPARE, len(bank))
-    # Unsorted: a third of the time.
-    candidates = closeness.topk(n_candidates, dim=1, sorted=False).indices
+    candidates = _largest(closeness, n_candidates)
     distances, order = _distances(bank, candidates, x).sort(dim=1)
     places = candidates.gather(1, order)
     rounding = (SAME * x.double().square().sum(dim=1, keepdim=True).sqrt()).clamp_max(tolerance)
@@ -190,6 +190,23 @@ def nearest(
         torch.where(is_itself, distances[:, others], distances[:, all_]),
         torch.where(is_itself, places[:, others], places[:, all_]),
     )
+
+
+def _largest(values: Tensor, n: int) -> Tensor:
+    """Return the places of the ``n`` largest values of each row, unsorted, ``(rows, n)``.
+
+    They lie in the ``n`` groups with the largest maxima: a third of the time.
+    """
+    n_groups = -(-values.shape[1] // GROUP)
+    if n_groups < 4 * n:
+        return values.topk(n, dim=1, sorted=False).indices
+    if rest := -values.shape[1] % GROUP:
+        values = F.pad(values, (0, rest), value=-torch.inf)
+    groups = values.unflatten(1, (GROUP, n_groups))
+    chosen = groups.amax(dim=1).topk(n, dim=1, sorted=False).indices[:, None]
+    best = groups.gather(2, chosen.expand(-1, GROUP, -1)).flatten(1).topk(n, dim=1, sorted=False)
+    places = chosen + n_groups * torch.arange(GROUP, device=values.device)[:, None]
+    return places.flatten(1).gather(1, best.indices)
 
 
 def _distances(bank: Tensor, candidates: Tensor, x: Tensor) -> Tensor:

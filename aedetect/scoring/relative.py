@@ -136,12 +136,13 @@ class Relative(Score):
 def _contrast(view: View) -> Tensor:
     """Return the variance over the pixels of each image, ``(B,)``, float64.
 
-    Of pixels before scaling, in units of the mean scale: pixels of a scaled image have all lost
-    their own mean.
+    Of pixels before scaling, in units of the mean scale and up to a constant: pixels of a scaled
+    image have all lost their own mean.
     """
     scaling, unit = view.model.scaling, view.model.scaling.scale.mean()
-    scale, location = (
-        torch.from_numpy(array / unit).to(view.x.device)
-        for array in (scaling.scale, scaling.location)
-    )
-    return (view.x * scale + location).var(dim=1, correction=0)
+    scale = scaling.scale / unit
+    location = (scaling.location - scaling.location.mean()) / unit
+    scale, location = (torch.from_numpy(a).to(view.x) for a in (scale, location))
+    pixels = torch.addcmul(location, view.x, scale)
+    centred = pixels - pixels.mean(dim=1, keepdim=True)
+    return centred.double().square().mean(dim=1)  # a fifth of the time of Tensor.var
