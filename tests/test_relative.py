@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from aedetect import AutoencoderTransformer, datasets, to_onnx
 from aedetect.scoring import Detector
 from aedetect.scoring.neighbors import N_NEIGHBORS
-from aedetect.scoring.relative import N_CLOSE, POWER, SMALLEST
+from aedetect.scoring.relative import N_CLOSE, SMALLEST
 
 SHAPE = {"image_shape": (1, 8, 8)}
 SMALL = {"hidden_layer_sizes": (32, 16), "max_epochs": 60, "random_state": 0, **SHAPE}
@@ -68,7 +68,7 @@ def spacing(points, X, smoothing, n_skipped):
     return np.log(distances[:, :N_CLOSE] + smoothing).mean(axis=1), distances + smoothing, places
 
 
-def test_the_score_is_sap_times_a_local_outlier_factor_at_equal_contrast(problem):
+def test_the_score_is_the_mean_of_sap_by_contrast_and_of_a_local_outlier_factor(problem):
     X, X_test, _ = problem
     estimator = AutoencoderTransformer(4, **SMALL).fit(X)
     score = estimator.detector_.score
@@ -79,8 +79,8 @@ def test_the_score_is_sap_times_a_local_outlier_factor_at_equal_contrast(problem
     close, distances, places = spacing(codes, z, smoothing, 0)
     weights = distances[:, -1:] ** 2 - distances**2 + smoothing**2
     factor = np.exp(2 * (close - np.average(own[places], axis=1, weights=weights)))
-    contrast = X_test.var(axis=1) / X.var(axis=1).mean() + SMALLEST
-    expected = np.sqrt(sap * factor / contrast**POWER)
+    contrast = X_test.std(axis=1) / np.sqrt(X.var(axis=1).mean())
+    expected = np.sqrt(sap / np.maximum(contrast, SMALLEST) * factor)
     estimator.set_params(anomaly_score="auto").fit(X)
     np.testing.assert_allclose(-estimator.score_samples(X_test), expected, rtol=1e-3)
 

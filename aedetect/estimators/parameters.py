@@ -129,9 +129,9 @@ PARAMETERS: dict[str, Parameter] = {
     - ``"combined"``, the ``"auto"`` choice for tables: the geometric mean of ``"activations"``
       and ``"neighbors"``.
     - ``"relative"``, the ``"auto"`` choice for images (``image_shape``): the geometric mean of
-      ``"sap"`` and of a local outlier factor of the code, divided by a power of the variance over
-      the pixels of the row. The factor is the distance to the nearest training codes, divided by
-      that of the training codes around it (after Breunig et al., "LOF", SIGMOD 2000).
+      ``"sap"``, divided by the standard deviation of the row's pixels, and of a local outlier
+      factor: the squared distance of the code to the nearest training codes, divided by that of
+      the training codes around it (after Breunig et al., "LOF", SIGMOD 2000).
     - ``"sap"``: the distance between the activations of the row and of its reconstruction in each
       layer of the encoder before the code, divided by its mean over training rows (after Kim et
       al., "RaPP", ICLR 2020).

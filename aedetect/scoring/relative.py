@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from aedetect.model import Model, View
 
 N_CLOSE = 5  # nearest codes, whose mean distance is the spacing of a code
-SMALLEST = 1e-4  # of the usual contrast, added to each
-POWER = 0.75  # of the contrast
+SMALLEST = 1e-2  # of the usual contrast: the least that a distance is divided by
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,31 +79,31 @@ def _spacing(distances: Tensor, smoothing: float) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Relative(Score):
-    """The geometric mean of ``"sap"`` and of a local outlier factor, at equal contrast.
+    """The geometric mean of ``"sap"``, divided by the contrast, and of a local outlier factor.
 
-    The distances of ``"sap"`` grow with the contrast of an image, so they are divided by a power of
-    it: otherwise an odd image with few bright pixels looks normal, and a normal one with many looks
-    odd. The factor compares the distance between an image's code and the nearest training codes
-    with the distances among these: the classes among the training rows may differ in density.
+    The distances of ``"sap"`` grow with the contrast of an image, the standard deviation of its
+    pixels. Undivided, an odd image with few bright pixels looks normal, and a normal one with many
+    looks odd. The factor compares the distance between an image's code and the nearest training
+    codes with the distances among these: classes of training rows may differ in density.
     """
 
     sap: Layerwise
     surroundings: Surroundings
-    contrast: float  # mean variance over the pixels of a reference row
+    contrast: float  # of the reference rows, root mean square
 
     @classmethod
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with its parts fitted."""
         sap = Layerwise.fit("sap", model, reference)
         codes = model.map_scaled(lambda view: view.codes_side_by_side, reference.x, "codes")
-        contrast = float(model.map_scaled(_contrast, reference.x).mean()) or 1.0
+        contrasts = model.map_scaled(_contrast, reference.x)
+        contrast = float(np.sqrt(np.square(contrasts).mean())) or 1.0
         return cls(name, sap, fit_surroundings(codes), contrast)
 
     def __call__(self, view: View) -> Tensor:
-        """Return the geometric mean of both parts, divided by the root of the contrast."""
-        contrast = _contrast(view) / self.contrast + SMALLEST
-        product = self.sap(view) * self.surroundings(view.codes_side_by_side)
-        return (product / contrast**POWER).sqrt()
+        """Return the geometric mean of both parts."""
+        contrast = (_contrast(view) / self.contrast).clamp_min(SMALLEST)
+        return (self.sap(view) / contrast * self.surroundings(view.codes_side_by_side)).sqrt()
 
     def without_first(self, n_rows: int) -> Self:
         """Return the score without the codes of the first reference rows."""
@@ -134,7 +133,7 @@ class Relative(Score):
 
 
 def _contrast(view: View) -> Tensor:
-    """Return the variance over the pixels of each image, ``(B,)``, float64.
+    """Return the standard deviation over the pixels of each image, ``(B,)``, float64.
 
     Of pixels before scaling, in units of the mean scale and up to a constant: pixels of a scaled
     image have all lost their own mean.
@@ -145,4 +144,4 @@ def _contrast(view: View) -> Tensor:
     scale, location = (torch.from_numpy(a).to(view.x) for a in (scale, location))
     pixels = torch.addcmul(location, view.x, scale)
     centred = pixels - pixels.mean(dim=1, keepdim=True)
-    return centred.double().square().mean(dim=1)  # a fifth of the time of Tensor.var
+    return centred.double().square().mean(dim=1).sqrt()  # a fifth of the time of Tensor.std
