@@ -24,7 +24,7 @@ help:
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
 	@echo "make docs                       build the documentation into docs/_build/html"
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
-	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside eight peers"
+	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside ten peers"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
 	@echo "make bench-calibration [METHODS=...] false alarms of ConformalDetector on ADBench"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"

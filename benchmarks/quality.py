@@ -14,6 +14,11 @@ from there too, else from OpenML.
 - contaminated: ADBench, all rows train and are scored, no labels.
 - one_class: MNIST, one digit trains, the 10,000 test images are scored.
 - multimodal: MNIST, nine digits train, the 10,000 test images are scored.
+
+Methods whose name ends in "told ..." are also told about the training rows, by ``contamination``:
+that they are clean, or that a tenth of them are anomalies. They run on one protocol each. Other
+detectors take no such hint, or only for their threshold: IsolationForest scores all rows equally
+with any ``contamination``.
 """
 
 from __future__ import annotations
@@ -65,6 +70,26 @@ def knn(problem: Problem, seed: int) -> NDArray:
     return neighbours.kneighbors(asked)[0][:, -1]
 
 
+def dte_np(problem: Problem, seed: int) -> NDArray:
+    """DTE-NP of Livernoche et al., ICLR 2024: the mean distance to the 5 nearest rows."""
+    neighbours = NearestNeighbors(n_neighbors=5).fit(problem.X)
+    asked = None if problem.X_test is problem.X else problem.X_test
+    return neighbours.kneighbors(asked)[0].mean(axis=1)
+
+
+def wide_neighbours(problem: Problem, seed: int) -> NDArray:
+    """The mean logarithm of the distances to the nearest tenth of 1,000 training rows."""
+    chosen = np.random.default_rng(seed).permutation(len(problem.X))[:1000]
+    n_neighbours = max(1, len(chosen) // 10)
+    neighbours = NearestNeighbors(n_neighbors=n_neighbours + 1).fit(problem.X[chosen])
+    distances = neighbours.kneighbors(problem.X_test)[0]
+    is_own = np.zeros(len(distances), dtype=bool)  # whether the nearest row is the row itself
+    if problem.X_test is problem.X:
+        is_own[chosen] = True
+    others = np.where(is_own[:, None], distances[:, 1:], distances[:, :-1])
+    return np.log(others + 0.01 * others.mean()).mean(axis=1)
+
+
 def lof(problem: Problem, seed: int) -> NDArray:
     if problem.X_test is problem.X:
         return -LocalOutlierFactor().fit(problem.X).negative_outlier_factor_
@@ -105,6 +130,8 @@ def of_aedetect(detector_class: Callable, **parameters: object) -> Method:
     return method
 
 
+# One epoch of steps that are too small to change a weight of float32.
+UNTRAINED = {"learning_rate": 1e-12, "max_epochs": 1}
 METHODS: dict[str, Method] = {
     "autoencoder": of_aedetect(AutoencoderTransformer),
     "denoising": of_aedetect(DenoisingAutoencoder),
@@ -112,7 +139,22 @@ METHODS: dict[str, Method] = {
     "autoencoder x4": of_aedetect(AutoencoderTransformer, n_members=4),
     "denoising x4": of_aedetect(DenoisingAutoencoder, n_members=4),
     "vae x4": of_aedetect(VAEDetector, n_members=4),
+    "denoising told clean": of_aedetect(DenoisingAutoencoder, contamination=0),
+    "denoising told 0.1": of_aedetect(DenoisingAutoencoder, contamination=0.1),
+    # How much of the default is the work of the network: its error alone, the default score of a
+    # network as it was drawn, and the parts of the scores that no network is needed for.
+    "network alone": of_aedetect(DenoisingAutoencoder, anomaly_score="reconstruction"),
+    "network untrained": of_aedetect(DenoisingAutoencoder, **UNTRAINED),
+    "network untrained, told clean": of_aedetect(
+        DenoisingAutoencoder, contamination=0, **UNTRAINED
+    ),
+    "density": of_aedetect(DenoisingAutoencoder, anomaly_score="density", **UNTRAINED),
+    "kernel residual": of_aedetect(
+        DenoisingAutoencoder, anomaly_score="kernel_residual", **UNTRAINED
+    ),
     "knn": knn,
+    "dte-np": dte_np,
+    "wide neighbours": wide_neighbours,
     "lof": lof,
     "iforest": of_scikit_learn(lambda seed: IsolationForest(random_state=seed)),
     "ocsvm": of_scikit_learn(lambda seed: OneClassSVM()),
@@ -120,6 +162,12 @@ METHODS: dict[str, Method] = {
     "mcd": of_scikit_learn(lambda seed: EllipticEnvelope(random_state=seed)),
     "pyod autoencoder": of_pyod("AutoEncoder", "auto_encoder"),
     "pyod vae": of_pyod("VAE", "vae"),
+}
+# The protocol of the methods that are told about its training rows.
+TOLD = {
+    "denoising told clean": "semi",
+    "network untrained, told clean": "semi",
+    "denoising told 0.1": "contaminated",
 }
 
 
@@ -180,7 +228,7 @@ def run(path: Path, protocols: list[str], methods: list[str], n_seeds: int) -> N
             for problem in PROTOCOLS[protocol](seed):
                 for method in methods:
                     key = (protocol, problem.name, method, seed)
-                    if key not in done:
+                    if key not in done and TOLD.get(method, protocol) == protocol:
                         append(path, key, evaluate(problem, method, seed))
 
 

@@ -39,8 +39,8 @@ pipeline = make_pipeline(
 # %%
 # One file
 # --------
-# The file contains the imputer, the scaler, the network, the threshold and the training rows for
-# the neighbour search.
+# The file contains the imputer, the scaler, the network, the threshold and the training rows that
+# the score compares with.
 
 folder = tempfile.TemporaryDirectory()
 path = to_onnx(pipeline, Path(folder.name) / "tumours.onnx")
@@ -106,8 +106,8 @@ print(f"Equal labels: {n_equal} of {len(rows)}")
 # Time per row
 # ------------
 # For a single row, Python spends most of its time on input checks in each step, which the graph
-# does not have. For a thousand rows, the neighbour search dominates. The times are medians of 20
-# calls in one run on one machine; only their ratios carry over.
+# does not have. For a thousand rows, the arithmetic dominates. The times are medians of 20 calls
+# in one run on one machine; only their ratios carry over.
 
 
 def seconds(n_rows):

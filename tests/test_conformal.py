@@ -80,6 +80,40 @@ def about_zero(**parameters):
     return conformal(Norm().fit(np.zeros((1, 1))), prefit=True, **parameters)
 
 
+# Rows given to fit are normal ones.
+
+QUICK = {"hidden_layer_sizes": (4,), "max_epochs": 1}
+
+
+@pytest.mark.parametrize("wrap", [lambda e: e, lambda e: make_pipeline(StandardScaler(), e)])
+@pytest.mark.parametrize("cv", [None, 2])
+@pytest.mark.parametrize(("given", "fitted"), [("auto", 0), (0.1, 0.1), (0, 0)], ids=str)
+def test_estimators_of_this_package_take_the_rows_for_clean_ones(rows, wrap, cv, given, fitted):
+    inner = wrap(DenoisingAutoencoder(contamination=given, **QUICK))
+    detector = conformal(inner, cv=cv).fit(rows)
+    for estimator in detector.estimators_:
+        last = estimator if wrap(None) is None else estimator[-1]
+        assert last.contamination == fitted
+        assert last.detector_.score.name == ("robust" if fitted else "sharp")
+    given_one = inner if wrap(None) is None else inner[-1]
+    assert given_one.contamination == given
+
+
+def test_the_default_detector_takes_the_rows_for_clean_ones(rows):
+    detector = ConformalDetector(alpha=0.2, random_state=0).fit(rows[:60])
+    assert detector.estimator_.contamination == 0
+
+
+def test_a_fitted_detector_stays_as_it_is(rows):
+    inner = DenoisingAutoencoder(**QUICK).fit(rows[:100])
+    for detector in (
+        conformal(inner, prefit=True).fit(rows[100:]),
+        conformal(FrozenEstimator(inner)).fit(rows[100:]),
+    ):
+        assert detector.estimator_.contamination == "auto"
+        np.testing.assert_array_equal(detector.score_samples(rows), inner.score_samples(rows))
+
+
 # The guarantee.
 
 

@@ -7,18 +7,20 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from aedetect.estimators.identity import FIXED
 from sklearn.base import clone
 from torch import nn
+from values import OTHER_VALUES
 
 from aedetect import AutoencoderTransformer
+from aedetect.estimators.parameters import OTHER, PARAMETERS, TRAINING, WEIGHTS, names_that
 from aedetect.networks import Autoencoder
 
 PLAIN = {"validation_fraction": 0, "schedule": "constant", "max_epochs": 3, "random_state": 0}
 
 
 def weights_of(estimator):
-    return np.concatenate([w.ravel() for w in estimator.__getstate__()["network_"].values()])
+    weights = estimator.__getstate__()["detector_"]["model"]["weights"]
+    return np.concatenate([weight.ravel() for weight in weights.values()])
 
 
 def shifted(table):
@@ -85,11 +87,11 @@ def test_what_is_kept_goes_through_a_pickle(small, table, warm_start):
 
 def test_the_optimisers_state_is_kept_only_where_it_is_asked_for(small, table):
     size = len(pickle.dumps(small.fit(table)))
-    assert not hasattr(small, "_continuation")
+    assert small._continuation is None
     small.set_params(warm_start=True).fit(table)
     assert len(pickle.dumps(small)) > size + 2 * 4 * weights_of(small).size
     small.set_params(warm_start=False).fit(table)
-    assert not hasattr(small, "_continuation")
+    assert small._continuation is None
 
 
 def test_optimiser_and_random_numbers_go_on_after_a_warm_fit(small, table):
@@ -121,11 +123,11 @@ def test_generators_of_a_network_of_ones_own_go_on(table):
 def test_scaling_stays_that_of_the_first_rows(small, table, method):
     small.set_params(warm_start=True)
     getattr(small, method)(table)
-    location = small._scaling.location
+    location = small.detector_.model.scaling.location
     getattr(small, method)(shifted(table))
-    np.testing.assert_array_equal(small._scaling.location, location)
+    np.testing.assert_array_equal(small.detector_.model.scaling.location, location)
     small.set_params(warm_start=False).fit(shifted(table))
-    assert not np.array_equal(small._scaling.location, location)
+    assert not np.array_equal(small.detector_.model.scaling.location, location)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -167,7 +169,21 @@ CHANGEABLE = {
 }
 
 
-def test_every_parameter_is_known_to_bind_the_weights_or_not_to(estimator_class):
-    """A new parameter that the trained weights depend on belongs to ``identity.FIXED``."""
-    assert not CHANGEABLE.intersection(FIXED)
-    assert set(estimator_class().get_params()) <= CHANGEABLE.union(FIXED)
+def test_every_parameter_is_known_to_bind_the_weights_or_not_to():
+    assert set(names_that({TRAINING, OTHER})) == CHANGEABLE
+    assert set(names_that({WEIGHTS})) == set(PARAMETERS) - CHANGEABLE
+
+
+def test_parameters_that_bind_the_weights_are_refused_and_no_others(small, table):
+    small.partial_fit(table)
+    others = {**OTHER_VALUES, "device": "cpu", "noise": "masking"}
+    del others["compile"]  # takes seconds
+    for name in set(others) & set(small.get_params()):
+        value = getattr(small, name)
+        small.set_params(**{name: others[name]})
+        if name in CHANGEABLE:
+            small.partial_fit(table)
+        else:
+            with pytest.raises(ValueError, match=name):
+                small.partial_fit(table)
+        small.set_params(**{name: value})

@@ -360,16 +360,16 @@ HOSTILE = {
     "score of another kind": lambda e: score(e).update(name="sap"),
     "score of a list": lambda e: score(e).update(name=["sap"]),
     "score with a part too many": lambda e: score(e).update(name="neighbors", bank={}),
-    "part of another kind": lambda e: score(e)["activations"].update(name="nap"),
-    "parts that change places": lambda e: swap(score(e), "activations", "neighbors"),
+    "parts that change places": lambda e: swap(score(e), "sites", "marks"),
+    "sites that are left out": lambda e: score(e)["sites"].update(n_left_out=1),
+    "usual distance of zero": lambda e: score(e).update(usual=0.0),
+    "sum of weights below 0": lambda e: score(e).update(total=-1.0),
     "ridge of zero": lambda e: whitenings(e)[0].update(ridge=0.0),
     "ridge of text": lambda e: whitenings(e)[0].update(ridge="1"),
-    "no whitening": lambda e: score(e)["activations"].update(whitenings=[]),
-    "whitening of another kind": lambda e: score(e)["activations"].update(
-        whitenings=[score(e)["neighbors"]["bank"]]
-    ),
-    "no marks": lambda e: score(e)["activations"].update(marks=None),
-    "smoothing of zero": lambda e: score(e)["neighbors"]["bank"].update(smoothing=0.0),
+    "no whitening": lambda e: score(e).update(whitenings=[]),
+    "whitening of another kind": lambda e: score(e).update(whitenings=[score(e)["sites"]]),
+    "no marks": lambda e: score(e).update(marks=None),
+    "smoothing of zero": lambda e: score(e)["sites"].update(smoothing=0.0),
     "noise of no kind": lambda e: noise(e).update(noise="os.system"),
     "noise of no level": lambda e: noise(e).update(level=0.0),
     "more in the noise": lambda e: noise(e).update(more=1),
@@ -451,7 +451,7 @@ def score(root):
 
 
 def whitenings(root):
-    return score(root)["activations"]["whitenings"]
+    return score(root)["whitenings"]
 
 
 def noise(root):
@@ -490,7 +490,7 @@ PATHS = [
     *(("detector_",), ("history_",), ("n_iter_",), ("n_features_in_",), ("_corruption",)),
     *(("detector_", name) for name in ("model", "score", "left_out_scores", "usual_rows")),
     *(("detector_", "model", name) for name in ("spec", "weights", "scaling", "loss", "beta")),
-    ("detector_", "score", "neighbors", "bank"),
+    *(("detector_", "score", name) for name in ("sites", "usual", "whitenings", "total", "marks")),
 ]
 
 
@@ -528,7 +528,10 @@ def test_a_value_that_a_later_fit_needs_is_checked_too(name, valid, refuse):
 KINDS = {
     **{
         score: (AutoencoderTransformer, {"anomaly_score": score})
-        for score in ("standardized", "sap", "mahalanobis", "latent_neighbors", "combined")
+        for score in (
+            *("standardized", "sap", "mahalanobis", "latent_neighbors"),
+            *("density", "kernel_residual", "robust", "sharp"),
+        )
     },
     "elbo": (VAEDetector, {"anomaly_score": "elbo"}),
     "ensemble": (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -19,8 +19,8 @@ from torch import nn
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.corruption import hide
 from aedetect.losses import FEATURE_ERRORS, observed_loss, reconstruction_loss
-from aedetect.networks import Autoencoder, MaskInput, members_of
-from aedetect.scoring import EVIDENCE_SCORES, SCORES, fill
+from aedetect.networks import Autoencoder, MaskInput
+from aedetect.scoring import EVIDENCE_SCORES, SCORES
 from aedetect.training import make_generator
 
 MASK = {"missing": "mask", "random_state": 0}
@@ -172,7 +172,8 @@ def test_cells_missing_at_scoring_alone_are_imputed_too(whole):
 
 
 def test_missing_cells_move_no_statistic_of_the_scaling(estimator_class, holed):
-    scaling = estimator_class(**TINY, scaling="standard").fit(holed)._scaling
+    detector = estimator_class(**TINY, scaling="standard").fit(holed)
+    scaling = detector.detector_.model.scaling
     np.testing.assert_allclose(scaling.location, np.nanmean(holed, axis=0))
     np.testing.assert_allclose(scaling.scale, np.nanstd(holed, axis=0))
 
@@ -193,7 +194,7 @@ def test_a_column_observed_in_held_out_rows_alone_has_salt_and_pepper_of_zero():
     X[order.permutation(20)[2:], 1] = np.nan
     detector = DenoisingAutoencoder(**TINY, noise="salt_and_pepper").fit(X)
     assert np.isfinite(detector.history_["val_loss"]).all()
-    np.testing.assert_array_equal(detector._bounds[:, 1], 0)
+    np.testing.assert_array_equal(detector._corruption.bounds[:, 1], 0)
 
 
 def test_a_network_of_ones_own_takes_the_mask(estimator_class, whole, holed):
@@ -210,8 +211,8 @@ def test_a_network_of_ones_own_takes_the_mask(estimator_class, whole, holed):
 
 # Scores.
 
-ALL_SCORES = [(AutoencoderTransformer, score) for score in SCORES] + [
-    (VAEDetector, score) for score in EVIDENCE_SCORES
+ALL_SCORES = [
+    (VAEDetector if score in EVIDENCE_SCORES else AutoencoderTransformer, score) for score in SCORES
 ]
 
 
@@ -257,15 +258,16 @@ def test_repaired_rows_keep_their_holes(holed):
     assert (repaired[:, 3] != odd[:, 3]).all()
 
 
-def test_complete_rows_are_scored_by_the_measure_itself(scorer, whole):
-    uncalibrated = copy.copy(scorer)
-    uncalibrated._measure = scorer._measure.measure
-    np.testing.assert_array_equal(scorer.score_samples(whole), uncalibrated.score_samples(whole))
+def test_complete_rows_are_scored_by_the_score_itself(scorer, whole):
+    detector = scorer.detector_
+    assert detector.levels is not None
+    without = dataclasses.replace(detector, levels=None)
+    np.testing.assert_array_equal(scorer.score_samples(whole), without.score_samples(whole))
 
 
 def test_scores_are_the_same_bits_in_any_company_and_copy(scorer, holed):
     scores = scorer.score_samples(holed)
-    parts = [scorer.score_samples(part) for part in np.array_split(holed, 17)]
+    parts = [scorer.score_samples(part) for part in np.array_split(holed, 7)]
     np.testing.assert_array_equal(np.concatenate(parts), scores)
     twin = pickle.loads(pickle.dumps(scorer))
     np.testing.assert_array_equal(twin.score_samples(holed), scores)
@@ -273,20 +275,19 @@ def test_scores_are_the_same_bits_in_any_company_and_copy(scorer, holed):
 
 def test_a_training_row_with_missing_cells_finds_itself_among_the_neighbours(holed):
     detector = AutoencoderTransformer(**TINY, anomaly_score="neighbors").fit(holed)
-    members = members_of(detector.network_)
-    filled = detector._infer(None, lambda x: fill(members, x, "mse"), holed)
-    bank = detector._measure.measure.neighbors.bank  # at distance 0, so it is left out
-    assert sorted(map(tuple, filled)) == sorted(map(tuple, bank))
+    model, bank = detector.detector_.model, detector.detector_.score.bank
+    filled = model.fill(model.scale(holed))  # at distance 0, so each is left out of the bank
+    assert sorted(map(tuple, filled)) == sorted(map(tuple, bank.points))
 
 
 @pytest.mark.parametrize("n_rows", [2, 3, 25])
-@pytest.mark.parametrize("score", SCORES)
-def test_few_rows_and_equal_rows_have_finite_scores(n_rows, score):
+@pytest.mark.parametrize(("estimator", "score"), ALL_SCORES)
+def test_few_rows_and_equal_rows_have_finite_scores(n_rows, estimator, score):
     X = remove(correlated(n_rows, seed=0), 0.3)
     X[0] = 1.0  # no column is empty
     equal = np.where(np.isnan(X), np.nan, 5.0)
     for rows in (X, equal):
-        detector = AutoencoderTransformer(**TINY, anomaly_score=score).fit(rows)
+        detector = estimator(**TINY, anomaly_score=score).fit(rows)
         assert np.isfinite(detector.score_samples(rows)).all()
         assert np.isfinite(detector.explain(rows)).all()
 

@@ -32,7 +32,7 @@ from sklearn.preprocessing import (
 )
 from torch import nn
 
-from aedetect import AutoencoderTransformer, VAEDetector, to_onnx
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, to_onnx
 from aedetect.networks import Autoencoder
 from aedetect.scoring import SCORES
 
@@ -90,6 +90,8 @@ DETECTORS = {
         latent="map",
         anomaly_score="neighbors",
     ),
+    "clean": DenoisingAutoencoder(3, n_members=2, contamination=0, **QUICK),
+    "missing": DenoisingAutoencoder(3, missing="mask", **QUICK),
     "ensemble": AutoencoderTransformer(
         2,
         n_members=3,
@@ -159,8 +161,10 @@ def test_a_graph_agrees_with_python(exported, n_rows):
 
 def test_every_score_has_its_graph():
     exported = {detector.anomaly_score for detector in DETECTORS.values()}
-    in_others = {"sap", "combined", "activations"}  # "auto" and the parts of it
+    in_others = {"sap", "robust", "sharp"}  # "auto"
+    in_others |= {"density", "activations", "kernel_residual"}  # parts of "robust" and "sharp"
     in_others |= {"nap", "reconstruction"}  # of tests below
+    in_others |= {"relative"}  # of tests/test_relative.py
     assert exported | in_others == {"auto", *SCORES}
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+from aedetect.estimators.parameters import GROUPS, OTHER, PARAMETERS, TRAINING, WEIGHTS
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.networks import ACTIVATIONS
 from aedetect.training import OPTIMIZERS, SCHEDULES, devices, resolve_device
@@ -76,7 +78,7 @@ TESTED_ELSEWHERE = {
     "warm_start": "test_a_warm_start_goes_on_where_the_last_fit_ended",
     "compile": "test_compiled_networks_learn_what_others_do",
     "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
-    "contamination": "test_contamination_moves_the_threshold_alone",
+    "contamination": "test_contamination_changes_score_and_threshold",
     "device": "test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else",
     "verbose": "test_verbose_shows_progress_on_stderr_and_silence_is_the_default",
 }
@@ -172,16 +174,15 @@ def test_all_losses_learn(estimator_class, digits, loss):
     assert detector.history_["val_loss"].min() < 0.95 * detector.history_["val_loss"][0]
 
 
-def test_contamination_moves_the_threshold_alone(small, table):
+def test_contamination_changes_score_and_threshold(small, table):
     detectors = {
         share: clone(small).set_params(contamination=share).fit(table)
-        for share in (0.05, 0.25, "auto")
+        for share in (0, 0.05, 0.25, "auto")
     }
-    scores = {share: detector.score_samples(table) for share, detector in detectors.items()}
-    np.testing.assert_array_equal(scores[0.05], scores["auto"])
-    for share in (0.05, 0.25):
+    for share in (0, 0.05, 0.25):
         assert (detectors[share].predict(table) == -1).mean() == pytest.approx(share)
-    assert len({detector.offset_ for detector in detectors.values()}) == 3
+    assert len({detector.offset_ for detector in detectors.values()}) == 4
+    assert len({detector.score_samples(table)[0] for detector in detectors.values()}) == 4
 
 
 class Elsewhere(TorchDispatchMode):
@@ -200,9 +201,13 @@ class Elsewhere(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("device", ["meta", torch.device("meta")])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else(
-    small, table, device, monkeypatch
+    small, table, method, device, monkeypatch
 ):
+    def train(detector):
+        return getattr(detector, method)(table)
+
     generators = []
 
     def make_generator(device):
@@ -211,11 +216,11 @@ def test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else(
 
     monkeypatch.setattr(devices, "Generator", make_generator)
     with Elsewhere() as cpu:
-        expected = clone(small).set_params(device="cpu").fit(table).score_samples(table)
+        expected = train(clone(small).set_params(device="cpu")).score_samples(table)
     assert cpu.shapes == []
     assert set(generators) == {"cpu"}
     with Elsewhere() as asked:
-        detector = small.set_params(device=device).fit(table)
+        detector = train(small.set_params(device=device))
     weights = {tuple(p.shape) for p in detector.network_.parameters()}
     assert weights <= set(asked.shapes)
     rows = [shape[0] for shape in asked.shapes if shape not in weights and shape[1:] == (5,)]
@@ -257,16 +262,49 @@ def test_scaling_keeps_the_proportions_of_columns_that_share_a_unit(digits):
     np.testing.assert_array_equal(auto.score_samples(mixed), standard.score_samples(mixed))
 
 
-def test_defaults_are_the_same_for_all_three_and_documented(estimator_class):
-    signature = inspect.signature(estimator_class).parameters
-    reference = inspect.signature(AutoencoderTransformer).parameters
-    for name, parameter in signature.items():
-        if name in reference:
-            assert parameter.default == reference[name].default, name
-        documented = re.search(rf"^{name} : .*", estimator_class.__doc__, re.MULTILINE)
-        assert documented, f"{name} is not documented"
-        if ", default=" in documented[0]:
-            assert documented[0].endswith(f"default={parameter.default!r}".replace("'", '"'))
+def test_the_table_of_parameters_is_that_of_the_signatures(estimator_class):
+    parameters = inspect.signature(estimator_class).parameters
+    assert list(parameters) == [name for name in PARAMETERS if name in parameters]
+    for name, parameter in parameters.items():
+        assert parameter.default == PARAMETERS[name].default, name
+        assert (parameter.kind is parameter.KEYWORD_ONLY) == (name != "latent_dim"), name
+        assert isinstance(parameter.annotation, str), name
+    assert estimator_class._parameter_constraints == {
+        name: PARAMETERS[name].constraint for name in parameters
+    }
+
+
+def test_every_parameter_of_the_table_belongs_to_an_estimator():
+    shared = set(parameters_of(AutoencoderTransformer))
+    assert set(PARAMETERS) == shared.union(*map(parameters_of, ESTIMATORS))
+    own = {cls: set(parameters_of(cls)) - shared for cls in ESTIMATORS[1:]}
+    assert own == {DenoisingAutoencoder: {"noise", "noise_level"}, VAEDetector: {"beta"}}
+
+
+def test_groups_of_parameters_follow_each_other_in_order(estimator_class):
+    groups = [PARAMETERS[name].group for name in parameters_of_signature(estimator_class)]
+    assert [group for group, _ in itertools.groupby(groups)] == list(GROUPS)
+    assert {parameter.affects for parameter in PARAMETERS.values()} == {WEIGHTS, TRAINING, OTHER}
+
+
+def parameters_of_signature(estimator_class):
+    return list(inspect.signature(estimator_class).parameters)
+
+
+def test_every_parameter_is_documented_once_in_order_with_its_default(estimator_class):
+    section = estimator_class.__doc__.split("Attributes\n---")[0]
+    lines = re.findall(r"^(\w+) : (.*)\n    \S", section, re.MULTILINE)
+    assert [name for name, _ in lines] == parameters_of_signature(estimator_class)
+    for name, first_line in lines:
+        default = repr(PARAMETERS[name].default).replace("'", '"')
+        assert first_line.endswith(f", default={default}"), name
+
+
+def test_parameters_that_are_tested_elsewhere_are():
+    files = Path(__file__).parent.glob("test_*.py")
+    text = "".join(path.read_text() for path in files)
+    for name, test in TESTED_ELSEWHERE.items():
+        assert f"def {test}(" in text, name
 
 
 # Errors at fit.
@@ -298,7 +336,7 @@ BAD_VALUES = {
     "scaling": ["minmax"],
     "missing": ["drop", None],
     "anomaly_score": ["error"],
-    "contamination": [0, 0.6, "some"],
+    "contamination": [-0.1, 0.6, "some"],
     "random_state": ["seed"],
     "device": ["gpu", 3],
     "n_members": [0, 1.5],
@@ -410,12 +448,17 @@ def test_a_diverging_learning_rate_is_named(estimator_class, table):
     assert not hasattr(detector, "network_")
 
 
-def test_a_fit_that_fails_leaves_no_half_fitted_estimator(small, table):
-    small.fit(table).set_params(learning_rate=1e8, optimizer="sgd", schedule="constant")
+def test_a_refit_that_fails_leaves_the_fitted_estimator_as_it_was(small, table):
+    before = answers(small.fit(table), table)
+    small.set_params(learning_rate=1e8, optimizer="sgd", schedule="constant")
     with pytest.raises(ValueError, match="diverged"):
         small.fit(table * 2)
-    with pytest.raises(NotFittedError):
-        small.score_samples(table)
+    assert answers(small, table) == before
+
+
+def answers(estimator, X):
+    methods = (estimator.decision_function, estimator.transform, estimator.reconstruct)
+    return [method(X).tobytes() for method in methods]
 
 
 # Errors of the data.

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
@@ -23,7 +24,14 @@ from sklearn.svm import OneClassSVM
 
 import aedetect
 import aedetect.reporting
-from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, explain, report
+from aedetect import (
+    AutoencoderTransformer,
+    ConformalDetector,
+    DenoisingAutoencoder,
+    VAEDetector,
+    explain,
+    report,
+)
 from aedetect.reporting.comparison import compare
 from aedetect.reporting.drawing import INK
 from aedetect.reporting.subject import examine
@@ -31,30 +39,9 @@ from aedetect.reporting.subject import examine
 HOSTILE = "<script>alert(1)</script>"
 
 
-class Calibrated:
-    """A conformal detector with the methods that a report calls."""
-
-    alpha = 0.1
-
-    def __init__(self, estimator, rows):
-        self.estimator_ = estimator
-        self.calibration_scores_ = np.sort(estimator.score_samples(rows))
-
-    def score_samples(self, X):
-        return self.estimator_.score_samples(X)
-
-    def p_values(self, X):
-        below = np.searchsorted(self.calibration_scores_, self.score_samples(X), side="right")
-        return (1 + below) / (1 + len(self.calibration_scores_))
-
-    def decision_function(self, X):
-        return self.p_values(X) - self.alpha
-
-    def predict(self, X):
-        return np.where(self.p_values(X) <= self.alpha, -1, 1)
-
-    def fpr_interval(self, confidence):
-        return (0.031, 0.187) if confidence == 0.95 else (0, 1)
+def calibrated_on(rows, detector, **settings):
+    """Return a conformal detector around a fitted one."""
+    return ConformalDetector(detector, prefit=True, **settings).fit(rows)
 
 
 @pytest.fixture(scope="module")
@@ -343,12 +330,13 @@ def test_title_and_number_of_rows_can_be_set(detector, frame, path, plain_page):
 
 @pytest.mark.usefixtures("blank_drawings")
 def test_a_calibrated_detector_has_its_section(detector, frame, path, plain_page):
-    calibrated = Calibrated(detector, frame[:60])
+    calibrated = calibrated_on(frame[:60], detector, alpha=0.1)
     page = written(calibrated, frame, path=path, peers=False)
     text = text_of(page)
     assert "Calibrated on 60 rows to flag 10% of the normal rows" in text
     assert "With 95% confidence" in text
-    assert "between 3.1% and 18.7% of the normal rows" in text
+    low, high = calibrated.fpr_interval(0.95)
+    assert f"between {100 * low:.3g}% and {100 * high:.3g}% of the normal rows" in text
     assert f"{(calibrated.predict(frame) == -1).sum()} of 66 rows" in text
     assert "p-value" in page[page.index("<article") : page.index("</article>")]
     assert "calibration" not in sections_of(plain_page)
@@ -358,14 +346,12 @@ def test_a_calibrated_detector_has_its_section(detector, frame, path, plain_page
 def test_a_detector_of_folds_has_no_interval_and_one_without_alarms_no_threshold(
     detector, frame, path
 ):
-    folds = Calibrated(detector, frame[:60])
-    folds.estimators_ = [folds.__dict__.pop("estimator_"), detector]
-    folds.score_samples = detector.score_samples
+    folds = ConformalDetector(clone(detector), cv=2, alpha=0.1, random_state=0).fit(frame[:60])
     text = text_of(written(folds, frame, path=path, peers=False))
     assert "2, one per fold" in text
     assert "With 95% confidence" not in text
-    silent = Calibrated(FrozenEstimator(detector), frame[:60])
-    silent.alpha, silent.offset_ = 0.001, -np.inf
+    with pytest.warns(UserWarning, match="too few for any alarm"):
+        silent = calibrated_on(frame[:60], FrozenEstimator(detector), alpha=0.01)
     text = text_of(written(silent, frame, path=path, peers=False))
     assert "0 of 66 rows" in text
     assert "threshold" not in text.split("Scores and threshold")[0]

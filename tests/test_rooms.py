@@ -11,10 +11,12 @@ import aedetect
 
 ROOMS = [
     "atomic",
+    "places",
     "networks",
     "losses",
     "corruption",
     "training",
+    "model",
     "scoring",
     "estimators",
     "reasons",
@@ -64,3 +66,8 @@ def test_a_file_imports_only_from_rooms_above(path):
     own = ROOMS.index(room_of(path))
     for room in imported_rooms(path) - {room_of(path)}:
         assert ROOMS.index(room) < own, f"{path.name} imports {room}"
+
+
+def test_every_room_is_listed_and_a_model_comes_before_its_scores():
+    assert {room_of(path) for path in FILES} == set(ROOMS)
+    assert ROOMS.index("training") < ROOMS.index("model") < ROOMS.index("scoring")

@@ -83,7 +83,7 @@ def test_every_score_is_stored_bit_for_bit(score, n_members, tmp_path):
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("network", ["dense", "conv", "residual", "own"])
 def test_every_kind_of_network_is_stored_bit_for_bit(network, n_members, missing, tmp_path):
-    settings = {**TINY, "n_members": n_members, "missing": missing, "anomaly_score": "combined"}
+    settings = {**TINY, "n_members": n_members, "missing": missing, "anomaly_score": "robust"}
     settings["network"] = own_network(missing) if network == "own" else network
     settings["image_shape"] = (1, 2, 3) if network == "conv" else None
     rows = HOLES if missing == "mask" else X

@@ -24,6 +24,7 @@ from torch import nn
 from aedetect import AutoencoderTransformer
 from aedetect.atomic import atomic_write, remove_partial
 from aedetect.networks import Autoencoder
+from aedetect.scoring import Detector
 from aedetect.training import checkpoint as checkpoint_module
 from aedetect.training.optimizers import OPTIMIZERS
 
@@ -86,11 +87,14 @@ def cut_short(estimator, X, path, epoch=4):
     assert path.exists()
 
 
+def weights_of(estimator):
+    return estimator.__getstate__()["detector_"]["model"]["weights"]
+
+
 def assert_same(first, second, X):
     np.testing.assert_array_equal(first.score_samples(X), second.score_samples(X))
-    weights = [detector.__getstate__()["network_"] for detector in (first, second)]
-    for name, values in weights[0].items():
-        np.testing.assert_array_equal(values, weights[1][name])
+    for name, values in weights_of(first).items():
+        np.testing.assert_array_equal(values, weights_of(second)[name])
     for name in ("loss", "val_loss", "learning_rate"):
         np.testing.assert_array_equal(first.history_[name], second.history_[name])
     assert first.offset_ == second.offset_
@@ -121,7 +125,7 @@ CASES = {
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
 def test_a_fit_cut_short_ends_as_one_that_was_not(small, table, tmp_path, options):
     if options.get("network") == CUSTOM:
-        options = {"network": custom_network(small._codes_per_dim)}
+        options = {"network": custom_network(1 + small._is_variational)}
     small.set_params(max_epochs=8, batch_size=16, **options)
     path = tmp_path / "fit.ckpt"
     cut_short(small, table, path)
@@ -167,7 +171,7 @@ def test_a_stop_asked_for_by_a_callback_is_kept(small, table, tmp_path, monkeypa
             return context.task_id == 1
 
     path = tmp_path / "fit.ckpt"
-    monkeypatch.setattr(type(small), "_set_network", lambda *_: die())
+    monkeypatch.setattr(Detector, "fit", lambda *_, **__: die())
     stopped = clone(small).set_params(checkpoint=path).set_callbacks(StopAtTwo(0, lambda: None))
     with pytest.raises(Killed):
         stopped.fit(table)
@@ -323,8 +327,8 @@ def test_ctrl_c_ends_training_after_the_step(small, table):
     step = [
         np.abs(first - second).max()
         for first, second in zip(
-            small.__getstate__()["network_"].values(),
-            untrained.__getstate__()["network_"].values(),
+            weights_of(small).values(),
+            weights_of(untrained).values(),
             strict=True,
         )
     ]
@@ -456,6 +460,10 @@ def narrow_network(limit, *layers):
     return Autoencoder(nn.Sequential(narrow, *layers), nn.Linear(2, 5))
 
 
+def without_a_score(model, *_, **__):
+    """Return no detector: the network has no room for the rows of a score."""
+
+
 SETTINGS = {"max_epochs": 3, "batch_size": 32, "validation_fraction": 0, "random_state": 0}
 
 
@@ -464,7 +472,7 @@ def test_a_batch_too_large_for_the_memory_is_computed_in_parts(table, monkeypatc
     settings = {**SETTINGS, **options}
     whole = AutoencoderTransformer(network=narrow_network(10**6), **settings).fit(table)
     in_parts = AutoencoderTransformer(network=narrow_network(10), **settings)
-    monkeypatch.setattr(type(in_parts), "_set_network", lambda self, network, *_: None)
+    monkeypatch.setattr(Detector, "fit", without_a_score)
     with pytest.warns(UserWarning, match=r"each is computed in \d+ parts from here") as warned:
         in_parts.fit(table)
     assert "4 parts" in str(warned[1].message)
@@ -474,7 +482,7 @@ def test_a_batch_too_large_for_the_memory_is_computed_in_parts(table, monkeypatc
 def test_batch_norm_gets_no_part_of_a_single_row(table, monkeypatch):
     network = narrow_network(2, nn.BatchNorm1d(2))
     detector = AutoencoderTransformer(network=network, **{**SETTINGS, "batch_size": 7})
-    monkeypatch.setattr(type(detector), "_set_network", lambda self, network, *_: None)
+    monkeypatch.setattr(Detector, "fit", without_a_score)
     with (
         pytest.warns(UserWarning, match=r"in \d parts"),
         pytest.raises(MemoryError, match=r"does not hold 3 row\(s\).*smaller network"),

@@ -34,7 +34,12 @@ def test_codes_go_to_tsne(digits, reducer):
 
 
 @pytest.mark.parametrize(
-    "estimator", [QUICK, DenoisingAutoencoder(8, max_epochs=20), VAEDetector(8, max_epochs=20)]
+    "estimator",
+    [
+        QUICK,
+        DenoisingAutoencoder(8, max_epochs=20, random_state=0),
+        VAEDetector(8, max_epochs=20, random_state=0),
+    ],
 )
 def test_codes_train_a_classifier(digits, estimator):
     X_train, X_test, y_train, y_test = train_test_split(*digits, train_size=900, random_state=0)

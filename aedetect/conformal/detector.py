@@ -24,6 +24,7 @@ from aedetect.conformal.inner import (
     resolve_direction,
     score_held_out,
     score_rows,
+    set_clean,
     set_seeds,
 )
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
@@ -74,7 +75,10 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         Any detector with ``score_samples`` or ``decision_function`` for new rows: the estimators
         of this package, ``IsolationForest``, ``LocalOutlierFactor(novelty=True)``,
         ``OneClassSVM``, a Pipeline that ends in one, a detector of PyOD. None stands for
-        :class:`~aedetect.DenoisingAutoencoder` with its defaults.
+        :class:`~aedetect.DenoisingAutoencoder` with its defaults. An estimator of this package with
+        ``contamination="auto"``, also at the end of a Pipeline, is fitted with
+        ``contamination=0``, since the rows given to ``fit`` are normal ones. A float stays as it
+        is: set one if the rows may hold anomalies.
     alpha : float in (0, 1), default=0.05
         Share of normal rows that ``predict`` may flag. ``fit`` and ``calibrate`` apply it; a value
         set later has no effect before the next call of one of them.
@@ -203,7 +207,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         random_state = local_random_state(self.random_state)
         inner = self._inner()
         resolve_direction(inner, self.higher_is_normal)  # refuse before a long fit
-        inner = set_seeds(clone(inner), random_state)
+        inner = set_clean(set_seeds(clone(inner), random_state))
         folds = split_rows(
             X, cv=self.cv, calibration_size=self.calibration_size, random_state=random_state
         )

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d
 
+from aedetect.estimators.base import BaseAutoencoder
 from aedetect.estimators.fitting import draw_seed
 from aedetect.places import PlaceError, rows_of
 from aedetect.scoring import FloatArray
@@ -38,6 +40,20 @@ def set_seeds(detector: Any, random_state: np.random.RandomState) -> Any:
     for name, value in sorted(detector.get_params().items()):
         if value is None and name.split("__")[-1] == "random_state":
             detector.set_params(**{name: draw_seed(random_state)})
+    return detector
+
+
+def set_clean(detector: Any) -> Any:
+    """Set ``contamination=0`` where it is "auto"; return the detector.
+
+    Of an estimator of this package, also as the last step of a Pipeline: the rows of a
+    ConformalDetector are normal.
+    """
+    last = detector
+    while isinstance(last, Pipeline):
+        last = last[-1]
+    if isinstance(last, BaseAutoencoder) and last.contamination == "auto":
+        last.set_params(contamination=0)
     return detector
 
 

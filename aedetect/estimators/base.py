@@ -278,7 +278,8 @@ class BaseAutoencoder(
         """
         self._validate_params()
         fit = Fit.begin(self, X, resolve_device(self.device), goes_on=is_fitted(self))
-        rows = np.arange(len(fit.table.X))
+        # In random order: scores take distances to the first rows.
+        rows = np.random.RandomState(0).permutation(len(fit.table.X))
         attributes, run = fit.train(
             fit.start_network(),
             Split(held_out=rows[:0], fitted=rows),

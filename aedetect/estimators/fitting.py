@@ -222,8 +222,9 @@ class Fit:
             continuation = self._kept(run) if keeps_state else None
         fitted = attributes(network, progress.history)
         network.cpu()
-        context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes={})
-        return {**fitted, "_continuation": continuation}, run
+        fitted = {**fitted, "_continuation": continuation}
+        context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=fitted)
+        return fitted, run
 
     def _without_anomalies(self, split: Split) -> Split:
         """Return the split without the rows that ``contamination`` takes for anomalies."""

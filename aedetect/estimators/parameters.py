@@ -126,8 +126,11 @@ PARAMETERS: dict[str, Parameter] = {
     The measure of how odd a row is; ``score_samples`` is minus this measure. All are squared
     distances or behave like one.
 
-    - ``"combined"``, the ``"auto"`` choice for tables: the geometric mean of ``"activations"``
-      and ``"neighbors"``.
+    - ``"robust"``, the ``"auto"`` choice for tables: the sum of ``"density"`` and of a Mahalanobis
+      distance as in ``"activations"``, in whose covariance rows far from all others have less
+      weight. Each is divided by the value that a tenth of the training rows exceeds.
+    - ``"sharp"``, the ``"auto"`` choice for tables with ``contamination=0``: the weighted geometric
+      mean of ``"activations"`` (0.4), ``"kernel_residual"`` (0.4) and ``"reconstruction"`` (0.2).
     - ``"relative"``, the ``"auto"`` choice for images (``image_shape``): the geometric mean of
       ``"sap"``, divided by the standard deviation of the row's pixels, and of a local outlier
       factor: the squared distance of the code to the nearest training codes, divided by that of
@@ -145,9 +148,13 @@ PARAMETERS: dict[str, Parameter] = {
     - ``"mahalanobis"``: the squared Mahalanobis distance of the code.
     - ``"neighbors"``, ``"latent_neighbors"``: the squared geometric mean of the distances to the 20
       nearest training rows, in the scaled features or in the code.
+    - ``"density"``: the squared harmonic mean of the distances to 500 training rows, in the scaled
+      features.
+    - ``"kernel_residual"``: the squared distance to the mean of 2,000 training rows, weighted by a
+      Gaussian kernel of their distances (Nadaraya, 1964; Watson, 1964).
 
-    Covariances and neighbours are fitted to at most 10,000 training rows, which the estimator
-    keeps. A row equal to one of them is scored as if that training row had been left out.
+    Covariances and neighbours are fitted to at most 10,000 training rows. A row equal to one of
+    them is scored as if that training row had been left out.
     :class:`~aedetect.VAEDetector` also has ``"elbo"``, the negative evidence lower bound, and
     ``"reconstruction_probability"``, its first term (An & Cho, 2015), both by eight fixed draws
     from the posterior.""",
@@ -156,14 +163,19 @@ PARAMETERS: dict[str, Parameter] = {
         "main",
         [Interval(Real, 0, 0.5, closed="both"), StrOptions({"auto"})],
         "auto",
-        OTHER,
-        """float in (0, 0.5] or "auto", default="auto"
-    Sets ``offset_``. A float flags that share of the training rows. ``"auto"`` aims at flagging
-    2.5% of new normal rows, by an order statistic of the scores of the training rows. Each of these
-    is scored as if it had been left out of covariances and neighbours, and scores of fitted rows
-    are brought to the level of held-out ones. Anomalies among the training rows count towards the
-    2.5%, so fewer normal rows are flagged. If more rows than that stand far apart from all others,
-    all of them are flagged.""",
+        TRAINING,
+        """float in [0, 0.5] or "auto", default="auto"
+    The share of anomalies among the training rows.
+
+    - ``"auto"``: unknown. ``offset_`` aims at flagging 2.5% of new normal rows, by an order
+      statistic of the scores of the training rows. Each of these is scored as if it had been left
+      out of covariances and neighbours, and scores of fitted rows are brought to the level of
+      held-out ones. Anomalies among the training rows count towards the 2.5%, so fewer normal rows
+      are flagged. If more rows than that stand far apart from all others, all of them are flagged.
+    - A float above 0: that share. ``fit`` leaves the oddest rows by ``"density"``, that share of
+      all, out of training and out of the score, and ``offset_`` flags that share of X.
+    - 0: none, all rows are known to be normal. For tables the score is ``"sharp"``. ``offset_`` is
+      the lowest score of a training row, so none of these is flagged.""",
     ),
     "noise": Parameter(
         "main",
@@ -334,9 +346,9 @@ PARAMETERS: dict[str, Parameter] = {
         WEIGHTS,
         """int, default=1
     Number of networks that are trained together, each from its own start, with its own order of
-    rows and its own noise. Reconstructions and scores are means over the members (the neighbours in
-    ``"combined"`` are shared); the code is all members' codes side by side. Several ``"dense"``
-    networks cost far less than as many fits.""",
+    rows and its own noise. Reconstructions and distances are means over the members (distances to
+    training rows in the scaled features are shared); the code is all members' codes side by side.
+    Several ``"dense"`` networks cost far less than as many fits.""",
     ),
     "device": Parameter(
         "running",

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
+from aedetect.conformal import scores_and_p_values
 from aedetect.plotting.images import check_image_shape, image_shape_of
 from aedetect.plotting.style import feature_names, labels_of, threshold_of
 from aedetect.reasons import Way, join, split, trace
@@ -93,7 +94,11 @@ def examine(
     if labels is not None:
         check_consistent_length(X, labels)
     steps, conformal, detector = _take_apart(estimator)
-    scores, is_flagged, offset = _judge(estimator, conformal or detector, X)
+    if conformal is None:
+        p_values, (scores, is_flagged, offset) = None, _judge(estimator, detector, X)
+    else:
+        scores, p_values = scores_and_p_values(conformal, _before_last(estimator, X))
+        is_flagged, offset = scores < conformal.offset_, threshold_of(conformal)
     rows = np.asarray(X if steps is None else steps.transform(X))
     train_rows = None
     if X_train is not None:
@@ -116,7 +121,7 @@ def examine(
         scores=scores,
         is_flagged=is_flagged,
         offset=offset,
-        p_values=None if conformal is None else _p_values(estimator, X),
+        p_values=p_values,
         image_shape=_image_shape(detector, rows.shape[1], image_shape),
     )
 
@@ -176,11 +181,11 @@ def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
         estimator = getattr(estimator, "estimator_", None) or estimator.estimators_[0]
 
 
-def _p_values(estimator: Any, X: ArrayLike) -> NDArray[np.float64]:
-    """Return the p-values of a conformal detector or of a Pipeline that ends in one."""
+def _before_last(estimator: Any, X: ArrayLike) -> ArrayLike:
+    """Return the rows that the last step of a Pipeline gets, in nested ones too."""
     while isinstance(estimator, Pipeline):
         X, estimator = estimator[:-1].transform(X), estimator[-1]
-    return np.asarray(estimator.p_values(X), dtype=np.float64)
+    return X
 
 
 def _check_train(X_train: ArrayLike, X: ArrayLike) -> None:

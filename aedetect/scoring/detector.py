@@ -96,9 +96,9 @@ class Detector:
         model : Model
         X : ndarray of shape (n_rows, n_features)
             The training rows.
-        order : ndarray of shape (n_rows,), int
-            Numbers of the rows in random order, held-out rows first. The first of them are the
-            reference.
+        order : ndarray of shape (n_fitted,), int
+            Numbers of the rows to fit to in random order, held-out rows first. The first of them
+            are the reference.
         n_held_out : int
             Rows that the network was not fitted to.
         score : str

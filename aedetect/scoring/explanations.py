@@ -83,11 +83,11 @@ class Surprise:
         slope[before == np.log(self.floor)] = 0
         falls = np.zeros(moved.shape)
         for values, move in zip(ways, moves, strict=True):
-            with np.errstate(over="ignore", invalid="ignore"):  # the caller refuses it
-                fall = -slope * move
             copies = _with(x, features[measured], np.take_along_axis(values, measured, axis=1))
             after = self._log_score(copies.reshape(-1, x.shape[1])).reshape(measured.shape)
-            np.put_along_axis(fall, measured, before[:, None] - after, axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # the caller refuses it
+                fall = -slope * move
+                np.put_along_axis(fall, measured, before[:, None] - after, axis=1)
             falls += fall.clip(0) / 2
         return falls
 

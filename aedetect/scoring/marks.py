@@ -16,6 +16,7 @@ from aedetect.scoring.thresholds import FloatArray
 
 N_MARKS = 4
 N_TRIED = 4  # rows with nearly the first mark of a row that are compared with it
+LARGEST = 1e30  # difference that can be rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,9 @@ class Marks:
         marks, firsts, kept = (tensor.to(x.device) for tensor in self._tensors)
         x = x.detach().double()
         own = _project(x)
-        rounding = SAME * x.square().sum(dim=1, keepdim=True).sqrt()
+        length = x.square().sum(dim=1, keepdim=True).sqrt()
+        # Without a limit, a row that is not finite would equal every mark.
+        rounding = (SAME * length).clamp_max(LARGEST)
         low = own[:, :1] - rounding
         first = _count_below(firsts, low)
         if not torch.compiler.is_exporting():

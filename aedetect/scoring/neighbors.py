@@ -217,5 +217,5 @@ def _distances(bank: Tensor, candidates: Tensor, x: Tensor) -> Tensor:
         size = min(size, max(1, CACHED // max(1, x.numel())))
     gaps = ((bank[part] - x[:, None]).double() for part in candidates.split(size, dim=1))
     squares = torch.cat([gap.square().sum(dim=2) for gap in gaps], dim=1)
-    positive = squares > 0  # else the square root has no gradient
-    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
+    is_zero = squares == 0  # where the square root has no gradient
+    return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, squares).sqrt())

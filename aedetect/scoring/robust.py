@@ -21,22 +21,24 @@ from aedetect.scoring.whitening import Whitening, fit_whitening
 if TYPE_CHECKING:
     from aedetect.model import Model, View
 
-N_COLUMNS = 128  # of the sketches of activations, whose covariance is taken
+N_COLUMNS = 256  # of the sketches of activations, whose covariance is taken
 
 
 @dataclass(frozen=True, eq=False)
 class Robust(Score):
-    """The geometric mean of a Mahalanobis distance of activations and of ``"density"``.
+    """The sum of a Mahalanobis distance of activations and of ``"density"``.
 
-    Anomalies among the training rows would stretch the covariance until they look normal. So every
-    row has a weight in it, which falls with the fourth power of the row's harmonic mean distance to
-    the sites once that is above its median.
+    Each is divided by the value that a tenth of the reference rows exceeds, so a row is odd if one
+    of them finds it odd. Anomalies among the training rows would stretch the covariance until they
+    look normal. So every row has a weight in it, which falls with the square of the row's harmonic
+    mean distance to the sites once that is above its median.
     """
 
     sites: Sites
     usual: float  # median of the squared harmonic mean distances of the reference rows
     whitenings: list[Whitening]  # of each member
     total: float  # sum of the weights
+    units: tuple[float, float]  # of the Mahalanobis distance and of the density
     marks: Marks | None  # None: every row is scored as a new one
 
     @classmethod
@@ -48,18 +50,17 @@ class Robust(Score):
         weights = _weights(spread, usual)
         rows = model.map_scaled(lambda view: _rows(view).movedim(0, 1), reference.x)
         fitted = [fit_whitening(rows[:, member], weights) for member in range(rows.shape[1])]
-        distances = np.mean([left_out for _, left_out in fitted], axis=0) / rows.shape[2]
-        marks = fit_marks(reference.x, np.sqrt(distances * spread))
+        distances = np.mean([left_out for _, left_out in fitted], axis=0)
+        units = (_unit(distances), _unit(spread))
+        marks = fit_marks(reference.x, distances / units[0] + spread / units[1])
         whitenings = [whitening for whitening, _ in fitted]
-        return cls(name, sites, usual, whitenings, float(weights.sum()), marks)
+        return cls(name, sites, usual, whitenings, float(weights.sum()), units, marks)
 
     def __call__(self, view: View) -> Tensor:
-        """Return the geometric mean of both distances."""
-        rows = _rows(view)
-        pairs = zip(self.whitenings, rows, strict=True)
+        """Return the sum of both distances."""
+        pairs = zip(self.whitenings, _rows(view), strict=True)
         distances = torch.stack([whitening(member) for whitening, member in pairs])
-        distances = mean_of_members(distances) / rows.shape[2]
-        scores = (distances * self.sites(view.x)).sqrt()
+        scores = mean_of_members(distances) / self.units[0] + self.sites(view.x) / self.units[1]
         return scores if self.marks is None else self.marks.replace_known(view.x, scores)
 
     def of_copies(self) -> Self:
@@ -93,6 +94,9 @@ class Robust(Score):
         self.sites.check(model.spec.n_features)
         require_number("the usual distance", self.usual, above=0)
         require_number("the sum of the weights", self.total, above=0)
+        require(len(self.units) == 2, "the score has not two units")
+        for unit in self.units:
+            require_number("a unit of the score", unit, above=0)
         n_members = model.spec.n_members
         require(
             len(self.whitenings) == n_members, f"{len(self.whitenings)} whitenings of {n_members}"
@@ -113,6 +117,7 @@ class Robust(Score):
             state["usual"],
             [Whitening(**entry) for entry in state["whitenings"]],
             state["total"],
+            tuple(state["units"]),
             Marks(**state["marks"]),
         )
 
@@ -124,4 +129,9 @@ def _rows(view: View) -> Tensor:
 
 def _weights(spread: FloatArray, usual: float) -> FloatArray:
     """Return the weights of rows by their squared harmonic mean distances."""
-    return np.minimum(1.0, usual / np.maximum(spread, np.finfo(float).tiny)) ** 2
+    return np.minimum(1.0, usual / np.maximum(spread, np.finfo(float).tiny))
+
+
+def _unit(values: FloatArray) -> float:
+    """Return the value that a tenth of the rows exceeds, 1 where it is 0."""
+    return float(np.quantile(values, 0.9)) or 1.0

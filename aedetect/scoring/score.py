@@ -27,7 +27,7 @@ class Score:
 
     A score is fitted to reference rows once the network is trained. It is immutable and holds
     NumPy arrays, numbers and text alone. To add one, write a subclass in a file of its own and
-    register it in ``aedetect/scoring/__init__.py``.
+    register it in ``aedetect/scoring/registry.py``.
 
     Parameters
     ----------

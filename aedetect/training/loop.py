@@ -19,7 +19,8 @@ from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import Step, make_step
 
-MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of
+MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of, or
+MIN_HELD_OUT_CELLS = 2**17  # as many wide rows as hold this many cells
 
 
 class Watcher(Protocol):
@@ -118,7 +119,8 @@ def train(
     n_steps = max_epochs * len(bounds)
     work = step.count_work(x[:1].to(generator.device)) * batch_size
     # Few held-out rows are repeated, so that each gets several draws of the noise.
-    x_val = x_val.repeat(math.ceil(MIN_HELD_OUT / max(1, len(x_val))), 1)
+    n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // x.shape[1])
+    x_val = x_val.repeat(max(1, math.ceil(n_needed / max(1, len(x_val)))), 1)
     splitter = BatchSplitter()
     while not run.is_over(max_epochs, patience if len(x_val) else None):
         watcher.on_epoch_begin()

@@ -64,7 +64,8 @@ def make_rows():
 
 def outcome(estimator):
     """Return all that a fit ends with, but for the seconds it took."""
-    arrays = {f"weight {name}": w for name, w in estimator.__getstate__()["network_"].items()}
+    weights = estimator.__getstate__()["detector_"]["model"]["weights"]
+    arrays = {f"weight {name}": weight for name, weight in weights.items()}
     arrays |= {k: v for k, v in estimator.history_.items() if k != "seconds"}
     return arrays | {"offset": np.array(estimator.offset_)}
 

@@ -1,3 +1,5 @@
+"""Thresholds of scores."""
+
 from __future__ import annotations
 
 import numpy as np
