@@ -121,8 +121,8 @@ def test_members_are_scored_together(score, problem):
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"image_shape": (1, 8, 8)}, "sap"),
-        ({"image_shape": (1, 8, 8), "contamination": 0}, "sap"),
+        ({"image_shape": (1, 8, 8)}, "relative"),
+        ({"image_shape": (1, 8, 8), "contamination": 0}, "relative"),
         ({}, "robust"),
         ({"contamination": 0.1}, "robust"),
         ({"contamination": 0}, "sharp"),

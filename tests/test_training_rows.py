@@ -15,7 +15,7 @@ from aedetect.scoring.marks import fit_marks
 
 FITTED_TO_ROWS = {
     *("activations", "nap", "mahalanobis", "neighbors", "latent_neighbors"),
-    *("density", "kernel_residual", "robust", "sharp"),
+    *("density", "kernel_residual", "relative", "robust", "sharp"),
 }
 
 

@@ -40,11 +40,12 @@ def resolve_score(
     """Return the score: ``"auto"`` goes by the kind of rows and by what is known of them.
 
     Distances in pixels separate images badly, and whitening magnifies pixels that hardly vary.
+    The reconstruction error of an image grows with its contrast.
     """
     if anomaly_score != "auto":
         return anomaly_score
     if image_shape is not None:
-        return "sap"
+        return "relative"
     return "sharp" if contamination == 0 else "robust"
 
 

@@ -131,9 +131,13 @@ PARAMETERS: dict[str, Parameter] = {
       weight. Each is divided by the value that a tenth of the training rows exceeds.
     - ``"sharp"``, the ``"auto"`` choice for tables with ``contamination=0``: the weighted geometric
       mean of ``"activations"`` (0.4), ``"kernel_residual"`` (0.4) and ``"reconstruction"`` (0.2).
-    - ``"sap"``, the ``"auto"`` choice for images (``image_shape``): the distance between the
-      activations of the row and of its reconstruction in each layer of the encoder before the code,
-      divided by its mean over training rows (after Kim et al., "RaPP", ICLR 2020).
+    - ``"relative"``, the ``"auto"`` choice for images (``image_shape``): the geometric mean of
+      ``"sap"``, divided by the standard deviation of the row's pixels, and of a local outlier
+      factor: the squared distance of the code to the nearest training codes, divided by that of
+      the training codes around it (after Breunig et al., "LOF", SIGMOD 2000).
+    - ``"sap"``: the distance between the activations of the row and of its reconstruction in each
+      layer of the encoder before the code, divided by its mean over training rows (after Kim et
+      al., "RaPP", ICLR 2020).
     - ``"reconstruction"``: the ``loss`` between the scaled row and its reconstruction, summed over
       features.
     - ``"standardized"``: the mean over features of the error divided by the feature's mean error

@@ -10,6 +10,7 @@ from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
 from aedetect.scoring.layerwise import Layerwise
 from aedetect.scoring.neighbors import CodeNeighbors, RowNeighbors
 from aedetect.scoring.reconstruction import Reconstruction, Standardized
+from aedetect.scoring.relative import Relative
 from aedetect.scoring.residual import KernelResidual
 from aedetect.scoring.robust import Robust
 from aedetect.scoring.score import Score
@@ -25,6 +26,7 @@ SCORES: dict[str, type[Score]] = {
     "latent_neighbors": CodeNeighbors,
     "density": Density,
     "kernel_residual": KernelResidual,
+    "relative": Relative,
     "robust": Robust,
     "sharp": Sharp,
     **dict.fromkeys(WHITENED, Whitened),
