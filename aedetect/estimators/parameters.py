@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from aedetect.corruption import NOISES
 from aedetect.losses import FEATURE_ERRORS
@@ -157,10 +157,11 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "contamination": Parameter(
         "main",
-        [Interval(Real, 0, 0.5, closed="both"), StrOptions({"auto"})],
+        # Apart: scikit-learn's estimator checks ask for an interval without 0.
+        [Interval(Real, 0, 0.5, closed="right"), Options(Real, {0}), StrOptions({"auto"})],
         "auto",
         TRAINING,
-        """float in [0, 0.5] or "auto", default="auto"
+        """float in (0, 0.5], 0 or "auto", default="auto"
     The share of anomalies among the training rows.
 
     - ``"auto"``: unknown. ``offset_`` aims at flagging 2.5% of new normal rows, by an order
