@@ -161,10 +161,11 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "contamination": Parameter(
         "main",
+        # Apart: scikit-learn's estimator checks ask for an interval without 0.
         [Interval(Real, 0, 0.5, closed="right"), Options(Real, {0}), StrOptions({"auto"})],
         "auto",
         TRAINING,
-        """float in [0, 0.5] or "auto", default="auto"
+        """float in (0, 0.5], 0 or "auto", default="auto"
     The share of anomalies among the training rows.
 
     - ``"auto"``: unknown. ``offset_`` aims at flagging 2.5% of new normal rows, by an order
