@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 
 from aedetect import DenoisingAutoencoder
 
@@ -64,19 +63,3 @@ def test_a_share_of_training_rows_with_missing_cells_is_flagged(rows):
 def test_two_rows_are_left_to_train_on(rows, n_rows, validation_fraction):
     detector = make(0.5, validation_fraction=validation_fraction).fit(rows[:n_rows])
     assert np.isfinite(detector.score_samples(rows)).all()
-
-
-def test_a_checkpoint_of_another_share_is_refused(rows, tmp_path, monkeypatch):
-    path = tmp_path / "fit.ckpt"
-    detector = make(0.1, checkpoint=str(path))
-
-    def cut_short(*args, **kwargs):
-        raise MemoryError("cut short")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("aedetect.estimators.fitting.Detector.fit", cut_short)
-        with pytest.raises(MemoryError):
-            detector.fit(rows)
-    assert path.exists()
-    with pytest.raises(ValueError, match="contamination"):
-        clone(detector).set_params(contamination=0.2).fit(rows)

@@ -193,6 +193,7 @@ def test_a_checkpoint_changes_no_result_and_a_second_fit_begins_anew(small, tabl
         ({"learning_rate": 0.1}, "learning_rate was 0.001, now it is 0.1"),
         ({"hidden_layer_sizes": [8, 4]}, r"hidden_layer_sizes was \[8\], now it is \[8, 4\]"),
         ({"random_state": 1}, "random_state was 0, now it is 1"),
+        ({"contamination": 0.1}, 'contamination was "auto", now it is 0.1'),
     ],
 )
 def test_the_checkpoint_of_another_fit_is_refused(small, table, tmp_path, change, message):
@@ -208,7 +209,7 @@ def test_the_checkpoint_of_another_fit_is_refused(small, table, tmp_path, change
     assert path.read_bytes() == content
     # What has no part in training may change, and equal values may be of other types.
     clone(small).set_params(
-        checkpoint=str(path), contamination=0.1, hidden_layer_sizes=[np.int64(8)]
+        checkpoint=str(path), anomaly_score="sap", hidden_layer_sizes=[np.int64(8)]
     ).fit(table)
 
 
