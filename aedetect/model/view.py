@@ -52,17 +52,17 @@ class View:
     @cached_property
     def members_x_hat(self) -> Tensor:
         """The reconstruction of every member, ``(M, B, F)``."""
-        return self.model.link(self._trace.decoded)
+        return self.model.link(self._decoded)
 
     @cached_property
     def x_hat(self) -> Tensor:
         """The mean reconstruction, ``(B, F)``; of logits where the decoder returns them."""
-        return self.model.link(mean_of_members(self._trace.decoded))
+        return self.model.link(mean_of_members(self._decoded))
 
     @cached_property
     def errors(self) -> Tensor:
         """The loss of every feature, mean over the members, ``(B, F)``, float64."""
-        errors = FEATURE_ERRORS[self.model.loss](self._trace.decoded, self.x).double()
+        errors = FEATURE_ERRORS[self.model.loss](self._decoded, self.x).double()
         return mean_of_members(errors)
 
     @property
@@ -81,6 +81,13 @@ class View:
         if not self.model.takes_missing:
             return self
         return View(self.model, torch.where(self.x.isnan(), self.x_hat, self.x))
+
+    @cached_property
+    def _decoded(self) -> Tensor:
+        """The decoder's output, ``(M, B, F)``; ask for activations first where both are needed."""
+        if "_trace" in vars(self):
+            return self._trace.decoded
+        return self.model.network.encode_decode(self.x[None])[1]
 
     @cached_property
     def _trace(self) -> Trace:
