@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from aedetect.model import aligned, infer, require, require_floats, require_number
-from aedetect.scoring.marks import Marks, fit_marks
+from aedetect.scoring.marks import Marks, check_marks, fit_marks
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.sketch import sketch
@@ -154,9 +154,7 @@ class Density(Score):
     def check(self, model: Model) -> None:
         """Raise a StateError unless the sites fit the model and there are marks."""
         self.sites.check(model.spec.n_features)
-        require(self.marks is not None, "the marks of the reference rows are missing")
-        if self.marks is not None:
-            self.marks.check()
+        check_marks(self.marks)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.model import aligned, require_floats
+from aedetect.model import aligned, require, require_floats
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.thresholds import FloatArray
 
@@ -51,6 +51,11 @@ class Marks:
         found = torch.where(is_known, kept[places], -1.0).amax(dim=1)
         return torch.where(found >= 0, found, scores)
 
+    def known_rows(self, x: Tensor) -> Tensor:
+        """Return the reference rows among scaled rows ``x``, each once."""
+        known = self.replace_known(x, x.new_full((len(x),), -1.0).double())
+        return torch.unique(x[known >= 0], dim=0)
+
     @functools.cached_property
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         return aligned(self.marks), aligned(self.marks[:, 0]), aligned(self.scores)
@@ -83,3 +88,10 @@ def _count_below(values: Tensor, limits: Tensor) -> Tensor:
     if torch.compiler.is_exporting():  # no other runtime has a binary search
         return (values < limits).sum(dim=1, keepdim=True)
     return torch.searchsorted(values, limits)
+
+
+def check_marks(marks: Marks | None) -> None:
+    """Raise a StateError unless there are marks, and each row has a score."""
+    require(marks is not None, "the marks of the reference rows are missing")
+    if marks is not None:
+        marks.check()

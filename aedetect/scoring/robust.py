@@ -11,12 +11,12 @@ from torch import Tensor
 
 from aedetect.model import mean_of_members, require, require_number
 from aedetect.scoring.density import Sites, fit_sites
-from aedetect.scoring.marks import Marks, fit_marks
+from aedetect.scoring.marks import Marks, check_marks, fit_marks
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.sketch import sketch
 from aedetect.scoring.thresholds import FloatArray
 from aedetect.scoring.whitened import WHITENED
-from aedetect.scoring.whitening import Whitening, fit_whitening
+from aedetect.scoring.whitening import Whitening, check_whitenings, fit_whitening
 
 if TYPE_CHECKING:
     from aedetect.model import Model, View
@@ -76,8 +76,7 @@ class Robust(Score):
         sites = self.sites.without(view.x)
         if self.marks is None:
             return replace(self, sites=sites)
-        known = self.marks.replace_known(view.x, view.x.new_full((len(view.x),), -1.0).double())
-        x = torch.unique(view.x[known >= 0], dim=0)
+        x = self.marks.known_rows(view.x)
         if not len(x):
             return replace(self, sites=sites, marks=None)
         weights = torch.from_numpy(_weights(self.sites(x).cpu().numpy(), self.usual))
@@ -97,16 +96,9 @@ class Robust(Score):
         require(len(self.units) == 2, "the score has not two units")
         for unit in self.units:
             require_number("a unit of the score", unit, above=0)
-        n_members = model.spec.n_members
-        require(
-            len(self.whitenings) == n_members, f"{len(self.whitenings)} whitenings of {n_members}"
-        )
         width = _rows(model.shapes()).shape[2]
-        for whitening in self.whitenings:
-            whitening.check(width)
-        require(self.marks is not None, "the marks of the reference rows are missing")
-        if self.marks is not None:
-            self.marks.check()
+        check_whitenings(self.whitenings, model.spec.n_members, width)
+        check_marks(self.marks)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:

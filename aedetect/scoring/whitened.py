@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aedetect.model import mean_of_members, require
-from aedetect.scoring.marks import Marks, fit_marks
+from aedetect.model import mean_of_members
+from aedetect.scoring.marks import Marks, check_marks, fit_marks
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.sketch import sketch
-from aedetect.scoring.whitening import Whitening, fit_whitening
+from aedetect.scoring.whitening import Whitening, check_whitenings, fit_whitening
 
 if TYPE_CHECKING:
     from aedetect.model import Model, View
@@ -79,8 +79,7 @@ class Whitened(Score):
         """Return the score without the reference rows of a view in its covariances."""
         if self.marks is None:
             return self
-        known = self.marks.replace_known(view.x, view.x.new_full((len(view.x),), -1.0).double())
-        x = torch.unique(view.x[known >= 0], dim=0)
+        x = self.marks.known_rows(view.x)
         if not len(x):
             return replace(self, marks=None)
         rows = _rows(self.name, type(view)(view.model, x))
@@ -92,16 +91,9 @@ class Whitened(Score):
 
     def check(self, model: Model) -> None:
         """Raise a StateError unless there is one whitening of the right width a member."""
-        n_members = model.spec.n_members
-        require(
-            len(self.whitenings) == n_members, f"{len(self.whitenings)} whitenings of {n_members}"
-        )
         width = _rows(self.name, model.shapes()).shape[2]
-        for whitening in self.whitenings:
-            whitening.check(width)
-        require(self.marks is not None, "the marks of the reference rows are missing")
-        if self.marks is not None:
-            self.marks.check()
+        check_whitenings(self.whitenings, model.spec.n_members, width)
+        check_marks(self.marks)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:

@@ -159,3 +159,10 @@ def fit_whitening(
 def _squared_lengths(coordinates: FloatArray, weight: FloatArray) -> FloatArray:
     blocks = [coordinates[i : i + BLOCK] for i in range(0, len(coordinates), BLOCK)]
     return np.concatenate([np.square(block @ weight.T).sum(axis=1) for block in blocks])
+
+
+def check_whitenings(whitenings: list[Whitening], n_members: int, width: int) -> None:
+    """Raise a StateError unless there is one whitening of this width a member."""
+    require(len(whitenings) == n_members, f"{len(whitenings)} whitenings of {n_members}")
+    for whitening in whitenings:
+        whitening.check(width)
