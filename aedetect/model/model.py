@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -211,12 +210,6 @@ class Model:
         shape = tuple(model.shapes().x_hat.shape)
         require(shape == (1, spec.n_features), f"the network turns a row into shape {shape}")
         return model
-
-    def copy(self) -> Self:
-        """Return a copy with weights of its own."""
-        return type(self)(
-            self.spec, copy.deepcopy(self.network), self.scaling, self.loss, self.beta
-        )
 
 
 def make_model(
