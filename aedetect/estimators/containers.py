@@ -96,11 +96,17 @@ def _check_cells(cells: NDArray, first_column: int = 0) -> None:
 
 def _refusal(what: str, column: int | None = None, row: int | None = None) -> PlaceError:
     return PlaceError(
-        f"X must hold numbers, but {what}. Turn it into numbers, such as the seconds since a first"
-        " date or the day of the week, or leave it out.",
+        f"X must hold numbers, but {what}.{DATES_TO_NUMBERS}",
         row=row,
         column=column,
     )
+
+
+DATES_TO_NUMBERS = (
+    " Turn dates into numbers: t = pd.to_datetime(X[column]), then the days since the first date,"
+    " (t - t.min()) / pd.Timedelta(days=1), or the hour t.dt.hour and the weekday t.dt.dayofweek."
+    " A duration becomes pd.to_timedelta(X[column]).dt.total_seconds(). Or leave the column out."
+)
 
 
 # Text and other objects.
@@ -124,8 +130,8 @@ def explain_refusal(X: Any) -> None:
             float(cell)
         except ValueError:
             remedy = (
-                "Encode such a column in a ColumnTransformer, with OneHotEncoder or OrdinalEncoder"
-                " for example, or leave it out."
+                "Pass a DataFrame, whose columns of text are categories, or the number of the column"
+                " in categorical_features, or leave it out."
             )
             raise _no_number(PlaceError, row, column, cell, f". {remedy}") from None
         except TypeError as error:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from aedetect.blocks import Blocks
 from aedetect.corruption import Corruption
 from aedetect.estimators.autoencoder import AutoencoderTransformer
 from aedetect.estimators.fitting import draw_seed, local_random_state
+from aedetect.estimators.frames import names_of
 from aedetect.estimators.parameters import documented
 from aedetect.networks import Autoencoder
 from aedetect.places import names_places
@@ -64,6 +66,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         image_shape: tuple[int, int, int] | None = None,
         scaling: str | None = "auto",
         missing: str = "error",
+        categorical_features: str | ArrayLike | None = "from_dtype",
         loss: str = "mse",
         activation: str = "relu",
         batch_norm: bool = False,
@@ -101,6 +104,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             image_shape=image_shape,
             scaling=scaling,
             missing=missing,
+            categorical_features=categorical_features,
             loss=loss,
             activation=activation,
             batch_norm=batch_norm,
@@ -138,19 +142,20 @@ class DenoisingAutoencoder(AutoencoderTransformer):
                 " replaces, so it must be at most 1."
             )
 
-    def _make_corruption(self, x: Tensor) -> Corruption:
+    def _make_corruption(self, x: Tensor, blocks: Blocks | None) -> Corruption:
         return Corruption.fit(
             x,
             self.noise,
             self.noise_level,
             clamp=self.loss == "bce",
             keeps_missing=self.missing == "mask",
+            blocks=blocks,
         )
 
     @names_places
     def corrupt(
         self, X: ArrayLike, random_state: int | np.random.RandomState | None = None
-    ) -> NDArray[np.floating]:
+    ) -> Any:
         """Return noisy copies of the rows, with the noise that the network was trained against.
 
         Parameters
@@ -161,12 +166,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
         Returns
         -------
-        X_noisy : ndarray of shape (n_samples, n_features)
-            In the units and the dtype of ``X``.
+        X_noisy : ndarray or frame of shape (n_samples, n_features)
+            In the units and the dtype of ``X``; a frame as :meth:`reconstruct` returns it.
         """
-        X = self._check_new_rows(X)
+        rows = self._check_new_rows(X)
         assert self._corruption is not None  # fit made it
-        seed, scaling = draw_seed(local_random_state(random_state)), self.detector_.model.scaling
-        x = torch.from_numpy(scaling.apply(X))
+        seed, columns = draw_seed(local_random_state(random_state)), self.detector_.model.columns
+        x = torch.from_numpy(columns.apply(rows))
         noisy = self._corruption(x, make_generator(seed, x.device))
-        return scaling.invert(noisy.numpy()).astype(X.dtype, copy=False)
+        X_noisy = columns.invert(noisy.numpy()).astype(rows.dtype, copy=False)
+        return self._in_units(X_noisy, X, names_of(X, self), like_X=False)

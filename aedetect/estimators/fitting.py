@@ -37,7 +37,7 @@ from aedetect.estimators.tables import (
     check_training_rows,
     check_unit_interval,
 )
-from aedetect.model import NetworkSpec, Scaling, fit_scaling, make_model
+from aedetect.model import Columns, NetworkSpec, fit_columns, make_model
 from aedetect.networks import Autoencoder, initialize
 from aedetect.scoring import Detector, spread_of
 from aedetect.training import (
@@ -80,7 +80,7 @@ class Fit:
     table : Table
         The training rows.
     spec : NetworkSpec
-    scaling : Scaling
+    columns : Columns
     device : torch.device
         Where to train.
     random_state : numpy.random.RandomState
@@ -92,7 +92,7 @@ class Fit:
     estimator: BaseAutoencoder
     table: Table
     spec: NetworkSpec
-    scaling: Scaling
+    columns: Columns
     device: torch.device
     random_state: np.random.RandomState
     goes_on: bool
@@ -101,26 +101,24 @@ class Fit:
     def begin(
         cls, estimator: BaseAutoencoder, X: ArrayLike, device: torch.device, *, goes_on: bool
     ) -> Self:
-        """Validate X and the parameters; on a fresh fit, fit the scaling."""
+        """Validate X and the parameters; on a fresh fit, fit the scaling of the columns."""
         if goes_on:
             table = check_more_training_rows(estimator, X)
         else:
-            takes_missing = estimator.missing == "mask"
-            table = check_training_rows(estimator, X, takes_missing=takes_missing)
-        n_features = table.X.shape[1]
-        check_combinations(estimator, n_features)
+            table = check_training_rows(estimator, X)
+        check_combinations(estimator, table.X.shape[1], table.coding is not None)
         estimator._check_own_parameters()
         if estimator.loss == "bce":
-            check_unit_interval(table.X)
+            check_unit_interval(table.X, table.coding)
         if goes_on:
             check_same_network(estimator._shaped_by, cls._describe(estimator))
             model = estimator.detector_.model
-            spec, scaling = model.spec, model.scaling
+            spec, columns = model.spec, model.columns
         else:
-            spec = estimator._make_spec(n_features)
-            scaling = fit_scaling(table.X, estimator.scaling, estimator.loss)
+            columns = fit_columns(table.X, table.coding, estimator.scaling, estimator.loss)
+            spec = estimator._make_spec(columns.n_features, columns.width)
         random_state = local_random_state(estimator.random_state)
-        return cls(estimator, table, spec, scaling, device, random_state, goes_on)
+        return cls(estimator, table, spec, columns, device, random_state, goes_on)
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
@@ -137,7 +135,7 @@ class Fit:
             return None
         draws = self.random_state.get_state(legacy=False)
         start = as_plain({"draws": draws, "history": self.history_before})
-        identity = fingerprint(self.estimator, self.table.X, self.scaling, self.device)
+        identity = fingerprint(self.estimator, self.table.X, self.columns, self.device)
         checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
         self.random_state.set_state(checkpoint.start["draws"])
         return checkpoint
@@ -184,7 +182,7 @@ class Fit:
         max_epochs = resolve_max_epochs(
             schedule.max_epochs, len(x_train), batch_size, self.spec.image_shape
         )
-        corruption = estimator._make_corruption(x_train)
+        corruption = estimator._make_corruption(x_train, self.columns.blocks)
         context = estimator._init_callback_context(max_subtasks=max_epochs)
         context.call_on_fit_task_begin(estimator=estimator, X=X)
 
@@ -232,7 +230,7 @@ class Fit:
         if share == "auto" or share == 0:
             return split
         order = np.concatenate(split)
-        x = self.scaling.apply(self.scaling.tame(self.table.X), order)
+        x = self.columns.apply(self.columns.tame(self.table.X), order)
         n_kept = max(2, len(order) - round(share * len(order)))
         kept = np.sort(np.argsort(spread_of(x), kind="stable")[:n_kept])
         n_held_out = int((kept < len(split.held_out)).sum())
@@ -242,16 +240,18 @@ class Fit:
 
     def _scaled(self, split: Split) -> list[Tensor]:
         """Return the scaled rows of both parts, on the device; wild cells are tamed."""
-        tame = self.scaling.tame(self.table.X)
-        parts = [check_scaled(self.scaling.apply(tame, rows), rows) for rows in split]
+        tame, sources = self.columns.tame(self.table.X), self.columns.sources
+        parts = [check_scaled(self.columns.apply(tame, rows), rows, sources) for rows in split]
         return [move(torch.from_numpy(part), self.device) for part in parts]
 
     def _objective(self, corruption: Corruption | None) -> Objective:
+        blocks = self.columns.blocks
         objective = self.estimator._make_objective(corruption)
+        objective = dataclasses.replace(objective, blocks=blocks)
         if not self.spec.takes_missing:
             return objective
         # The exact penalty of a sole layer would be by the mask too, so it is estimated.
-        hiding = Hiding(corruption, HIDDEN)
+        hiding = Hiding(corruption, HIDDEN, blocks)
         return dataclasses.replace(objective, corrupt=hiding, missing=True, sole_layer=None)
 
     def _seeded_globally(self, seed: int) -> AbstractContextManager[list[Generator]]:
@@ -270,7 +270,7 @@ class Fit:
         if self.device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         model = make_model(
-            self.spec, network, self.scaling, estimator.loss, estimator._prior_weight
+            self.spec, network, self.columns, estimator.loss, estimator._prior_weight
         )
         detector = Detector.fit(
             model,
@@ -287,7 +287,7 @@ class Fit:
             "detector_": detector,
             "history_": history,
             "n_iter_": len(history["loss"]),
-            "n_features_in_": self.spec.n_features,
+            "n_features_in_": self.columns.n_features,
             **({} if names is None else {"feature_names_in_": names}),
             "_column_numbers": self.table.column_numbers,
             "_shaped_by": self._describe(estimator),
