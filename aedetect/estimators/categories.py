@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -134,7 +135,7 @@ def _check_use(levels: list[Any], column: int, n_rows: int, n_levels: int) -> No
         )
 
 
-def encode(X: Any, coding: Coding, *, takes_missing: bool) -> NDArray[np.float64]:
+def encode(X: Any, coding: Coding, *, takes_missing: bool, fitting: bool) -> NDArray[np.float64]:
     """Return rows as floats: codes of levels, and numbers.
 
     With ``takes_missing`` the code of a missing cell is NaN.
@@ -146,7 +147,7 @@ def encode(X: Any, coding: Coding, *, takes_missing: bool) -> NDArray[np.float64
     """
     rows = np.empty((np.shape(X)[0], coding.n_features))
     if len(coding.numbers):
-        rows[:, coding.numbers] = _numbers_of(X, coding.numbers)
+        rows[:, coding.numbers] = _numbers_of(X, coding.numbers, fitting=fitting)
     for column, categories in coding.categories.items():
         cells = _cells_of(X, column)
         with _naming(column):
@@ -156,7 +157,7 @@ def encode(X: Any, coding: Coding, *, takes_missing: bool) -> NDArray[np.float64
     return rows
 
 
-def _numbers_of(X: Any, columns: NDArray[np.intp]) -> NDArray[np.floating]:
+def _numbers_of(X: Any, columns: NDArray[np.intp], *, fitting: bool) -> NDArray[np.floating]:
     part = _safe_indexing(_as_table(X), columns.tolist(), axis=1)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # check_cells refuses an overflow
@@ -165,7 +166,7 @@ def _numbers_of(X: Any, columns: NDArray[np.intp]) -> NDArray[np.floating]:
         raise ValueError("X holds a whole number beyond float64. Clip it.") from error
     except (TypeError, ValueError):
         with columns_of(columns):
-            explain_refusal(part)
+            explain_refusal(part, fitting=fitting)
         raise
 
 
@@ -181,23 +182,19 @@ def _as_table(X: Any) -> Any:
     return X if hasattr(X, "shape") else np.asarray(X, dtype=object)
 
 
-class _naming:
+@contextmanager
+def _naming(column: int) -> Iterator[None]:
     """Let an error about a cell name its row and column, with the remedy."""
-
-    def __init__(self, column: int) -> None:
-        self._column = column
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        if isinstance(error, CellError):
-            raise PlaceError(
-                f"Column {{column}} holds {error.cell!r:.40} in row {{row}}. A category is text, a"
-                " number, true, false or missing. Convert the column with .astype(str), or leave"
-                " it out.",
-                row=error.place,
-                column=self._column,
-            ) from error
+    try:
+        yield
+    except CellError as error:
+        raise PlaceError(
+            f"Column {{column}} holds {error.cell!r:.40} in row {{row}}. A category is text, a"
+            " number, true, false or missing. Convert the column with .astype(str), or leave it"
+            " out.",
+            row=error.place,
+            column=column,
+        ) from error
 
 
 def check_known_levels(rows: NDArray[np.float64], coding: Coding) -> None:
@@ -206,8 +203,8 @@ def check_known_levels(rows: NDArray[np.float64], coding: Coding) -> None:
         is_new = rows[:, column] == len(categories.levels)
         if is_new.any() and not categories.counts[-1]:
             raise PlaceError(
-                "Column {column} has a level in row {row} that the first fit was not given. Training"
-                " goes on with the levels as they are: fit anew, on rows with all levels.",
+                "Column {column} has a level in row {row} that the first fit was not given."
+                " Training goes on with the levels as they are: fit anew, on rows with all levels.",
                 row=int(is_new.argmax()),
                 column=column,
             )

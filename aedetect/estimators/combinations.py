@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 CHANNELS = (1, 3, 4)  # of grey images, colour images, and those with transparency
 
 
-def check_combinations(
-    estimator: BaseAutoencoder, n_features: int, has_categories: bool
-) -> None:
+def check_combinations(estimator: BaseAutoencoder, n_features: int, has_categories: bool) -> None:
     """Refuse parameters that are in range one by one but contradict each other or the data."""
     network = estimator.network
     if has_categories and (network == "conv" or estimator.image_shape is not None):

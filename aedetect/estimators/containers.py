@@ -112,13 +112,15 @@ DATES_TO_NUMBERS = (
 # Text and other objects.
 
 
-def explain_refusal(X: Any) -> None:
+def explain_refusal(X: Any, *, fitting: bool) -> None:
     """Raise an error about the first cell that is no number, after ``X`` could not be converted.
 
     Parameters
     ----------
     X : object
         What :func:`unpack` returned.
+    fitting : bool
+        Whether it holds training rows, whose text may become categories.
 
     Raises
     ------
@@ -130,8 +132,11 @@ def explain_refusal(X: Any) -> None:
             float(cell)
         except ValueError:
             remedy = (
-                "Pass a DataFrame, whose columns of text are categories, or the number of the column"
-                " in categorical_features, or leave it out."
+                "For a column of categories, pass a DataFrame, or its number in"
+                " categorical_features. Or leave the column out."
+                if fitting
+                else "fit was given numbers in this column. Convert it, with pd.to_numeric(column,"
+                " errors='coerce') for example."
             )
             raise _no_number(PlaceError, row, column, cell, f". {remedy}") from None
         except TypeError as error:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from aedetect.blocks import Blocks
@@ -153,9 +153,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         )
 
     @names_places
-    def corrupt(
-        self, X: ArrayLike, random_state: int | np.random.RandomState | None = None
-    ) -> Any:
+    def corrupt(self, X: ArrayLike, random_state: int | np.random.RandomState | None = None) -> Any:
         """Return noisy copies of the rows, with the noise that the network was trained against.
 
         Parameters

@@ -76,8 +76,8 @@ def levels_in_frame(
     frame.columns = pd.Index(names)
     if isinstance(X, pd.DataFrame):
         frame.index = X.index
-        kept = {name: X.dtypes[name] for name in frame if name in X.dtypes}
-        frame = frame.astype({n: d for n, d in kept.items() if isinstance(d, CATEGORICAL)})
+        kept = {n: d for n, d in X.dtypes.items() if n in frame and isinstance(d, CATEGORICAL)}
+        frame = frame.astype(kept)
     return frame
 
 

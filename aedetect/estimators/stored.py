@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aedetect.corruption import NOISES, Corruption
-from aedetect.model import Columns, StateError, require, require_floats, require_keys, require_number
+from aedetect.model import (
+    Columns,
+    StateError,
+    require,
+    require_floats,
+    require_keys,
+    require_number,
+)
 from aedetect.networks import Autoencoder
 from aedetect.scoring import Detector
 from aedetect.training import Epoch

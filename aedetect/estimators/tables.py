@@ -42,7 +42,7 @@ def check_training_rows(estimator: Any, X: ArrayLike) -> Table:
     if categorical:
         validate_data(blank, X, reset=True, skip_check_array=True)
         coding = fit_coding(X, categorical, takes_missing=takes_missing)
-        rows: NDArray[np.floating] = encode(X, coding, takes_missing=takes_missing)
+        rows: NDArray[np.floating] = encode(X, coding, takes_missing=takes_missing, fitting=True)
         _check_number_of_rows(rows, min_rows=2)
     else:
         rows, coding = _convert(blank, X, reset=True, min_rows=2), None
@@ -82,7 +82,7 @@ def _convert_like(estimator: Any, X: ArrayLike, *, fitting: bool) -> NDArray[np.
         validate_data(estimator, X, reset=False, skip_check_array=True)
     with nullcontext() if order is None else columns_of(order):
         if coding is not None:
-            rows = encode(X, coding, takes_missing=model.takes_missing)
+            rows = encode(X, coding, takes_missing=model.takes_missing, fitting=fitting)
             _check_number_of_rows(rows, min_rows=min_rows)
             if fitting:
                 check_known_levels(rows, coding)
@@ -128,7 +128,7 @@ def _convert(
     except OverflowError as error:
         raise ValueError("X holds a whole number beyond float64. Clip it.") from error
     except (TypeError, ValueError):
-        explain_refusal(X)
+        explain_refusal(X, fitting=reset)
         raise
     return rows.astype(rows.dtype.newbyteorder("="), copy=False)  # frames keep theirs
 
@@ -152,8 +152,9 @@ def check_unit_interval(X: NDArray, coding: Coding | None) -> None:
     """Refuse numbers outside [0, 1], which have no cross-entropy."""
     columns = np.arange(X.shape[1]) if coding is None else coding.numbers
     numbers = X if coding is None else X[:, columns]
-    low, high = np.fmin.reduce(numbers, axis=None, initial=0.0), np.fmax.reduce(
-        numbers, axis=None, initial=1.0
+    low, high = (
+        np.fmin.reduce(numbers, axis=None, initial=0.0),
+        np.fmax.reduce(numbers, axis=None, initial=1.0),
     )  # pass over NaN
     if low < 0 or high > 1:
         row, column = first_place((numbers < 0) | (numbers > 1))

@@ -102,7 +102,7 @@ def fit_categories(cells: Sequence[Any] | NDArray) -> Categories:
     """
     keys = keys_of(cells)
     counts = Counter(keys)
-    first = {key: cell for key, cell in zip(reversed(keys), reversed(cells), strict=True)}
+    first = dict(zip(reversed(keys), reversed(cells), strict=True))
     kept = sorted(counts, key=lambda key: (-counts[key], _order(key)))[:MAX_LEVELS]
     kept.sort(key=_order)
     numbers = [counts[key] for key in kept]

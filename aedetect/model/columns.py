@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aedetect.blocks import Blocks
 from aedetect.model.coding import Coding
-from aedetect.model.scaling import FloatArray, Scaling, fit_scaling, row_blocks
+from aedetect.model.scaling import FloatArray, Scaling, fit_scaling
 from aedetect.model.stored import require_keys
 
 LEAST_SPREAD = 0.01  # chance at least that two rows differ, for the scale of a column
@@ -80,7 +80,7 @@ class Columns:
     @cached_property
     def firsts(self) -> NDArray[np.intp]:
         """The first entry of each column of X."""
-        return self.members.argmax(axis=1)
+        return np.unique(self.sources, return_index=True)[1]
 
     @property
     def is_number(self) -> NDArray[np.bool_]:
@@ -126,10 +126,12 @@ class Columns:
             return self.scaling.invert(x)
         X = np.empty((len(x), self.n_features))
         X[:, self.coding.numbers] = self.scaling.invert(x[:, : self.blocks.n_numbers])
-        levels = self._levels(x[:, self.blocks.n_numbers :])
+        shares, scales = np.zeros(self.width), np.ones(self.width)
+        shares[self.blocks.n_numbers :] = self.blocks.shares
+        scales[self.blocks.n_numbers :] = self.blocks.scales
+        levels = x / scales + shares
         for column, entries in zip(self.coding.columns, self._entries, strict=True):
-            first = entries.start - self.blocks.n_numbers
-            X[:, column] = levels[:, first : entries.stop - self.blocks.n_numbers - 1].argmax(axis=1)
+            X[:, column] = levels[:, entries][:, :-1].argmax(axis=1)
         return X
 
     def tame(self, X: NDArray) -> NDArray:
@@ -143,10 +145,6 @@ class Columns:
         X = X.copy()
         X[:, self.coding.numbers] = tame
         return X
-
-    def _levels(self, entries: NDArray) -> NDArray:
-        assert self.blocks is not None  # asked for rows with blocks alone
-        return entries / self.blocks.scales + self.blocks.shares
 
     @cached_property
     def _tables(self) -> list[NDArray[np.float32]]:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from aedetect.blocks import Blocks
 from aedetect.losses import FEATURE_ERRORS
-from aedetect.model.inference import Places, align, infer
 from aedetect.model.columns import Columns
+from aedetect.model.inference import Places, align, infer
 from aedetect.model.scaling import row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import require, require_keys, require_number

@@ -235,7 +235,7 @@ class Detector:
         device = self.model.device
         moved = torch.cat([self._repair_scaled(x.to(device)).cpu() for x in blocks]).numpy()
         columns = self.model.columns
-        is_changed = ((moved != scaled)[:, None] & columns.members).any(axis=2)
+        is_changed = columns.sum_entries(torch.from_numpy(moved != scaled).float()).numpy() > 0
         return np.where(is_changed, columns.invert(moved), X).astype(X.dtype)
 
     def _repair_scaled(self, x: Tensor) -> Tensor:

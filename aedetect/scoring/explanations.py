@@ -76,7 +76,8 @@ class Surprise:
 
     def _falls_of(self, x: Scaled, features: NDArray[np.intp]) -> FloatArray:
         own = self.model.columns.members[features]  # (n_asked, width)
-        ways = (self.restore(x)[:, None], self._unseen(x, features))  # (n_rows, 1 or n_asked, width)
+        # (n_rows, 1, width) and (n_rows, n_asked, width)
+        ways = (self.restore(x)[:, None], self._unseen(x, features))
         moves = [np.where(own, values - x[:, None], 0) for values in ways]
         moved = np.maximum(*[np.abs(move).max(axis=2) for move in moves])
         measured = np.argsort(-moved, axis=1, kind="stable")[:, :MEASURED]

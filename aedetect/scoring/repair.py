@@ -212,7 +212,8 @@ class _Starts:
         with torch.no_grad():
             restored = [restore(x), _unseen(restore, x, typical, search.members)]
         slope = log_slope(log_score, x)
-        self._starts = [(r - x, self._ranks(_falls(log_score, slope, x, r, search))) for r in restored]
+        falls = [_falls(log_score, slope, x, r, search) for r in restored]
+        self._starts = [(r - x, self._ranks(f)) for r, f in zip(restored, falls, strict=True)]
 
     def take(self, size: int, start: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bias of a starting point, and 1 for its ``size`` most important features."""
