@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +31,7 @@ class Blocks:
     n_numbers : int
         Entries before the first block.
     sizes : sequence of int
-        Entries of each block.
+        Entries of each block, in ascending order: blocks of one size are computed together.
     shares : ndarray of shape (n_entries,), float32
         Share of each level; those of a block add up to 1.
     scales : ndarray of shape (n_entries,), float32
@@ -45,11 +47,6 @@ class Blocks:
         self.scales = scales
 
     @cached_property
-    def starts(self) -> NDArray[np.intp]:
-        """The first entry of each block, counted from the first of all blocks."""
-        return np.cumsum([0, *self.sizes[:-1]])
-
-    @cached_property
     def columns(self) -> NDArray[np.intp]:
         """The cell of a row that each of its entries belongs to: numbers first, then blocks."""
         n_columns = self.n_numbers + len(self.sizes)
@@ -58,26 +55,22 @@ class Blocks:
 
     @cached_property
     def firsts(self) -> NDArray[np.intp]:
-        """The first entry of each column in a row."""
+        """The first entry of each cell in a row."""
         return np.unique(self.columns, return_index=True)[1]
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the softmax of each block, ``(..., n_entries)``."""
-        return self._log_softmax(logits).exp()
 
     def rows_of(self, logits: Tensor) -> Tensor:
         """Return scaled entries for logits: what is expected of the row."""
-        return self.scaled(self.probabilities(logits))
+        return self.scaled(self._log_softmax(logits).exp())
 
     def scaled(self, probabilities: Tensor) -> Tensor:
         """Return scaled entries for probabilities of levels."""
-        shares, scales = self._on(probabilities, "shares", "scales")
-        return (probabilities - shares) * scales
+        on = self._on(probabilities)
+        return (probabilities - on.shares) * on.scales
 
     def levels_of(self, entries: Tensor) -> Tensor:
         """Return the probabilities of levels for scaled entries, 1 and 0 for those of a row."""
-        shares, scales = self._on(entries, "shares", "scales")
-        return entries / scales + shares
+        on = self._on(entries)
+        return entries / on.scales + on.shares
 
     def errors(self, logits: Tensor, entries: Tensor) -> Tensor:
         """Return the summands of the cross-entropy, ``(..., n_entries)``.
@@ -89,75 +82,83 @@ class Blocks:
         The target is the row's level, but for 2% that are spread over all levels by their shares.
         So the error of a level that was never seen is finite, and about that of the rarest.
         """
-        (weights,) = self._on(entries, "_weights")
-        return -self._target(entries) * self._log_softmax(logits) * weights
+        return -self._target(entries) * self._log_softmax(logits)
 
-    def errors_and_slope(self, logits: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """Return :meth:`errors`, and the derivative of their sum by the logits."""
-        (weights,) = self._on(entries, "_weights")
+    def losses_and_slope(self, logits: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of :meth:`errors` of each row, and its derivative by the logits."""
         target, logs = self._target(entries), self._log_softmax(logits)
-        return -target * logs * weights, (logs.exp() - target) * weights
+        weights = self._on(entries).weights
+        return -torch.linalg.vecdot(target, logs), logs.exp().mul_(weights).sub_(target)
 
     def hard(self, entries: Tensor) -> Tensor:
         """Return entries with all of each block's probability at its most probable level.
 
         It is one of the block's own, never the last entry.
         """
-        padded = self._padded(self.levels_of(entries), -torch.inf)
-        padded = padded.masked_fill(self._is_last.to(entries.device), -torch.inf)
-        chosen = F.one_hot(padded.argmax(-1), padded.shape[-1]).to(entries.dtype)
-        return self.scaled(self._flat(chosen))
+        chosen = [
+            F.one_hot(block[..., :-1].argmax(dim=-1), block.shape[-1]).flatten(-2)
+            for block in self._alike(self.levels_of(entries))
+        ]
+        return self.scaled(torch.cat(chosen, dim=-1).to(entries.dtype))
 
     def draw(self, like: Tensor, generator: Generator) -> Tensor:
         """Return entries of levels drawn at random for every block, all levels alike."""
-        n_levels = torch.tensor(self.sizes, device=like.device) - 1
-        point = torch.empty((*like.shape[:-1], len(self.sizes)), device=like.device)
-        level = (point.uniform_(generator=generator) * n_levels).long().minimum(n_levels - 1)
-        return self.scaled(self._flat(F.one_hot(level, max(self.sizes)).to(like.dtype)))
-
-    @cached_property
-    def _weights(self) -> Entries:
-        each = np.add.reduceat(-self.shares * np.log(self.shares), self.starts)
-        weights = 1 / np.maximum(each, LEAST_ENTROPY)
-        return np.repeat(weights, self.sizes).astype(np.float32)
+        drawn = []
+        for block in self._alike(like):
+            n_levels = block.shape[-1] - 1
+            level = torch.empty(block.shape[:-1], dtype=torch.int64, device=like.device)
+            level.random_(n_levels, generator=generator)
+            drawn.append(F.one_hot(level, n_levels + 1).flatten(-2))
+        return self.scaled(torch.cat(drawn, dim=-1).to(like.dtype))
 
     def _target(self, entries: Tensor) -> Tensor:
-        (shares,) = self._on(entries, "shares")
-        return (1 - SMOOTHING) * self.levels_of(entries) + SMOOTHING * shares
+        """Return the probabilities that the network is trained to return, times the weights."""
+        on = self._on(entries)
+        return torch.addcmul(on.weighted_shares, entries, on.slope)
 
     def _log_softmax(self, logits: Tensor) -> Tensor:
-        return self._flat(F.log_softmax(self._padded(logits, -torch.inf), dim=-1))
+        parts = [F.log_softmax(block, dim=-1).flatten(-2) for block in self._alike(logits)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
-    # Blocks side by side, padded to the width of the widest: (..., n_blocks, width).
-
-    def _padded(self, entries: Tensor, filler: float) -> Tensor:
-        padded = F.pad(entries, (0, 1), value=filler)
-        return padded[..., self._places.to(entries.device)]
-
-    def _flat(self, padded: Tensor) -> Tensor:
-        return padded.flatten(-2)[..., self._entries.to(padded.device)]
-
-    @cached_property
-    def _places(self) -> Tensor:
-        """The entry at each place of the padded blocks, ``(n_blocks, width)``."""
-        width, end = max(self.sizes), sum(self.sizes)
-        places = np.arange(width) + self.starts[:, None]
-        return torch.from_numpy(np.where(np.arange(width) < self._widths, places, end))
+    def _alike(self, entries: Tensor) -> list[Tensor]:
+        """Return the blocks of each size, ``(..., n_blocks, size)``."""
+        widths = [size * count for size, count in self._counts]
+        parts = entries.split(widths, dim=-1)
+        return [
+            part.unflatten(-1, (count, size))
+            for part, (size, count) in zip(parts, self._counts, strict=True)
+        ]
 
     @cached_property
-    def _entries(self) -> Tensor:
-        """The place of each entry in the padded blocks, ``(n_entries,)``."""
-        width = max(self.sizes)
-        is_entry = np.arange(width) < self._widths
-        return torch.from_numpy(np.flatnonzero(is_entry))
+    def _counts(self) -> list[tuple[int, int]]:
+        """The sizes and how many blocks there are of each."""
+        return [(size, len(list(group))) for size, group in itertools.groupby(self.sizes)]
+
+    def _on(self, like: Tensor) -> _Constants:
+        """Return the constants on the device of a tensor."""
+        if like.device not in self._known:
+            self._known[like.device] = self._constants(like.device)
+        return self._known[like.device]
 
     @cached_property
-    def _is_last(self) -> Tensor:
-        return torch.from_numpy(np.arange(max(self.sizes)) == self._widths - 1)
+    def _known(self) -> dict[torch.device, _Constants]:
+        return {}
 
-    @property
-    def _widths(self) -> NDArray[np.intp]:
-        return np.array(self.sizes)[:, None]
+    def _constants(self, device: torch.device) -> _Constants:
+        starts = np.cumsum([0, *self.sizes[:-1]])
+        entropies = np.add.reduceat(-self.shares * np.log(self.shares), starts)
+        weights = np.repeat(1 / np.maximum(entropies, LEAST_ENTROPY), self.sizes)
+        slope = (1 - SMOOTHING) * weights / self.scales
+        arrays = (self.shares, self.scales, weights, weights * self.shares, slope)
+        tensors = (torch.from_numpy(array.astype(np.float32)).to(device) for array in arrays)
+        return _Constants(*tensors)
 
-    def _on(self, like: Tensor, *names: str) -> list[Tensor]:
-        return [torch.from_numpy(getattr(self, name)).to(like.device) for name in names]
+
+class _Constants(NamedTuple):
+    """Constants of the entries, each ``(n_entries,)``."""
+
+    shares: Tensor
+    scales: Tensor
+    weights: Tensor  # of each entry's column in the loss
+    weighted_shares: Tensor
+    slope: Tensor  # of the target by the entry

@@ -75,11 +75,14 @@ class Corruption:
         """Return a noisy copy of rows ``(..., n_features)``."""
         n = x.shape[-1] if self.blocks is None else self.blocks.n_numbers
         bounds = torch.from_numpy(self.bounds)
-        noisy = NOISES[self.noise](x[..., :n], self.level, bounds, generator)
-        noisy = noisy.clamp_(0, 1) if self.clamp else noisy
-        if self.blocks is not None:
+        if self.blocks is None or self.noise == "gaussian":
+            noisy = NOISES[self.noise](x, self.level, bounds, generator)
+        else:
+            numbers = NOISES[self.noise](x[..., :n], self.level, bounds, generator)
             entries = corrupt_levels(x[..., n:], self.noise, self.level, self.blocks, generator)
-            noisy = torch.cat([noisy, entries], dim=-1)
+            noisy = torch.cat([numbers, entries], dim=-1)
+        if self.clamp:
+            noisy[..., :n].clamp_(0, 1)
         return noisy.masked_fill(x.isnan(), torch.nan) if self.keeps_missing else noisy
 
 
@@ -146,13 +149,11 @@ def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generato
 def corrupt_levels(
     entries: Tensor, noise: str, level: float, blocks: Blocks, generator: Generator
 ) -> Tensor:
-    """Return the entries of categories with noise.
+    """Return the entries of categories with a share ``level`` of the cells replaced.
 
-    Gaussian noise is added to each entry. ``"masking"`` sets the entries of a share ``level`` of
-    the cells to zero, the mean of the training rows. ``"salt_and_pepper"`` gives them any level.
+    ``"masking"`` sets their entries to zero, the mean of the training rows, ``"salt_and_pepper"``
+    gives them any level. Gaussian noise is added to entries as it is to numbers.
     """
-    if noise == "gaussian":
-        return gaussian(entries, level, torch.empty(0), generator)
     cells = (*entries.shape[:-1], len(blocks.sizes))
     chosen = draw_chosen(level, cells, generator, entries.device)
     chosen = chosen[..., blocks.columns[blocks.n_numbers :] - blocks.n_numbers]

@@ -146,16 +146,16 @@ def test_the_weight_of_a_column_does_not_depend_on_its_levels():
 def test_errors_have_the_slope_that_autograd_finds():
     blocks = Blocks(
         1,
-        (3, 2),
-        np.array([0.5, 0.4, 0.1, 0.9, 0.1], np.float32),
-        np.array([1.2, 1.2, 1.2, 3.0, 3.0], np.float32),
+        (2, 3),
+        np.array([0.9, 0.1, 0.5, 0.4, 0.1], np.float32),
+        np.array([3.0, 3.0, 1.2, 1.2, 1.2], np.float32),
     )
-    entries = blocks.scaled(torch.eye(5)[[0, 2]] + torch.eye(5)[[4, 3]])
+    entries = blocks.scaled(torch.eye(5)[[0, 1]] + torch.eye(5)[[4, 2]])
     logits = torch.randn(2, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
     (expected,) = torch.autograd.grad(blocks.errors(logits, entries).sum(), logits)
-    errors, slope = blocks.errors_and_slope(logits, entries)
+    losses, slope = blocks.losses_and_slope(logits, entries)
     torch.testing.assert_close(slope, expected)
-    torch.testing.assert_close(errors, blocks.errors(logits, entries))
+    torch.testing.assert_close(losses, blocks.errors(logits, entries).sum(dim=1))
 
 
 # Scores.

@@ -53,7 +53,7 @@ class Columns:
         """
         if self.coding is None:
             return None
-        shares = [c.shares for c in self.coding.categories.values()]
+        shares = [self.coding.categories[column].shares for column in self.ordered]
         spreads = [max(1 - np.square(share).sum(), LEAST_SPREAD) for share in shares]
         scales = [
             np.full(len(share), spread**-0.5) for share, spread in zip(shares, spreads, strict=True)
@@ -70,7 +70,14 @@ class Columns:
         """The column of X that each entry of the network's rows stands for, ``(width,)``."""
         if self.coding is None or self.blocks is None:
             return np.arange(self.n_features)
-        return np.concatenate([self.coding.numbers, self.coding.columns])[self.blocks.columns]
+        return np.concatenate([self.coding.numbers, self.ordered])[self.blocks.columns]
+
+    @cached_property
+    def ordered(self) -> list[int]:
+        """The categorical columns in the order of their blocks, those of few levels first."""
+        assert self.coding is not None
+        categories = self.coding.categories
+        return sorted(categories, key=lambda column: len(categories[column].levels))
 
     @cached_property
     def members(self) -> NDArray[np.bool_]:
@@ -113,7 +120,7 @@ class Columns:
         x = np.empty((len(X), self.width), dtype=np.float32)
         x[:, : len(self.scaling.scale)] = self.scaling.apply(X[:, self.coding.numbers])
         for codes, table, entries in zip(
-            X[:, self.coding.columns].T, self._tables, self._entries, strict=True
+            X[:, self.ordered].T, self._tables, self._entries, strict=True
         ):
             missing = np.isnan(codes)
             x[:, entries] = table[np.where(missing, 0, codes).astype(np.intp)]
@@ -130,7 +137,7 @@ class Columns:
         shares[self.blocks.n_numbers :] = self.blocks.shares
         scales[self.blocks.n_numbers :] = self.blocks.scales
         levels = x / scales + shares
-        for column, entries in zip(self.coding.columns, self._entries, strict=True):
+        for column, entries in zip(self.ordered, self._entries, strict=True):
             X[:, column] = levels[:, entries][:, :-1].argmax(axis=1)
         return X
 

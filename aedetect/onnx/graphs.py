@@ -70,7 +70,7 @@ class Encoding(nn.Module):
             return self._scaled(X)
         levels = [
             one_hot(X[:, column], size)
-            for column, size in zip(coding.columns, blocks.sizes, strict=True)
+            for column, size in zip(self._columns.ordered, blocks.sizes, strict=True)
         ]
         entries = blocks.scaled(torch.cat(levels, dim=1))
         return torch.cat([self._scaled(X[:, coding.numbers]), entries], dim=1)
@@ -119,7 +119,7 @@ class Detection(Encoding):
         numbers, entries = view.x_hat.tensor_split([blocks.n_numbers], dim=1)
         levels = blocks.levels_of(entries).split(blocks.sizes, dim=1)
         codes = [part[:, :-1].argmax(dim=1, keepdim=True).double() for part in levels]
-        order = np.argsort([*coding.numbers, *coding.columns])
+        order = np.argsort([*coding.numbers, *self._columns.ordered])
         return torch.cat([self._in_units(numbers), *codes], dim=1)[:, order]
 
     def _in_units(self, numbers: Tensor) -> Tensor:

@@ -278,13 +278,12 @@ def _differentiate(
 def _differentiate_blocks(
     x_hat: Tensor, x: Tensor, loss: str, blocks: Blocks
 ) -> tuple[Tensor, Tensor, float]:
-    """Do as :func:`_differentiate` for rows with blocks, in which NaN does not count."""
+    """Do as :func:`_differentiate` for rows with blocks."""
     n = blocks.n_numbers
     losses, _, factor = _differentiate(x_hat[..., :n], x[..., :n], loss, None)
-    missing = x[..., n:].isnan()
-    errors, slope = blocks.errors_and_slope(x_hat[..., n:], x[..., n:].masked_fill(missing, 0.0))
-    x_hat[..., n:] = slope.masked_fill_(missing, 0.0).div_(factor)
-    return losses + errors.masked_fill_(missing, 0.0).sum(dim=-1), x_hat, factor
+    losses_of_blocks, slope = blocks.losses_and_slope(x_hat[..., n:], x[..., n:])
+    x_hat[..., n:] = slope.div_(factor)
+    return losses + losses_of_blocks, x_hat, factor
 
 
 def _differentiate_observed(
@@ -292,11 +291,16 @@ def _differentiate_observed(
 ) -> tuple[Tensor, Tensor, float]:
     """Do as :func:`_differentiate` for rows with missing cells, see ``losses.observed_loss``."""
     missing = x.isnan()
-    numbers = missing[..., : x.shape[-1] if blocks is None else blocks.n_numbers]
-    x, n = x.clone(), numbers.shape[-1]
-    x[..., :n].masked_fill_(numbers, 0.0)
+    n = x.shape[-1] if blocks is None else blocks.n_numbers
     # Restored without error: a logit of -1e4 is the probability 0 in float32.
-    x_hat[..., :n].masked_fill_(numbers, -1e4 if loss == "bce" else 0.0)
-    losses, slope, factor = _differentiate(x_hat, x, loss, blocks)
+    x_hat[..., :n].masked_fill_(missing[..., :n], -1e4 if loss == "bce" else 0.0)
+    x = x.masked_fill(missing, 0.0)
+    if blocks is None:
+        losses, slope, factor = _differentiate(x_hat, x, loss, None)
+    else:
+        of_missing = blocks.errors(x_hat[..., n:], x[..., n:]) * missing[..., n:]
+        losses, slope, factor = _differentiate(x_hat, x, loss, blocks)
+        losses = losses - of_missing.sum(dim=-1)
+        slope = slope.masked_fill_(missing, 0.0)
     weight = weight_of_observed(missing, blocks)
     return losses * weight, slope.mul_(weight[..., None]), factor
