@@ -174,7 +174,7 @@ class Fit:
         keeps_state: bool,
     ) -> tuple[dict[str, Any], Run]:
         """Train ``network`` in place; return the fitted attributes and the end of training."""
-        estimator, X = self.estimator, self.table.X
+        estimator, X = self.estimator, self.table.given
         seed = draw_seed(self.random_state)
         split = self._without_anomalies(split)
         x_val, x_train = self._scaled(split)

@@ -30,6 +30,7 @@ class Table(NamedTuple):
     feature_names: NDArray | None  # of columns with text for names
     column_numbers: list[int] | None  # names of columns that are whole numbers
     coding: Coding | None  # of the categorical columns, if there are any
+    given: Any  # what the user passed, for callbacks
 
 
 def check_training_rows(estimator: Any, X: ArrayLike) -> Table:
@@ -48,7 +49,7 @@ def check_training_rows(estimator: Any, X: ArrayLike) -> Table:
         rows, coding = _convert(blank, X, reset=True, min_rows=2), None
     check_cells(rows, takes_missing=takes_missing, fitting=True)
     names = getattr(blank, "feature_names_in_", None)
-    return Table(rows, names, column_numbers(X), coding)
+    return Table(rows, names, column_numbers(X), coding, X)
 
 
 def check_more_training_rows(estimator: Any, X: ArrayLike) -> Table:
@@ -56,7 +57,7 @@ def check_more_training_rows(estimator: Any, X: ArrayLike) -> Table:
     model = estimator.detector_.model
     rows = _convert_like(estimator, X, fitting=True)
     names = getattr(estimator, "feature_names_in_", None)
-    return Table(rows, names, estimator._column_numbers, model.columns.coding)
+    return Table(rows, names, estimator._column_numbers, model.columns.coding, X)
 
 
 def check_new_rows(estimator: Any, X: ArrayLike) -> NDArray[np.floating]:
