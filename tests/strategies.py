@@ -145,7 +145,9 @@ RULES = {
 
 
 def make_estimator(name: str, settings: int, missing: str):
-    return ESTIMATORS[name](**{**SMALL, **SETTINGS[settings], "missing": missing})
+    # Text is refused here; tests/test_categories.py takes it.
+    options = {"missing": missing, "categorical_features": None}
+    return ESTIMATORS[name](**{**SMALL, **SETTINGS[settings], **options})
 
 
 @functools.cache

@@ -351,9 +351,9 @@ HOSTILE = {
     "less in the detector": lambda e: detector(e).pop("typical"),
     "levels of complete rows": lambda e: detector(e).update(levels={"slope": 1, "shift": 1}),
     "threshold of NaN": lambda e: detector(e).update(offset={"$": "float", "value": "nan"}),
-    "more in the scaling": lambda e: model(e)["scaling"].update(more=1),
-    "less in the scaling": lambda e: model(e)["scaling"].pop("scale"),
-    "limits that change places": lambda e: swap(model(e)["scaling"], "low", "high"),
+    "more in the scaling": lambda e: model(e)["columns"]["scaling"].update(more=1),
+    "less in the scaling": lambda e: model(e)["columns"]["scaling"].pop("scale"),
+    "limits that change places": lambda e: swap(model(e)["columns"]["scaling"], "low", "high"),
     "loss of no kind": lambda e: model(e).update(loss="os.system"),
     "weight of the prior below 0": lambda e: model(e).update(beta=-1.0),
     "score of no kind": lambda e: score(e).update(name="os.system"),
@@ -489,7 +489,8 @@ def test_a_forged_estimator_is_refused(name, valid, refuse):
 PATHS = [
     *(("detector_",), ("history_",), ("n_iter_",), ("n_features_in_",), ("_corruption",)),
     *(("detector_", name) for name in ("model", "score", "left_out_scores", "usual_rows")),
-    *(("detector_", "model", name) for name in ("spec", "weights", "scaling", "loss", "beta")),
+    *(("detector_", "model", name) for name in ("spec", "weights", "columns", "loss", "beta")),
+    ("detector_", "model", "columns", "scaling"),
     *(("detector_", "score", name) for name in ("sites", "usual", "whitenings", "total", "marks")),
 ]
 
