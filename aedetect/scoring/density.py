@@ -75,7 +75,8 @@ class Sites:
         """Return the sites without the first ones, as long as two are left."""
         if len(self.points) - n_rows < 2:
             return self
-        return _sites(self.points[n_rows:], SHARE)
+        points = self.points[n_rows:]
+        return replace(self, points=points, n_nearest=_n_nearest(len(points), SHARE))
 
     def check(self, n_features: int) -> None:
         """Raise a StateError unless there are two sites or more, of the right width."""
@@ -94,12 +95,12 @@ class Sites:
 
 def fit_sites(x: NDArray[np.float32], share: float = SHARE) -> Sites:
     """Return the first of the scaled rows, which are in random order, as sites."""
-    points = _narrow(torch.from_numpy(x[:N_SITES])).numpy()
-    return _sites(np.ascontiguousarray(points), share)
+    points = np.ascontiguousarray(_narrow(torch.from_numpy(x[:N_SITES])).numpy())
+    return Sites(points, _n_nearest(len(points), share))
 
 
-def _sites(points: NDArray[np.float32], share: float) -> Sites:
-    return Sites(points, min(max(LEAST, int(share * len(points))), len(points) - 1))
+def _n_nearest(n_sites: int, share: float) -> int:
+    return min(max(LEAST, int(share * n_sites)), n_sites - 1)
 
 
 def _narrow(x: Tensor) -> Tensor:
