@@ -30,10 +30,10 @@ def detector(rows):
     return AutoencoderTransformer(2, anomaly_score="robust", **settings).fit(rows)
 
 
-def rows_and_differences(detector, X):
+def activations(detector, X):
     model = detector.detector_.model
     return model.map_scaled(
-        lambda view: torch.cat([view.x[None], *WHITENED["nap"](view)], dim=2)[0], model.scale(X)
+        lambda view: torch.cat(WHITENED["activations"](view), dim=2)[0], model.scale(X)
     ).astype(float)
 
 
@@ -64,15 +64,13 @@ def distances_to(A, B):
 
 def test_scores_are_sums_of_a_mahalanobis_distance_and_of_the_density(detector, rows, normal):
     new = normal[100:]
-    distances = distances_to(
-        rows_and_differences(detector, rows), rows_and_differences(detector, new)
-    )
+    distances = distances_to(activations(detector, rows), activations(detector, new))
     expected = in_units(detector, distances, density_of(detector, new, left_out=False))
     np.testing.assert_allclose(-detector.score_samples(new), expected, rtol=1e-3)
 
 
 def test_a_training_row_is_scored_by_the_covariance_and_the_sites_without_it(detector, rows):
-    A = rows_and_differences(detector, rows)
+    A = activations(detector, rows)
     ridge = covariance_of(A) - np.cov(A.T, bias=True)
     distances = []
     for row in range(12):  # far ones and others

@@ -126,9 +126,9 @@ PARAMETERS: dict[str, Parameter] = {
     The measure of how odd a row is; ``score_samples`` is minus this measure. All are squared
     distances or behave like one.
 
-    - ``"robust"``, the ``"auto"`` choice for tables: the sum of ``"density"`` and of the squared
-      Mahalanobis distance of the row beside the differences of ``"nap"``. Each is divided by the
-      value that a tenth of the training rows exceeds.
+    - ``"robust"``, the ``"auto"`` choice for tables: the sum of ``"density"`` and of a Mahalanobis
+      distance as in ``"activations"``. Each is divided by the value that a tenth of the training
+      rows exceeds.
     - ``"sharp"``, the ``"auto"`` choice for tables with ``contamination=0``: the weighted geometric
       mean of ``"activations"`` (0.4), ``"kernel_residual"`` (0.4) and ``"reconstruction"`` (0.2).
     - ``"relative"``, the ``"auto"`` choice for images (``image_shape``): the geometric mean of

@@ -21,17 +21,17 @@ from aedetect.scoring.whitening import Whitening, check_whitenings, fit_whitenin
 if TYPE_CHECKING:
     from aedetect.model import Model, View
 
-N_COLUMNS = 192  # of the sketches that a covariance is taken of
+N_COLUMNS = 256  # of the sketches that a covariance is taken of
 
 
 @dataclass(frozen=True, eq=False)
 class Robust(Score):
     """The sum of a Mahalanobis distance and of ``"density"``.
 
-    The Mahalanobis distance is that of a row beside the differences of its activations, as in
-    ``"nap"``. Each summand is divided by the value that a tenth of the reference rows exceeds, so a
-    row is odd if one of them finds it odd. Anomalies among the training rows stretch the covariance
-    until they look normal to it. They stay odd by ``"density"`` while they are few and far off.
+    The Mahalanobis distance is that of sketches of ``"activations"``. Each summand is divided by
+    the value that a tenth of the reference rows exceeds, so a row is odd if one of them finds it
+    odd. Anomalies among the training rows stretch the covariance until they look normal to it. They
+    stay odd by ``"density"`` while they are few and far off.
     """
 
     sites: Sites
@@ -104,9 +104,8 @@ class Robust(Score):
 
 
 def _rows(view: View) -> Tensor:
-    """Return rows beside sketches of the differences of their activations, ``(M, B, width)``."""
-    parts = [view.activations[0], *WHITENED["nap"](view)]
-    return sketch(torch.cat(parts, dim=2), N_COLUMNS)
+    """Return sketches of the activations and their differences, ``(M, B, width)``."""
+    return sketch(torch.cat(WHITENED["activations"](view), dim=2), N_COLUMNS)
 
 
 def _unit(values: FloatArray) -> float:
