@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from aedetect import AutoencoderTransformer
 from aedetect.model import StateError
 from aedetect.scoring.density import N_COLUMNS, N_SITES, Sites, fit_sites, spread_of
+from aedetect.scoring.registry import score_from_state
 
 
 def fit(X, **settings):
@@ -112,3 +113,13 @@ def test_missing_cells_count_as_the_mean():
 def test_forged_sites_are_refused(sites):
     with pytest.raises(StateError):
         sites.check(3)
+
+
+@pytest.mark.parametrize("score", ["density", "robust"])
+def test_a_score_of_an_earlier_version_is_refused(score, normal):
+    fitted = AutoencoderTransformer(2, anomaly_score=score, max_epochs=1).fit(normal).detector_
+    state = fitted.to_state()["score"]
+    assert score_from_state(state, fitted.model).name == score
+    state["sites"] = {"points": state["sites"]["points"], "smoothing": 1.0, "n_left_out": 0}
+    with pytest.raises(StateError, match="an earlier version of aedetect; fit the estimator again"):
+        score_from_state(state, fitted.model)

@@ -78,6 +78,15 @@ class Sites:
         points = self.points[n_rows:]
         return replace(self, points=points, n_nearest=_n_nearest(len(points), SHARE))
 
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the sites of a state; those of earlier versions, with a smoothing, are refused."""
+        require(
+            "smoothing" not in state,
+            "its score is that of an earlier version of aedetect; fit the estimator again",
+        )
+        return cls(**state)
+
     def check(self, n_features: int) -> None:
         """Raise a StateError unless there are two sites or more, of the right width."""
         require(np.ndim(self.points) == 2 and len(self.points) > 1, "there are less than two sites")
@@ -159,4 +168,4 @@ class Density(Score):
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Return the score of a state."""
-        return cls(state["name"], Sites(**state["sites"]), Marks(**state["marks"]))
+        return cls(state["name"], Sites.from_state(state["sites"]), Marks(**state["marks"]))

@@ -96,7 +96,7 @@ class Robust(Score):
         """Return the score of a state."""
         return cls(
             state["name"],
-            Sites(**state["sites"]),
+            Sites.from_state(state["sites"]),
             [Whitening(**entry) for entry in state["whitenings"]],
             tuple(state["units"]),
             Marks(**state["marks"]),
