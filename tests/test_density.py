@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from aedetect import AutoencoderTransformer
 from aedetect.model import StateError
 from aedetect.scoring.density import N_COLUMNS, N_SITES, Sites, fit_sites, spread_of
+from aedetect.scoring.registry import score_from_state
 
 
 def fit(X, **settings):
@@ -22,15 +23,13 @@ def random_sites(n_rows=40, width=3):
     return fit_sites(rows), rows
 
 
-def test_scores_are_squared_harmonic_means_of_smoothed_distances(normal):
+def test_scores_are_squared_distances_to_the_tenth_nearest_row(normal):
     X, X_new = normal[:100], normal[100:]
     detector = fit(X)
     rows, new = (detector.detector_.model.scale(part).astype(float) for part in (X, X_new))
-    distances = np.sort(cdist(rows, rows), axis=1)[:, 1:]
-    h = np.median(distances[:, 9])  # the tenth of 99
-    expected = np.mean(1 / np.hypot(cdist(new, rows), h), axis=1) ** -2
+    expected = np.sort(cdist(new, rows), axis=1)[:, 9] ** 2
     np.testing.assert_allclose(-detector.score_samples(X_new), expected, rtol=1e-4)
-    left_out = np.mean(1 / np.hypot(distances, h), axis=1) ** -2
+    left_out = np.sort(cdist(rows, rows), axis=1)[:, 10] ** 2  # the first is the row itself
     np.testing.assert_allclose(-detector.score_samples(X), left_out, rtol=1e-4)
 
 
@@ -40,7 +39,7 @@ def test_equal_rows_that_are_far_off_are_odder_than_all_others(normal):
     assert scores[-10:].max() < scores[:-10].min()
 
 
-def test_five_hundred_rows_are_sites_and_the_others_are_scored_by_them():
+def test_the_first_rows_are_sites_and_the_others_are_scored_by_them():
     rows = np.random.RandomState(0).randn(700, 3).astype(np.float32)
     sites = fit_sites(rows)
     np.testing.assert_array_equal(sites.points, rows[:N_SITES])
@@ -60,7 +59,8 @@ def test_a_site_that_is_left_out_brings_no_row_nearer():
     x = torch.from_numpy(rows)
     without = sites.without(x[:3])
     assert len(without.points) == 37
-    assert (without(x) > sites(x)).all()
+    assert (without(x) >= sites(x)).all()
+    assert (without(x) > sites(x)).any()
     twice = without.without(x[3:5])
     np.testing.assert_allclose(twice(x), sites.without(x[:5])(x))
     assert sites.without(x) is sites  # two are kept at least
@@ -100,15 +100,26 @@ def test_missing_cells_count_as_the_mean():
 @pytest.mark.parametrize(
     "sites",
     [
-        Sites(np.zeros((3, 2), np.float32), 1.0),
-        Sites(np.zeros((1, 3), np.float32), 1.0),
-        Sites(np.zeros((3, 3)), 1.0),
-        Sites(np.zeros((3, 3), np.float32), 0.0),
-        Sites(np.zeros((3, 3), np.float32), 1.0, n_left_out=2),
-        Sites([[0.0] * 3] * 3, 1.0),
+        Sites(np.zeros((3, 2), np.float32), 1),
+        Sites(np.zeros((1, 3), np.float32), 1),
+        Sites(np.zeros((3, 3)), 1),
+        Sites(np.zeros((3, 3), np.float32), 0),
+        Sites(np.zeros((3, 3), np.float32), 3),
+        Sites(np.zeros((3, 3), np.float32), 1.0),
+        Sites([[0.0] * 3] * 3, 1),
     ],
-    ids=["narrow", "one", "float64", "smoothing", "left out", "list"],
+    ids=["narrow", "one", "float64", "none nearest", "all nearest", "a float", "list"],
 )
 def test_forged_sites_are_refused(sites):
     with pytest.raises(StateError):
         sites.check(3)
+
+
+@pytest.mark.parametrize("score", ["density", "robust"])
+def test_a_score_of_an_earlier_version_is_refused(score, normal):
+    fitted = AutoencoderTransformer(2, anomaly_score=score, max_epochs=1).fit(normal).detector_
+    state = fitted.to_state()["score"]
+    assert score_from_state(state, fitted.model).name == score
+    state["sites"] = {"points": state["sites"]["points"], "smoothing": 1.0, "n_left_out": 0}
+    with pytest.raises(StateError, match="an earlier version of aedetect; fit the estimator again"):
+        score_from_state(state, fitted.model)

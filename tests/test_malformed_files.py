@@ -362,8 +362,8 @@ HOSTILE = {
     "score with a part too many": lambda e: score(e).update(name="neighbors", bank={}),
     "parts that change places": lambda e: swap(score(e), "sites", "marks"),
     "sites that are left out": lambda e: score(e)["sites"].update(n_left_out=1),
-    "usual distance of zero": lambda e: score(e).update(usual=0.0),
-    "sum of weights below 0": lambda e: score(e).update(total=-1.0),
+    "no nearest site": lambda e: score(e)["sites"].update(n_nearest=0),
+    "more nearest sites than there are": lambda e: score(e)["sites"].update(n_nearest=10**6),
     "ridge of zero": lambda e: whitenings(e)[0].update(ridge=0.0),
     "ridge of text": lambda e: whitenings(e)[0].update(ridge="1"),
     "no whitening": lambda e: score(e).update(whitenings=[]),
@@ -491,7 +491,7 @@ PATHS = [
     *(("detector_", name) for name in ("model", "score", "left_out_scores", "usual_rows")),
     *(("detector_", "model", name) for name in ("spec", "weights", "columns", "loss", "beta")),
     ("detector_", "model", "columns", "scaling"),
-    *(("detector_", "score", name) for name in ("sites", "usual", "whitenings", "total", "marks")),
+    *(("detector_", "score", name) for name in ("sites", "whitenings", "units", "marks")),
 ]
 
 

@@ -38,18 +38,10 @@ def activations(detector, X):
 
 
 def density_of(detector, X, *, left_out):
-    """Return the squared harmonic mean distances of rows to the training rows."""
+    """Return the squared distances of rows to the nearest tenth of the training rows."""
     sites = detector.detector_.score.sites
-    squares = cdist(detector.detector_.model.scale(X), sites.points, "sqeuclidean")
-    inverses = 1 / np.sqrt(squares + sites.smoothing**2)
-    if left_out:
-        inverses[squares < 1e-9] = np.nan
-    return np.nanmean(inverses, axis=1) ** -2
-
-
-def weights_of(detector, X):
-    spread = density_of(detector, X, left_out=True)
-    return np.minimum(1, np.median(spread) / spread)
+    squares = np.sort(cdist(detector.detector_.model.scale(X), sites.points, "sqeuclidean"), axis=1)
+    return squares[:, sites.n_nearest - 1 + left_out]
 
 
 def in_units(detector, distances, density):
@@ -59,41 +51,36 @@ def in_units(detector, distances, density):
     return width * distances / score.units[0] + density / score.units[1]
 
 
-def covariance_of(A, weights):
-    return np.cov(A.T, bias=True, aweights=weights)
+def covariance_of(A):
+    covariance = np.cov(A.T, bias=True)
+    return covariance + RIDGE * covariance.diagonal().mean() * np.eye(len(covariance))
 
 
-def test_scores_are_sums_of_a_weighted_distance_and_of_the_density(detector, rows, normal):
-    new, weights = normal[100:], weights_of(detector, rows)
-    A, B = activations(detector, rows), activations(detector, new)
-    covariance = covariance_of(A, weights)
-    covariance += RIDGE * covariance.diagonal().mean() * np.eye(len(covariance))
-    gaps = B - np.average(A, axis=0, weights=weights)
-    distances = np.einsum("ij,ji->i", gaps, np.linalg.solve(covariance, gaps.T)) / A.shape[1]
-    density = density_of(detector, new, left_out=False)
-    expected = in_units(detector, distances, density)
+def distances_to(A, B):
+    """Return squared Mahalanobis distances of ``B`` to rows ``A``, mean over directions."""
+    gaps = B - A.mean(axis=0)
+    return np.einsum("ij,ji->i", gaps, np.linalg.solve(covariance_of(A), gaps.T)) / A.shape[1]
+
+
+def test_scores_are_sums_of_a_mahalanobis_distance_and_of_the_density(detector, rows, normal):
+    new = normal[100:]
+    distances = distances_to(activations(detector, rows), activations(detector, new))
+    expected = in_units(detector, distances, density_of(detector, new, left_out=False))
     np.testing.assert_allclose(-detector.score_samples(new), expected, rtol=1e-3)
 
 
 def test_a_training_row_is_scored_by_the_covariance_and_the_sites_without_it(detector, rows):
-    A, weights = activations(detector, rows), weights_of(detector, rows)
-    ridge = RIDGE * covariance_of(A, weights).diagonal().mean() * np.eye(A.shape[1])
+    A = activations(detector, rows)
+    ridge = covariance_of(A) - np.cov(A.T, bias=True)
     distances = []
-    for row in range(12):  # far ones and others; their weights are those of the fit
-        others, left = np.delete(A, row, axis=0), np.delete(weights, row)
-        gap = A[row] - np.average(others, axis=0, weights=left)
-        covariance = covariance_of(others, left) + ridge
+    for row in range(12):  # far ones and others
+        others = np.delete(A, row, axis=0)
+        gap = A[row] - others.mean(axis=0)
+        covariance = np.cov(others.T, bias=True) + ridge
         distances.append(gap @ np.linalg.solve(covariance, gap) / len(gap))
     density = density_of(detector, rows[:12], left_out=True)
     expected = in_units(detector, np.array(distances), density)
     np.testing.assert_allclose(-detector.score_samples(rows[:12]), expected, rtol=0.1)
-
-
-def test_rows_far_off_have_little_weight(detector, rows):
-    weights = weights_of(detector, rows)
-    assert detector.detector_.score.total == pytest.approx(weights.sum(), rel=1e-4)
-    assert weights[:5].max() < 0.1
-    assert np.median(weights) > 0.9
 
 
 def scores_of(X, score="auto", **settings):
@@ -117,7 +104,7 @@ def test_anomalies_near_each_other_and_far_off_are_found(seed, spread):
     is_normal = ~np.isin(np.arange(400), odd)
     assert roc_auc_score(is_normal, scores_of(X)) > 0.95
     assert roc_auc_score(is_normal, scores_of(X, contamination=0.1)) > 0.95
-    # Of 20 neighbours 15 are in the clump, and the clump stretches an unweighted covariance.
+    # Of 20 neighbours 15 are in the clump, and the clump stretches a covariance.
     for score in ("neighbors", "activations"):
         assert roc_auc_score(is_normal, scores_of(X, score)) < 0.5
 
@@ -134,8 +121,8 @@ def test_anomalies_that_differ_in_a_column_that_is_constant_for_all_others_are_f
 @pytest.mark.parametrize(
     "change",
     [
-        {"usual": 0.0},
-        {"total": -1.0},
+        {"units": (0.0, 1.0)},
+        {"units": (1.0,)},
         {"whitenings": []},
         {"marks": None},
     ],

@@ -127,8 +127,8 @@ PARAMETERS: dict[str, Parameter] = {
     distances or behave like one.
 
     - ``"robust"``, the ``"auto"`` choice for tables: the sum of ``"density"`` and of a Mahalanobis
-      distance as in ``"activations"``, in whose covariance rows far from all others have less
-      weight. Each is divided by the value that a tenth of the training rows exceeds.
+      distance as in ``"activations"``. Each is divided by the value that a tenth of the training
+      rows exceeds.
     - ``"sharp"``, the ``"auto"`` choice for tables with ``contamination=0``: the weighted geometric
       mean of ``"activations"`` (0.4), ``"kernel_residual"`` (0.4) and ``"reconstruction"`` (0.2).
     - ``"relative"``, the ``"auto"`` choice for images (``image_shape``): the geometric mean of
@@ -148,7 +148,7 @@ PARAMETERS: dict[str, Parameter] = {
     - ``"mahalanobis"``: the squared Mahalanobis distance of the code.
     - ``"neighbors"``, ``"latent_neighbors"``: the squared geometric mean of the distances to the 20
       nearest training rows, in the scaled features or in the code.
-    - ``"density"``: the squared harmonic mean of the distances to 500 training rows, in the scaled
+    - ``"density"``: the squared distance to the nearest tenth of 250 training rows, in the scaled
       features.
     - ``"kernel_residual"``: the squared distance to the mean of 2,000 training rows, weighted by a
       Gaussian kernel of their distances (Nadaraya, 1964; Watson, 1964).
@@ -173,8 +173,9 @@ PARAMETERS: dict[str, Parameter] = {
       out of covariances and neighbours, and scores of fitted rows are brought to the level of
       held-out ones. Anomalies among the training rows count towards the 2.5%, so fewer normal rows
       are flagged. If more rows than that stand far apart from all others, all of them are flagged.
-    - A float above 0: that share. ``fit`` leaves the oddest rows by ``"density"``, that share of
-      all, out of training and out of the score, and ``offset_`` flags that share of X.
+    - A float above 0: that share. ``fit`` leaves that share of the rows, the farthest from the
+      nearest three tenths of 250 rows, out of training and out of the score, and ``offset_`` flags
+      that share of X.
     - 0: none, all rows are known to be normal. For tables the score is ``"sharp"``. ``offset_`` is
       the lowest score of a training row, so none of these is flagged.""",
     ),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from aedetect.model import aligned, infer, require, require_floats, require_number
+from aedetect.model import aligned, infer, require, require_floats
 from aedetect.scoring.marks import Marks, check_marks, fit_marks
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.score import Reference, Score
@@ -23,71 +23,77 @@ from aedetect.scoring.thresholds import FloatArray
 if TYPE_CHECKING:
     from aedetect.model import Model, View
 
-N_SITES = 500  # training rows at most that distances are taken to
+N_SITES = 250  # training rows at most that distances are taken to
+SHARE = 0.1  # of the sites that are nearer than the distance, or as near
+LEAST = 5  # sites that are, if there are more
+WIDE_SHARE = 0.3  # that share where anomalies among the training rows are to be left out
 N_COLUMNS = 256  # of the sketches of wider rows
-NEAREST = 0.1  # share of the sites whose distance is the unit of smoothing
 LARGEST = 1e17  # size of a cell, in scaled units; squares of larger ones are beyond float32
-SMALLEST = 1e-18  # smoothing; the square of a smaller one is below float32
 
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """Some training rows, and the harmonic mean of the distances to all of them.
+    """Some training rows, and the distance to the nearest tenth of them.
 
-    Distances ``d`` are smoothed to ``sqrt(d ** 2 + h ** 2)``, with ``h`` the usual distance to the
-    nearest tenth of the sites. So a clump of equal rows far from all others is odd, however many
-    near neighbours each of them has: no site counts for more than 1 / h.
+    That is the distance to the 25th nearest of 250 sites. So a clump of equal rows far from all
+    others is odd, however many near neighbours each of them has, as long as it is smaller.
     """
 
     points: NDArray[np.float32]  # (n_sites, min(n_features, N_COLUMNS))
-    smoothing: float  # h
-    n_left_out: int = 0  # further sites that the mean counts as infinitely far
+    n_nearest: int  # the distance is that to the farthest of so many
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the squared harmonic mean of the distances of scaled rows, ``(B,)``, float64."""
+        """Return the squared distances of scaled rows, ``(B,)``, float64."""
         points, half_squares = (tensor.to(x.device) for tensor in self._tensors)
         rows = _narrow(x)
-        smoothing = self.smoothing**2
-        constant = rows.square().sum(dim=1, keepdim=True) + smoothing
-        squares = torch.sub(constant, F.linear(rows, points, -half_squares), alpha=2)
-        # Rounding may leave a little less than the smoothing.
-        inverses = squares.clamp_min(smoothing).rsqrt().mean(dim=1).double()
-        return (inverses * (len(points) / (len(points) + self.n_left_out))) ** -2
+        # -|x - p|^2 / 2 without |x|^2, which all sites share.
+        closeness = F.linear(rows, points, -half_squares)
+        farthest = _largest(closeness, self.n_nearest)
+        return torch.sub(rows.square().sum(dim=1), farthest, alpha=2).clamp_min(0).double()
 
     def of_rows(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the measure of scaled rows, of which the first are the sites, each left out."""
-        squares = cdist(self.points, self.points, "sqeuclidean") + self.smoothing**2
-        inverses = squares**-0.5
-        np.fill_diagonal(inverses, 0.0)
-        mean = inverses.sum(axis=1) / (len(self.points) - 1)
-        return np.concatenate([mean**-2, infer(self, x)[len(self.points) :]])
+        squares = cdist(self.points, self.points, "sqeuclidean")
+        np.fill_diagonal(squares, np.inf)
+        nearest = np.partition(squares, self.n_nearest - 1, axis=1)[:, self.n_nearest - 1]
+        return np.concatenate([nearest, infer(self, x)[len(self.points) :]])
 
     def without(self, x: Tensor) -> Self:
         """Return the sites without those that are equal to a row, as long as two are left.
 
-        The mean still counts them, so no row is nearer to the sites that are left.
+        No row is nearer to the sites that are left: ``n_nearest`` stays as long as it can.
         """
         rows, points = _narrow(x).cpu().double(), torch.from_numpy(self.points).double()
         rounding = SAME * rows.norm(dim=1, keepdim=True)
         kept = (torch.cdist(rows, points) > rounding).all(dim=0).numpy()
         if kept.sum() < 2:
             return self
-        n_left_out = self.n_left_out + int((~kept).sum())
-        return replace(self, points=self.points[kept], n_left_out=n_left_out)
+        n_nearest = min(self.n_nearest, int(kept.sum()) - 1)
+        return replace(self, points=self.points[kept], n_nearest=n_nearest)
 
     def without_first(self, n_rows: int) -> Self:
         """Return the sites without the first ones, as long as two are left."""
         if len(self.points) - n_rows < 2:
             return self
-        return replace(self, points=self.points[n_rows:])
+        points = self.points[n_rows:]
+        return replace(self, points=points, n_nearest=_n_nearest(len(points), SHARE))
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Return the sites of a state; those of earlier versions, with a smoothing, are refused."""
+        require(
+            "smoothing" not in state,
+            "its score is that of an earlier version of aedetect; fit the estimator again",
+        )
+        return cls(**state)
 
     def check(self, n_features: int) -> None:
         """Raise a StateError unless there are two sites or more, of the right width."""
-        require_number("the smoothing", self.smoothing, above=0)
         require(np.ndim(self.points) == 2 and len(self.points) > 1, "there are less than two sites")
         shape = (len(self.points), min(n_features, N_COLUMNS))
         require_floats("the sites", self.points, shape, np.float32)
-        require(self.n_left_out == 0, "sites are left out")
+        is_number = type(self.n_nearest) is int and 0 < self.n_nearest < len(self.points)
+        require(is_number, f"the nearest {self.n_nearest!r:.80} of {len(self.points)} sites")
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:
@@ -96,34 +102,45 @@ class Sites:
         return aligned(self.points), aligned(half_squares)
 
 
-def fit_sites(x: NDArray[np.float32]) -> Sites:
+def fit_sites(x: NDArray[np.float32], share: float = SHARE) -> Sites:
     """Return the first of the scaled rows, which are in random order, as sites."""
     points = np.ascontiguousarray(_narrow(torch.from_numpy(x[:N_SITES])).numpy())
-    nearest = np.sort(cdist(points, points), axis=1)[:, 1:]  # without the row itself
-    place = int(NEAREST * (nearest.shape[1] - 1))
-    smoothing = float(np.median(nearest[:, place]))
-    return Sites(points, max(smoothing or float(nearest.mean()) or 1.0, SMALLEST))
+    return Sites(points, _n_nearest(len(points), share))
+
+
+def _largest(values: Tensor, number: int) -> Tensor:
+    """Return the value of each row that ``number - 1`` others are above."""
+    if values.requires_grad or values.device.type != "cpu" or torch.compiler.is_exporting():
+        return values.topk(number, dim=1, sorted=False).values.amin(dim=1)
+    # A third of the time of topk, and the same value.
+    return torch.from_numpy(np.partition(values.numpy(), -number, axis=1)[:, -number])
+
+
+def _n_nearest(n_sites: int, share: float) -> int:
+    return min(max(LEAST, int(share * n_sites)), n_sites - 1)
 
 
 def _narrow(x: Tensor) -> Tensor:
     """Return sketches of rows, whose squares are numbers of float32 if the rows are finite."""
     rows = sketch(x, N_COLUMNS)
-    return torch.where(rows.isfinite(), rows.clamp(-LARGEST, LARGEST), rows)
+    # Of an infinite cell, 0 times the row makes NaN, which is refused as a score.
+    return torch.add(rows.clamp(-LARGEST, LARGEST), rows, alpha=0)
 
 
 def spread_of(x: NDArray[np.float32]) -> FloatArray:
     """Return how far each of some scaled rows, in random order, lies from the others.
 
-    The squared harmonic mean of the distances to the first rows; missing cells count as 0, the mean
-    of a scaled column.
+    The squared distance to the nearest three tenths of the first 250 rows: less local than the
+    score, so larger clumps of anomalies are far off. Missing cells count as 0, the mean of a scaled
+    column.
     """
     x = np.nan_to_num(x, nan=0.0)
-    return fit_sites(x).of_rows(x)
+    return fit_sites(x, WIDE_SHARE).of_rows(x)
 
 
 @dataclass(frozen=True, eq=False)
 class Density(Score):
-    """The squared harmonic mean of the distances to up to 500 training rows."""
+    """The squared distance to the nearest tenth of up to 250 training rows."""
 
     sites: Sites
     marks: Marks | None  # None: every row is scored as a new one
@@ -135,7 +152,7 @@ class Density(Score):
         return cls(name, sites, fit_marks(reference.x, sites.of_rows(reference.x)))
 
     def __call__(self, view: View) -> Tensor:
-        """Return the squared harmonic mean distance of each row."""
+        """Return the squared distance of each row."""
         scores = self.sites(view.x)
         return scores if self.marks is None else self.marks.replace_known(view.x, scores)
 
@@ -159,4 +176,4 @@ class Density(Score):
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Return the score of a state."""
-        return cls(state["name"], Sites(**state["sites"]), Marks(**state["marks"]))
+        return cls(state["name"], Sites.from_state(state["sites"]), Marks(**state["marks"]))

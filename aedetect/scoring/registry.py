@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from aedetect.model import Model, require
@@ -43,6 +44,11 @@ def score_from_state(state: Any, model: Model) -> Score:
         If it does not.
     """
     require(isinstance(state, dict) and state.get("name") in SCORES, "its score is unknown")
-    score = SCORES[state["name"]].from_state(state)
+    kind = SCORES[state["name"]]
+    require(
+        set(state) == {field.name for field in dataclasses.fields(kind)},
+        "its score is that of another version of aedetect; fit the estimator again",
+    )
+    score = kind.from_state(state)
     score.check(model)
     return score

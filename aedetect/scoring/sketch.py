@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,13 +30,16 @@ def sketch(x: Tensor, n_columns: int = WIDEST) -> Tensor:
     width = x.shape[-1]
     if width <= n_columns:
         return x
-    signs = torch.from_numpy(_signs(width)).to(x)
-    signed = F.pad(x * signs, (0, -width % n_columns))
-    return signed.unflatten(-1, (-1, n_columns)).sum(dim=-2)
+    signed = x * torch.from_numpy(_signs(width)).to(x)
+    first = signed[..., :n_columns]
+    for start in range(n_columns, width, n_columns):
+        part = signed[..., start : start + n_columns]
+        first[..., : part.shape[-1]] += part  # memory of ``signed``, which is new
+    return first
 
 
 @functools.lru_cache
-def _signs(width: int) -> NDArray[np.int64]:
+def _signs(width: int) -> NDArray[np.float32]:
     """Return +1 or -1 a column. Kept: while a network is exported, nothing can be drawn."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 2, (width,), generator=generator).mul_(2).sub_(1).numpy()
+    return torch.randint(0, 2, (width,), generator=generator).mul_(2).sub_(1).float().numpy()

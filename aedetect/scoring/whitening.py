@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, qr, solve_triangular
+from scipy.linalg import cholesky, eigh, qr, solve_triangular
 from torch import Tensor
 
 from aedetect.model import aligned, require, require_floats, require_number
@@ -56,30 +56,16 @@ class Whitening:
         # Taken off the row itself: a difference of two squares would round to anything.
         return F.linear(coordinates, weight), centred - coordinates @ basis
 
-    def without(self, rows: Tensor, total: float, weights: Tensor | None = None) -> Self:
-        """Return the whitening without some of its rows, ``(k, width)``.
+    def without(self, rows: Tensor, n_rows: int) -> Self:
+        """Return the whitening without some of its ``n_rows`` rows, ``(k, width)``.
 
         By the formula of Sherman, Morrison & Woodbury: each row that is left out adds the square of
         one more coordinate to a squared distance.
-
-        Parameters
-        ----------
-        rows : Tensor of shape (k, width)
-        total : float
-            Sum of the weights of all rows of the fit; their number if they had none.
-        weights : Tensor of shape (k,) or None
-            Those of the rows that are left out; None for 1 each.
         """
-        white = self.split(rows)[0].double()  # (k, rank)
-        if weights is not None:
-            white = white * weights.double().sqrt()[:, None]
-        white = white.cpu().numpy()
-        rest = total * (1 + LEAST_SINGLE) * np.eye(len(white)) - white @ white.T
-        try:
-            factor = cholesky(rest, lower=True)
-        except np.linalg.LinAlgError:  # the covariance is theirs almost alone
-            return self
-        further = solve_triangular(factor, white, lower=True) @ self.weight
+        white = self.split(rows)[0].double().cpu().numpy()  # (k, rank)
+        parts, axes = eigh(white @ white.T / n_rows)  # of the covariance that are theirs
+        rest = n_rows * np.maximum(1 - parts, LEAST_SINGLE)
+        further = (axes / np.sqrt(rest)).T @ white @ self.weight
         return replace(self, weight=np.concatenate([self.weight, further.astype(np.float32)]))
 
     def check(self, width: int) -> None:
@@ -101,9 +87,7 @@ class Whitening:
         return aligned(self.mean), aligned(self.weight), aligned(basis)
 
 
-def fit_whitening(
-    rows: NDArray[np.float32], weights: FloatArray | None = None
-) -> tuple[Whitening, FloatArray]:
+def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
     """Return the whitening of rows, and the distance of each row from the others.
 
     All sums are in float64 and on one thread, whose number must not change a bit. The ridge is
@@ -113,8 +97,6 @@ def fit_whitening(
     Parameters
     ----------
     rows : ndarray of shape (n_rows, width), float32
-    weights : ndarray of shape (n_rows,) or None, default=None
-        Weights of the rows in mean and covariance, above 0; None for equal ones.
 
     Returns
     -------
@@ -133,27 +115,30 @@ def fit_whitening(
             " values. Clip them, or leave scaling='auto' on."
         )
     n_rows, width = rows.shape
-    shares = np.ones(n_rows) if weights is None else weights * (n_rows / weights.sum())
     # Rounded as it is subtracted later: of equal rows nothing may be left.
-    mean = np.average(rows, axis=0, weights=shares).astype(np.float32)
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     with one_blas_thread():
-        basis, coordinates = None, (rows.astype(np.float64) - mean) * np.sqrt(shares)[:, None]
+        basis, coordinates = None, rows.astype(np.float64) - mean
         if 2 * n_rows <= width:  # from here on two products are less than one with a square matrix
             directions, triangle = qr(coordinates.T, mode="economic", check_finite=False)
             basis = np.ascontiguousarray(directions.T, dtype=np.float32)
             coordinates = np.ascontiguousarray(triangle.T)
-        covariance = coordinates.T @ coordinates / n_rows
-        ridge = float(RIDGE * covariance.trace() / width)
-        ridge = max(ridge, SMALLEST) if ridge else 1.0  # 1 where all rows are equal
-        np.fill_diagonal(covariance, covariance.diagonal() + ridge)
-        factor = cholesky(covariance, lower=True, overwrite_a=True)
-        weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
-        weighted = _squared_lengths(coordinates, weight)
+        weight, ridge = _inverse_root(coordinates, width)
+        squares = _squared_lengths(coordinates, weight)
     # Sherman & Morrison, 1950: the covariance without the row's own square.
-    others = np.maximum(n_rows - shares, LEAST)
-    rest = np.maximum(1 - weighted / others, LEAST)
-    left_out = n_rows / others * (weighted / shares) / rest
+    others = max(n_rows - 1, LEAST)
+    left_out = n_rows / others * squares / np.maximum(1 - squares / others, LEAST)
     return Whitening(mean, weight.astype(np.float32), basis, ridge), left_out
+
+
+def _inverse_root(coordinates: FloatArray, width: int) -> tuple[FloatArray, float]:
+    """Return an inverse root of the covariance with a ridge, and the ridge."""
+    covariance = coordinates.T @ coordinates / len(coordinates)
+    ridge = float(RIDGE * covariance.trace() / width)
+    ridge = max(ridge, SMALLEST) if ridge else 1.0  # 1 where all rows are equal
+    np.fill_diagonal(covariance, covariance.diagonal() + ridge)
+    factor = cholesky(covariance, lower=True, overwrite_a=True)
+    return solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True), ridge
 
 
 def _squared_lengths(coordinates: FloatArray, weight: FloatArray) -> FloatArray:
