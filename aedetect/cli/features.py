@@ -41,6 +41,8 @@ def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.D
         )
     levels = {frame.columns[column]: known for column, known in levels_of(model).items()}
     numbers = as_numbers(frame.drop(columns=list(levels)), arguments.table, remedy=_REMEDY)
+    if not levels:
+        return numbers
     coded = {name: as_levels(frame[name], known) for name, known in levels.items()}
     return pd.DataFrame({**numbers, **coded}, index=frame.index)[list(frame)]
 

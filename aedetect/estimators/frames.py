@@ -101,20 +101,20 @@ def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
         cells = dict(zip(other.columns, np.asarray(X, dtype=object).T, strict=True))
         frame = nw.from_dict(cells, backend=other.implementation)
     columns = [
-        _changed(frame[name], other[name], changed)
+        with_cells(frame[name], other[name].to_list(), changed)
         for name, changed in zip(other.columns, is_changed.T, strict=True)
         if changed.any()
     ]
     return frame.with_columns(*columns).to_native()
 
 
-def _changed(old: nw.Series[Any], new: nw.Series[Any], changed: NDArray) -> nw.Series[Any]:
+def with_cells(old: nw.Series[Any], new: list[Any], changed: NDArray[np.bool_]) -> nw.Series[Any]:
     """Return a column with the changed cells of another; whole numbers become real ones."""
     dtype = None
     if old.dtype.is_numeric():
         dtype = old.dtype if old.dtype.is_float() else nw.Float64()
         old = old.cast(dtype)
-    pairs = zip(changed, old.to_list(), new.to_list(), strict=True)
+    pairs = zip(changed, old.to_list(), new, strict=True)
     cells = [after if is_new else before for is_new, before, after in pairs]
     native = old.to_native()
     if dtype is None and isinstance(native, pd.Series) and isinstance(native.dtype, CATEGORICAL):
