@@ -314,3 +314,32 @@ def test_displays_of_images_refuse_categories(bare, frame):
     with pytest.raises(ValueError, match=f"SamplesDisplay {message}"):
         SamplesDisplay.from_estimator(sampler)
     assert set(sampler.sample(30, random_state=0)["city"]) <= {"Berlin", "Paris", "Rome"}
+
+
+def test_a_calibrated_pipeline_gives_reasons_in_the_columns_of_the_frame(frame, rows):
+    model = ConformalDetector(make_pipeline(scaling(), detector()), random_state=0).fit(frame)
+    assert model.predict(rows)[0] == -1
+    assert explain(model, rows).iloc[0].idxmax() == "kind"
+    repaired = model.repair(rows)
+    assert (model.predict(repaired) == 1).all()
+    assert repaired["kind"].iloc[0] == frame["kind"].iloc[0]
+    outer = make_pipeline(scaling(), ConformalDetector(detector(), random_state=0)).fit(frame)
+    repaired = repair(outer, rows)
+    assert (outer.predict(repaired) == 1).all()
+    assert repaired["kind"].iloc[0] == frame["kind"].iloc[0]
+    pd.testing.assert_series_equal(repaired.dtypes[2:], rows.dtypes[2:])
+
+
+def test_summaries_of_frames_count_the_columns_of_levels(bare):
+    table = bare.summary()
+    assert table["parameters"].sum() == sum(p.numel() for p in bare.network_.parameters())
+
+
+def test_repairs_of_polars_frames_with_whole_numbers(frame):
+    """A repaired number stands among whole numbers."""
+    given = pl.from_pandas(frame.astype({"kind": str, "grade": str}))
+    model = detector().fit(given)
+    far = given[:5].with_columns(pl.Series("age", [900, 30, 40, 50, 55]))
+    repaired = model.repair(far)
+    assert repaired["age"][0] < 900
+    assert repaired["age"][1:].to_list() == [30.0, 40.0, 50.0, 55.0]

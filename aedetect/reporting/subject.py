@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from aedetect.conformal import scores_and_p_values
 from aedetect.plotting.images import check_image_shape, image_shape_of
-from aedetect.plotting.rows import in_order_of_fit, numbers_of
+from aedetect.plotting.rows import coding_of, in_order_of_fit, numbers_of
 from aedetect.plotting.style import feature_names, labels_of, threshold_of
 from aedetect.reasons import Way, join, split, trace
 
@@ -53,6 +53,11 @@ class Subject(NamedTuple):
         if self.y is None or np.unique(self.y).tolist() != [-1, 1]:
             return None
         return self.y == -1
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether the detector has categorical columns."""
+        return coding_of(self.detector) is not None
 
     def ask(self, method: str, rows: NDArray) -> NDArray:
         """Return the result of a method of the detector for some of the rows."""
