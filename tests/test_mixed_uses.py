@@ -343,3 +343,10 @@ def test_repairs_of_polars_frames_with_whole_numbers(frame):
     repaired = model.repair(far)
     assert repaired["age"][0] < 900
     assert repaired["age"][1:].to_list() == [30.0, 40.0, 50.0, 55.0]
+
+
+def test_repairs_of_columns_with_numbers_for_names(frame, rows):
+    names = dict(zip(frame, range(6), strict=True))
+    repaired = detector().fit(frame.rename(columns=names)).repair(rows.rename(columns=names))
+    assert repaired.columns.tolist() == list(range(6))
+    assert repaired[4].iloc[0] == frame["kind"].iloc[0]

@@ -101,9 +101,9 @@ def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
         cells = dict(zip(other.columns, np.asarray(X, dtype=object).T, strict=True))
         frame = nw.from_dict(cells, backend=other.implementation)
     columns = [
-        with_cells(frame[name], other[name].to_list(), changed)
-        for name, changed in zip(other.columns, is_changed.T, strict=True)
-        if changed.any()
+        with_cells(frame[:, place], other[:, column].to_list(), is_changed[:, column])
+        for column, place in enumerate(map(frame.columns.index, other.columns))
+        if is_changed[:, column].any()
     ]
     return frame.with_columns(*columns).to_native()
 
