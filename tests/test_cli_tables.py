@@ -281,15 +281,17 @@ def test_a_reader_that_closes_the_output_ends_the_scores_silently(folder, monkey
     assert capsys.readouterr().err == ""
 
 
-def test_score_says_how_to_get_numbers_and_not_to_drop_what_the_model_needs(
+def test_score_names_the_cell_that_is_no_number_and_does_not_drop_what_the_model_needs(
     folder, tmp_path, capsys
 ):
-    frame = pd.read_csv(folder / "rows.csv").assign(heat="warm")
+    frame = pd.read_csv(folder / "rows.csv")
+    frame["heat"] = frame["heat"].astype(object)
+    frame.loc[7, "heat"] = "warm"
     frame.to_csv(tmp_path / "words.csv", index=False)
     for command in ("score", "report"):
         text = error_of([command, folder / "model.aedetect", tmp_path / "words.csv"], capsys)
-        assert "not numeric (row 0 and after): heat" in text
-        assert "fitted to numbers in these columns" in text
+        assert "words.csv holds 'warm' in row 7 of column 'heat'." in text
+        assert "fitted to numbers in this column" in text
         assert "--drop" not in text
 
 
@@ -334,20 +336,11 @@ def test_two_fits_with_one_seed_are_equal_and_others_are_not(folder, tmp_path):
     assert not np.array_equal(first.calibration_scores_, other.calibration_scores_)
 
 
-def test_columns_that_are_not_numeric_are_named_and_refused(folder, tmp_path, capsys):
+def test_columns_that_identify_rows_are_named_and_refused(folder, tmp_path, capsys):
     text = error_of(["fit", folder / "rows.csv", "-o", tmp_path / "m"], capsys)
-    assert "not numeric (row 0 and after): id." in text
-    assert "--drop id" in text
+    assert "Column 'id' has 160 levels in 160 rows" in text
+    assert text.endswith("On the command line, --drop 'id' leaves it out.\n")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_text_far_down_a_column_is_found(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tables, "CHUNK_ROWS", 50)
-    frame = pd.read_csv(folder / "rows.csv").drop(columns="id").astype(object)
-    frame.loc[160, "heat"] = "warm"
-    frame.to_csv(tmp_path / "late.csv", index=False)
-    text = error_of(["fit", tmp_path / "late.csv", "-o", tmp_path / "m"], capsys)
-    assert "(row 160 and after): heat" in text
 
 
 @pytest.mark.parametrize(("value", "kind"), [(np.nan, "NaN"), (np.inf, "infinity")])
@@ -523,8 +516,8 @@ def test_ctrl_c_exits_with_130_and_leaves_the_former_result(folder, monkeypatch,
     monkeypatch.setattr(tables, "CHUNK_ROWS", 50)
     whole = tables._read_csv
 
-    def interrupted(path, sep):
-        yield next(whole(path, sep))
+    def interrupted(*arguments):
+        yield next(whole(*arguments))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tables, "_read_csv", interrupted)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
 from aedetect.cli.tables import as_numbers, check_columns, leave_out
+from aedetect.model import CellError, Coding, Level, keys_of
 
-_REMEDY = "The model was fitted to numbers in these columns: encode them as they were then."
+_REMEDY = "The model was fitted to numbers in this column: put a number there, or omit the row."
 
 
 def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:
-    """Return the columns that a model was fitted to, as numbers.
+    """Return the columns that a model was fitted to: numbers, and levels as the model has them.
 
     They are matched by name. A model that was fitted to an array has no names, and takes all
     columns except those of ``--drop``.
@@ -21,18 +25,86 @@ def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.D
     Raises
     ------
     ValueError
-        If columns are missing or not numeric, or if their number is wrong for a model without
-        names.
+        If columns are missing, if a cell of a column of numbers is no number, or if the number of
+        columns is wrong for a model without names.
     """
     frame = leave_out(frame, arguments.drop, arguments.table)
     if hasattr(model, "feature_names_in_"):
         names = list(model.feature_names_in_)
         check_columns(frame, names, arguments.table)
-        return as_numbers(frame[names], arguments.table, remedy=_REMEDY)
-    if frame.shape[1] != model.n_features_in_:
+        frame = frame[names]
+    elif frame.shape[1] != model.n_features_in_:
         raise ValueError(
             f"{arguments.model} was fitted to {model.n_features_in_} columns without names, but"
             f" {arguments.table} has {frame.shape[1]}: {', '.join(map(str, frame.columns[:20]))}."
             " Leave the others out with --drop."
         )
-    return as_numbers(frame, arguments.table)
+    levels = {frame.columns[column]: known for column, known in levels_of(model).items()}
+    numbers = as_numbers(frame.drop(columns=list(levels)), arguments.table, remedy=_REMEDY)
+    if not levels:
+        return numbers
+    coded = {name: as_levels(frame[name], known) for name, known in levels.items()}
+    return pd.DataFrame({**numbers, **coded}, index=frame.index)[list(frame)]
+
+
+def text_columns(model: Any) -> list[str]:
+    """Return the names of the columns that hold categories, whose cells are read as written."""
+    names = getattr(model, "feature_names_in_", None)
+    return [] if names is None else [names[column] for column in levels_of(model)]
+
+
+def levels_of(model: Any) -> dict[int, list[Level]]:
+    """Return the levels that a model was fitted to, by the number of their column.
+
+    Those of all detectors, where there is one a fold.
+    """
+    levels: dict[int, list[Level]] = {}
+    for coding in _codings(model):
+        for column, categories in coding.categories.items():
+            levels.setdefault(column, []).extend(categories.levels)
+    return levels
+
+
+def _codings(model: Any) -> Iterator[Coding]:
+    if hasattr(model, "estimators_"):
+        for detector in model.estimators_:
+            yield from _codings(detector)
+    elif model.detector_.model.columns.coding is not None:
+        yield model.detector_.model.columns.coding
+
+
+def as_levels(cells: pd.Series, levels: list[Level]) -> pd.Series:
+    """Return the levels that the cells of a file stand for, whatever type the file gave them.
+
+    Without the other rows of the training file, a part of a column may be of another type: 1 and 2
+    stand for the levels "1" and "2" of a column that also held "x". Cells that stand for no level
+    stay as they are.
+    """
+    known = set(keys_of(levels))
+    cells = cells.astype(object) if isinstance(cells.dtype, pd.CategoricalDtype) else cells
+    if cells.dtype == object:
+        return cells.map(lambda cell: _as_level(cell, known), na_action="ignore")
+    return cells.map({cell: _as_level(cell, known) for cell in cells.dropna().unique().tolist()})
+
+
+def _as_level(cell: Any, known: set[Hashable]) -> Any:
+    with suppress(CellError):  # the estimator names its place
+        for reading in (cell, *_other_readings(cell)):
+            if keys_of([reading])[0] in known:
+                return reading
+    return cell
+
+
+def _other_readings(cell: Any) -> Iterator[Level]:
+    if isinstance(cell, str):
+        if cell.lower() in ("true", "false"):
+            yield cell.lower() == "true"
+        with suppress(ValueError):
+            if math.isfinite(float(cell)):
+                yield float(cell)
+    elif isinstance(cell, bool):
+        yield from (str(cell), str(cell).lower(), str(cell).upper())
+    elif isinstance(cell, int | float):
+        yield str(cell)
+        if cell == math.floor(cell):
+            yield str(int(cell))

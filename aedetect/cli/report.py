@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-import pandas as pd
-
 from aedetect import load, report
-from aedetect.cli.features import model_columns
-from aedetect.cli.tables import check_columns, read_chunks
+from aedetect.cli.features import model_columns, text_columns
+from aedetect.cli.tables import check_columns, read_table
 from aedetect.reporting.subject import read_labels
 
 
 def run(arguments: Namespace) -> None:
     """Write a page about a model and the rows of a table."""
     model = load(arguments.model)
-    frame = pd.concat(list(read_chunks(arguments.table, sep=arguments.sep)))
+    frame = read_table(arguments.table, sep=arguments.sep, as_text=text_columns(model))
     label = arguments.label
     y = None
     if label is not None:

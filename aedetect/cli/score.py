@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
-from aedetect.cli.features import model_columns
+from aedetect.cli.features import model_columns, text_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
 from aedetect.conformal import scores_and_p_values
@@ -55,7 +55,8 @@ def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
 
 def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield chunks of the table, and the columns of each that the model scores."""
-    for chunk in read_chunks(arguments.table, sep=arguments.sep):
+    chunks = read_chunks(arguments.table, sep=arguments.sep, as_text=text_columns(model))
+    for chunk in chunks:
         check_columns(chunk, arguments.keep, arguments.table)
         yield chunk, model_columns(model, chunk, arguments)
 

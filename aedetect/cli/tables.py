@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,19 @@ CHUNK_VALUES = 5_000_000  # of a parquet or npy file in one chunk
 CHUNK_ROWS = 50_000  # of a CSV file, whose width is unknown before it is read
 
 
-def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
+def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Iterator[pd.DataFrame]:
     """Yield the rows of a table in chunks, whose index numbers all rows from 0.
 
     Columns of an array are named x0, x1 and so on, as in scikit-learn.
+
+    Parameters
+    ----------
+    path : Path
+    sep : str
+        Separator of a CSV file.
+    as_text : collection of str, default=()
+        Columns of a CSV file whose cells are kept as written. Each chunk sets the types of all
+        others. Files of other formats have types of their own.
 
     Raises
     ------
@@ -29,7 +38,7 @@ def read_chunks(path: Path, *, sep: str) -> Iterator[pd.DataFrame]:
     if kind not in readers:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
     n_rows = 0
-    for chunk in _naming_file(path, readers[kind](path, sep)):
+    for chunk in _naming_file(path, readers[kind](path, sep, as_text)):
         if chunk.empty:
             continue
         chunk.index = pd.RangeIndex(n_rows, n_rows + len(chunk))
@@ -59,12 +68,14 @@ def _naming_file(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.Data
         raise ValueError(f"{path} cannot be read: {str(error).strip(' .')}.") from error
 
 
-def _read_csv(path: Path, sep: str) -> Iterator[pd.DataFrame]:
-    with pd.read_csv(path, sep=sep, chunksize=CHUNK_ROWS) as chunks:
+def _read_csv(path: Path, sep: str, as_text: Collection[str]) -> Iterator[pd.DataFrame]:
+    types = dict.fromkeys(as_text, str)
+    # low_memory would set types by smaller parts of a chunk.
+    with pd.read_csv(path, sep=sep, chunksize=CHUNK_ROWS, dtype=types, low_memory=False) as chunks:
         yield from chunks
 
 
-def _read_parquet(path: Path, sep: str) -> Iterator[pd.DataFrame]:
+def _read_parquet(path: Path, sep: str, as_text: Collection[str]) -> Iterator[pd.DataFrame]:
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
@@ -76,21 +87,44 @@ def _read_parquet(path: Path, sep: str) -> Iterator[pd.DataFrame]:
             yield batch.to_pandas()
 
 
-def _read_npy(path: Path, sep: str) -> Iterator[pd.DataFrame]:
+def _read_npy(path: Path, sep: str, as_text: Collection[str]) -> Iterator[pd.DataFrame]:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim < 2:
         raise ValueError(f"it must hold a table, but its shape is {array.shape}")
     rows = array.reshape(len(array), -1)  # each image becomes a row
+    dtype = np.float64 if rows.dtype == bool else None  # true and false in arrays are numbers
     names = [f"x{number}" for number in range(rows.shape[1])]
     n_rows = max(1, CHUNK_VALUES // max(1, rows.shape[1]))
     for first in range(0, len(rows), n_rows):
-        yield pd.DataFrame(np.array(rows[first : first + n_rows]), columns=names)
+        yield pd.DataFrame(np.array(rows[first : first + n_rows], dtype), columns=names)
 
 
-def read_numbers(path: Path, *, sep: str, drop: Sequence[str] = ()) -> pd.DataFrame:
-    """Return a whole table as numbers, without the columns ``drop``."""
-    chunks = read_chunks(path, sep=sep)
-    return pd.concat([as_numbers(leave_out(chunk, drop, path), path) for chunk in chunks])
+def read_table(path: Path, *, sep: str, as_text: Collection[str] = ()) -> pd.DataFrame:
+    """Return a whole table.
+
+    A column of a CSV file holds numbers if all of its cells are numbers, and true and false if all
+    of its cells are these. All other columns hold text, as written. Missing cells do not matter.
+    """
+    chunks = list(read_chunks(path, sep=sep, as_text=as_text))
+    mixed = [str(name) for name in chunks[0] if len({_kind(c[name]) for c in chunks} - {None}) > 1]
+    if mixed:
+        chunks = list(read_chunks(path, sep=sep, as_text=[*as_text, *mixed]))
+    table = pd.concat(chunks)
+    categorical = chunks[0].select_dtypes("category").columns
+    return table.astype(dict.fromkeys(categorical, "category"))  # of all chunks
+
+
+def _kind(cells: pd.Series) -> str | None:
+    """Return the kind of the cells of a chunk, None if all are missing."""
+    if cells.isna().all():
+        return None
+    if pd.api.types.is_bool_dtype(cells.dtype):
+        return "boolean"
+    if pd.api.types.is_numeric_dtype(cells.dtype):
+        return "number"
+    if cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "boolean":
+        return "boolean"
+    return "text"
 
 
 def leave_out(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.DataFrame:
@@ -99,26 +133,39 @@ def leave_out(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.Dat
     return frame.drop(columns=list(columns))
 
 
-def as_numbers(frame: pd.DataFrame, path: Path, *, remedy: str | None = None) -> pd.DataFrame:
-    """Return a table as float64, or refuse it if columns are not numeric.
+def with_floats(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its numbers as float64; all other columns are as they are."""
+    is_number = pd.api.types.is_numeric_dtype
+    others = [name for name in frame if not is_number(frame[name]) or frame[name].dtype == bool]
+    if not others:
+        return frame.astype(np.float64)
+    return frame.astype(dict.fromkeys(frame.columns.drop(others), np.float64))
 
-    ``remedy`` ends the error message where ``--drop`` is no remedy.
+
+def as_numbers(frame: pd.DataFrame, path: Path, *, remedy: str) -> pd.DataFrame:
+    """Return a table as float64; ``remedy`` ends the error message.
+
+    Raises
+    ------
+    ValueError
+        If a cell is no number. It names the cell, its row and its column.
     """
-    not_numeric = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
-    if not_numeric:
-        drop = f"Encode them, or leave them out with --drop {' '.join(map(str, not_numeric))}."
-        row = _first_text_row(frame[not_numeric])
-        raise ValueError(
-            f"{path} has columns that are not numeric (row {row} and after):"
-            f" {', '.join(map(str, not_numeric))}. {remedy or drop}"
-        )
+    frame = frame.copy()
+    for name in frame:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = _parse_numbers(frame[name], path, remedy)
     return frame.astype(np.float64)
 
 
-def _first_text_row(frame: pd.DataFrame) -> int:
-    """Return the number of the first row with a value that is not a number."""
-    is_number = frame.apply(pd.to_numeric, errors="coerce").notna()
-    return (~is_number & frame.notna()).any(axis=1).idxmax()
+def _parse_numbers(cells: pd.Series, path: Path, remedy: str) -> pd.Series:
+    numbers = pd.to_numeric(cells.astype(object), errors="coerce")  # dates become NaN as objects
+    refused = cells[numbers.isna() & cells.notna()]
+    if len(refused):
+        raise ValueError(
+            f"{path} holds {str(refused.iloc[0])!r:.40} in row {refused.index[0]} of column"
+            f" {cells.name!r}. {remedy}"
+        )
+    return numbers
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:

@@ -599,7 +599,8 @@ class BaseAutoencoder(
             and ``trained`` (``parameters`` less the running statistics of batch normalisation).
         """
         check_is_fitted(self)
-        return summarize(self.detector_.model.network, self.n_features_in_)
+        model = self.detector_.model
+        return summarize(model.network, model.spec.n_features)
 
     def _in_units(
         self,

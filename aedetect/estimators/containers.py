@@ -133,7 +133,8 @@ def explain_refusal(X: Any, *, fitting: bool) -> None:
         except ValueError:
             remedy = (
                 "For a column of categories, pass a DataFrame, or its number in"
-                " categorical_features. Or leave the column out."
+                ' categorical_features; in a Pipeline, set_output(transform="pandas") makes a'
+                " DataFrame. Or leave the column out."
                 if fitting
                 else "fit was given numbers in this column. Convert it, with pd.to_numeric(column,"
                 " errors='coerce') for example."

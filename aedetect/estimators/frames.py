@@ -76,9 +76,20 @@ def levels_in_frame(
     frame.columns = pd.Index(names)
     if isinstance(X, pd.DataFrame):
         frame.index = X.index
-        kept = {n: d for n, d in X.dtypes.items() if n in frame and isinstance(d, CATEGORICAL)}
-        frame = frame.astype(kept)
+        for name, dtype in X.dtypes.items():
+            if name in frame and isinstance(dtype, CATEGORICAL):
+                frame[name] = in_dtype(frame[name], dtype)
     return frame
+
+
+def in_dtype(cells: pd.Series, dtype: Any) -> pd.Series:
+    """Return levels in the dtype of a column of X, widened where it cannot hold them."""
+    if isinstance(dtype, pd.CategoricalDtype):
+        others = [c for c in cells.dropna().unique() if c not in dtype.categories]
+        dtype = pd.CategoricalDtype([*dtype.categories, *others], dtype.ordered)
+    if isinstance(dtype, np.dtypes.BoolDType) and cells.hasnans:
+        return cells
+    return cells.astype(dtype)
 
 
 def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
@@ -89,13 +100,27 @@ def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
     else:
         cells = dict(zip(other.columns, np.asarray(X, dtype=object).T, strict=True))
         frame = nw.from_dict(cells, backend=other.implementation)
-    columns = []
-    for name, changed in zip(other.columns, is_changed.T, strict=True):
-        if changed.any():
-            pairs = zip(changed, frame[name].to_list(), other[name].to_list(), strict=True)
-            cells = [new if is_new else old for is_new, old, new in pairs]
-            columns.append(nw.new_series(name, cells, backend=frame.implementation))
+    columns = [
+        with_cells(frame[:, place], other[:, column].to_list(), is_changed[:, column])
+        for column, place in enumerate(map(frame.columns.index, other.columns))
+        if is_changed[:, column].any()
+    ]
     return frame.with_columns(*columns).to_native()
+
+
+def with_cells(old: nw.Series[Any], new: list[Any], changed: NDArray[np.bool_]) -> nw.Series[Any]:
+    """Return a column with the changed cells of another; whole numbers become real ones."""
+    dtype = None
+    if old.dtype.is_numeric():
+        dtype = old.dtype if old.dtype.is_float() else nw.Float64()
+        old = old.cast(dtype)
+    pairs = zip(changed, old.to_list(), new, strict=True)
+    cells = [after if is_new else before for is_new, before, after in pairs]
+    native = old.to_native()
+    if dtype is None and isinstance(native, pd.Series) and isinstance(native.dtype, CATEGORICAL):
+        typed = in_dtype(pd.Series(cells, index=native.index, dtype=object), native.dtype)
+        return nw.from_native(typed.rename(old.name), series_only=True)
+    return nw.new_series(old.name, cells, dtype, backend=old.implementation)
 
 
 def names_of(X: Any, estimator: Any) -> Names:

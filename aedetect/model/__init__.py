@@ -1,6 +1,6 @@
 """Trained networks, their scaling, and the one inference loop."""
 
-from aedetect.model.coding import CellError, Coding, fit_categories, keys_of
+from aedetect.model.coding import CellError, Coding, Level, fit_categories, keys_of
 from aedetect.model.columns import Columns, fit_columns
 from aedetect.model.inference import aligned, infer
 from aedetect.model.model import Model, check_finite, make_model
@@ -20,6 +20,7 @@ __all__ = [
     "CellError",
     "Coding",
     "Columns",
+    "Level",
     "Model",
     "NetworkSpec",
     "StateError",

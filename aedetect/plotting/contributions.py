@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aedetect.plotting.style import COLORS, feature_names, new_axes, plain
+from aedetect.plotting.rows import in_order_of_fit
+from aedetect.plotting.style import COLORS, feature_names, is_missing, new_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,6 +74,7 @@ class ContributionsDisplay:
         ValueError
             If ``X`` is not exactly one row.
         """
+        X = in_order_of_fit(estimator, X)
         values = np.asarray(X)
         if values.ndim != 2 or len(values) != 1:
             raise ValueError(
@@ -159,4 +161,7 @@ class ContributionsDisplay:
 
 
 def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else plain(value)
+    if is_missing(value):
+        return "missing"
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return f"{value:.4g}" if is_number else plain(value)

@@ -10,7 +10,7 @@ from sklearn.base import is_outlier_detector
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from aedetect.model.scaling import fit_scaling
+from aedetect.plotting.rows import fit_scaler, numbers_of
 from aedetect.plotting.style import (
     ANOMALY_SCORE,
     COLORS,
@@ -109,7 +109,7 @@ class LatentMapDisplay:
             and is ``"pca"`` for others.
         beside_pca : bool, default=False
             Whether to draw a second map of the principal components of the rows themselves, as a
-            linear baseline.
+            linear baseline. Each level of a category is a column of its own for it.
         ax : matplotlib Axes, two of them for ``beside_pca=True``, or None, default=None
             None makes new axes.
 
@@ -126,7 +126,7 @@ class LatentMapDisplay:
         scores, offset = None, None
         if y is None and is_outlier_detector(estimator):
             scores, offset = estimator.score_samples(X), threshold_of(estimator)
-        beside = principal_components(np.asarray(X)) if beside_pca else None
+        beside = principal_components(estimator, numbers_of(estimator, X)) if beside_pca else None
         return cls(points, labels_of(y), names, scores, offset, beside).plot(ax=ax)
 
     def plot(self, *, ax: Axes | NDArray | None = None) -> Self:
@@ -221,10 +221,10 @@ def project(codes: NDArray, projection: str) -> Points:
     return Points(_plane(codes), names)
 
 
-def principal_components(X: NDArray) -> Points:
-    """Return two principal components of the rows, scaled as the estimators scale them."""
+def principal_components(estimator: Any, rows: NDArray) -> Points:
+    """Return two principal components of rows of numbers, scaled as the estimators scale them."""
     names = ("principal component 1 of the rows", "principal component 2 of the rows")
-    return Points(_plane(fit_scaling(X, "auto", "mse").apply(X)), names)
+    return Points(_plane(fit_scaler(estimator, rows)(rows)), names)
 
 
 def _plane(rows: NDArray) -> NDArray:

@@ -14,6 +14,7 @@ from aedetect.plotting.images import (
     draw_images,
     image_shape_of,
 )
+from aedetect.plotting.rows import refuse_categories
 from aedetect.plotting.style import new_figure
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ class ReconstructionDisplay:
         Raises
         ------
         ValueError
-            If ``image_shape`` does not hold ``n_features`` values.
+            If ``image_shape`` does not hold ``n_features`` values, or columns are categories.
         """
+        refuse_categories(estimator, cls.__name__)
         X = np.asarray(X)
         shape = image_shape_of(estimator, image_shape)
         rows = {"row": X}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from aedetect.plotting.images import as_images, draw_images, image_shape_of
+from aedetect.plotting.rows import refuse_categories
 from aedetect.plotting.style import new_figure
 
 if TYPE_CHECKING:
@@ -76,8 +77,10 @@ class SamplesDisplay:
         Raises
         ------
         ValueError
-            If ``dimensions`` are not two different dimensions of the code.
+            If ``dimensions`` are not two different dimensions of the code, or columns are
+            categories.
         """
+        refuse_categories(estimator, cls.__name__)
         shape = image_shape_of(estimator, image_shape)
         if grid:
             values, codes = _grid_codes(estimator.latent_dim_, dimensions, math.isqrt(n_samples))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
@@ -64,6 +65,11 @@ def plain(text: object) -> str:
     """Return a name from the data as a label: one short line that is not read as a formula."""
     line = short(text, LONGEST_LABEL).replace("$", r"\$")
     return f" {line}" if line.startswith("_") else line  # legends omit names with a leading _
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a cell is missing: None, NaN or a missing value of pandas."""
+    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
 
 
 def threshold_of(estimator: Any) -> float | None:

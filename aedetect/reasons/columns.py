@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,9 +75,18 @@ def _trace_by_names(step: Any, n_columns: int) -> Way | None:
             return _unchanged(np.array([inputs.index(name) for name in outputs], dtype=np.intp))
         if outputs == inputs and hasattr(step, "inverse_transform"):
             return Way(
-                np.arange(n_columns), lambda values: np.asarray(step.inverse_transform(values))
+                np.arange(n_columns),
+                lambda values: np.asarray(step.inverse_transform(_as_numbers(values))),
             )
     return None
+
+
+def _as_numbers(values: NDArray) -> NDArray:
+    """Return cells that a table with levels holds as objects as floats, if all are numbers."""
+    kinds = set(map(type, values.flat)) if values.dtype == object else set()
+    if not kinds or any(kind is bool or not issubclass(kind, Real) for kind in kinds):
+        return values
+    return values.astype(np.float64)
 
 
 def _trace_pipeline(pipeline: Pipeline, n_columns: int) -> Way | None:
@@ -93,8 +103,9 @@ def _compose(first: Way, second: Way) -> Way:
     """Return the way back through two transformers, of which ``first`` was applied first."""
 
     def undo(values: NDArray) -> NDArray:
-        between = np.zeros((len(values), len(first.sources)))  # 0 in columns that second drops
-        between[:, second.sources] = second.undo(values)
+        undone = second.undo(values)
+        between = np.zeros((len(values), len(first.sources)), undone.dtype)
+        between[:, second.sources] = undone  # 0 in columns that second drops
         return first.undo(between)[:, second.sources]
 
     return Way(first.sources[second.sources], undo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -81,6 +82,11 @@ def explain_traced(model: Any, X: ArrayLike) -> tuple[NDArray[np.float64] | pd.D
     contributions[:, way.sources] = seen
     if isinstance(X, pd.DataFrame):
         return pd.DataFrame(contributions, index=X.index, columns=X.columns), True
+    if nw.dependencies.is_into_dataframe(X):
+        frame = nw.from_native(X, eager_only=True)
+        return nw.from_numpy(
+            contributions, frame.columns, backend=frame.implementation
+        ).to_native(), True
     return contributions, True
 
 

@@ -7,11 +7,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_bool_dtype
 from sklearn.pipeline import Pipeline
 
+from aedetect.estimators.frames import CATEGORICAL, in_dtype, with_cells
 from aedetect.reasons.columns import Columns, as_detector_columns, trace
 from aedetect.reasons.explaining import check_gives_reasons, warn_of_columns
 from aedetect.reasons.pipelines import append, split
@@ -31,8 +34,8 @@ def repair(model: Any, X: ArrayLike) -> NDArray | pd.DataFrame:
     Returns
     -------
     X_repaired : ndarray or DataFrame of shape (n_samples, n_features)
-        The changed values in the units of ``X``; all others are those of ``X`` bit for bit. A
-        DataFrame if ``X`` is one.
+        The changed values in the units of ``X``, and changed levels; all others are those of ``X``
+        bit for bit. A DataFrame if ``X`` is one.
 
         Where a step before the detector has no inverse, the rows that the detector sees, repaired.
 
@@ -64,10 +67,9 @@ def repair_traced(model: Any, X: ArrayLike) -> tuple[NDArray | pd.DataFrame, boo
     way = trace(steps, np.shape(X)[1])
     if way is None:
         return as_detector_columns(steps, X, np.asarray(repaired)), False
-    before, after = np.asarray(rows, dtype=np.float64), np.asarray(repaired, dtype=np.float64)
-    is_changed = (after != before) & ~np.isnan(after)
-    put_back: Callable[..., Any] = _put_in_frame if isinstance(X, pd.DataFrame) else _put_in_array
-    result = put_back(X, way.sources, is_changed, way.undo(after))
+    before, after = _cells_of(rows), _cells_of(repaired)
+    is_changed = _differs(before, after)
+    result = _put_back_in(X)(X, way.sources, is_changed, way.undo(after))
     _warn_of_rounding(detector, repaired, steps.transform(result))
     return result, True
 
@@ -93,13 +95,34 @@ def _resolve(model: Any) -> tuple[Pipeline | None, Any]:
     return steps, inner
 
 
+def _put_back_in(X: Any) -> Callable[..., Any]:
+    if isinstance(X, pd.DataFrame):
+        return _put_in_frame
+    return _put_in_other_frame if nw.dependencies.is_into_dataframe(X) else _put_in_array
+
+
+def _cells_of(rows: ArrayLike) -> NDArray:
+    """Return rows as float64, or as objects where there are levels."""
+    cells = np.asarray(rows)
+    return cells.astype(np.float64 if cells.dtype.kind in "iuf" else object)
+
+
+def _differs(before: NDArray, after: NDArray) -> NDArray[np.bool_]:
+    """Return which cells differ; two missing ones do not."""
+    missing_before, missing_after = pd.isna(before), pd.isna(after)
+    differs = missing_before != missing_after
+    both = ~(missing_before | missing_after)
+    differs[both] = before[both] != after[both]
+    return differs
+
+
 def _put_in_array(
     X: ArrayLike, sources: Columns, is_changed: NDArray[np.bool_], values: NDArray
 ) -> NDArray:
     """Return ``X`` with the changed values in the columns ``sources``."""
     result = np.array(X)
     if result.dtype.kind not in "fO":
-        result = result.astype(np.float64)
+        result = result.astype(object if result.dtype.kind == "U" else np.float64)
     for column, cells, new in zip(sources, is_changed.T, values.T, strict=True):
         result[cells, column] = new[cells]
     return result
@@ -112,13 +135,35 @@ def _put_in_frame(
     columns = [X.iloc[:, i] for i in range(X.shape[1])]
     for column, cells, new in zip(sources, is_changed.T, values.T, strict=True):
         if cells.any():
-            old = columns[column].to_numpy()
-            repaired = old.astype(old.dtype if old.dtype.kind in "fO" else np.float64)
-            repaired[cells] = new[cells]
-            columns[column] = pd.Series(repaired, index=X.index)
+            columns[column] = _put_in_column(columns[column], cells, new[cells])
     frame = pd.concat(columns, axis=1)
     frame.columns = X.columns
     return frame
+
+
+def _put_in_other_frame(
+    X: Any, sources: Columns, is_changed: NDArray[np.bool_], values: NDArray
+) -> Any:
+    frame = nw.from_native(X, eager_only=True)
+    columns = [
+        with_cells(frame[:, int(column)], new.tolist(), cells)
+        for column, cells, new in zip(sources, is_changed.T, values.T, strict=True)
+        if cells.any()
+    ]
+    return frame.with_columns(*columns).to_native()
+
+
+def _put_in_column(old: pd.Series, cells: NDArray[np.bool_], new: NDArray) -> pd.Series:
+    """Return a column with new values; whole numbers become real ones, levels keep their dtype."""
+    are_levels = isinstance(old.dtype, CATEGORICAL) and not (
+        is_bool_dtype(old.dtype) and any(isinstance(value, float) for value in new)
+    )
+    repaired = old.to_numpy()
+    kept = repaired.dtype if repaired.dtype.kind in "fO" else np.float64
+    repaired = repaired.astype(object if are_levels else kept)
+    repaired[cells] = new
+    column = pd.Series(repaired, index=old.index)
+    return in_dtype(column, old.dtype) if are_levels else column
 
 
 def _warn_of_rounding(detector: Any, repaired: ArrayLike, again: ArrayLike) -> None:

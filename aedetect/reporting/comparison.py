@@ -18,7 +18,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from aedetect.model.scaling import fit_scaling
+from aedetect.plotting.rows import fit_scaler
 from aedetect.plotting.style import COLORS, LINE_STYLES, plain
 from aedetect.reporting.drawing import Picture, draw
 from aedetect.reporting.subject import SEED, Subject, sample_rows
@@ -56,10 +56,10 @@ class Comparison(NamedTuple):
 
 def compare(subject: Subject, n_rows: int) -> Comparison | None:
     """Return the comparison, None for rows that the peers cannot be fitted to."""
-    reference = subject.rows if subject.train_rows is None else subject.train_rows
+    reference = subject.numbers if subject.train_numbers is None else subject.train_numbers
     fitted = reference[sample_rows(len(reference), N_FITTED)]
-    chosen = sample_rows(len(subject.rows), N_COMPARED)
-    rows = subject.rows[chosen]
+    chosen = sample_rows(len(subject.numbers), N_COMPARED)
+    rows = subject.numbers[chosen]
     if not _is_finite(fitted) or not _is_finite(rows) or not np.ptp(fitted, axis=0).any():
         return None
     scores = {subject.name: subject.scores[chosen], **_peer_scores(subject.detector, fitted, rows)}
@@ -70,10 +70,10 @@ def compare(subject: Subject, n_rows: int) -> Comparison | None:
     own = scores[subject.name]
     return Comparison(
         peers=[_describe(name, other, own, is_anomaly, n_top) for name, other in scores.items()],
-        fitted_to="the scored rows" if subject.train_rows is None else "the training rows",
+        fitted_to="the scored rows" if subject.train_numbers is None else "the training rows",
         n_fitted=len(fitted),
         n_compared=len(rows),
-        is_sample=len(rows) < len(subject.rows),
+        is_sample=len(rows) < len(subject.numbers),
         n_top=n_top,
         pictures=[] if is_anomaly is None else _curves(scores, is_anomaly),
     )
@@ -87,9 +87,9 @@ def _peer_scores(detector: Any, fitted: NDArray, rows: NDArray) -> dict[str, NDA
     """Return the scores of the peers; higher is more normal."""
     width = getattr(detector, "latent_dim_", N_COMPONENTS)
     n_components = max(1, min(width, fitted.shape[1] - 1, len(fitted) - 1))
-    scaling = fit_scaling(fitted, "auto", "mse")
-    pca = PCA(n_components, random_state=SEED).fit(scaling.apply(fitted))
-    scaled = scaling.apply(rows)
+    scale = fit_scaler(detector, fitted)
+    pca = PCA(n_components, random_state=SEED).fit(scale(fitted))
+    scaled = scale(rows)
     residuals = scaled - pca.inverse_transform(pca.transform(scaled))
     forest = IsolationForest(random_state=SEED).fit(fitted)
     plural = "s" if n_components > 1 else ""

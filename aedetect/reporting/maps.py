@@ -27,19 +27,19 @@ class Maps(NamedTuple):
 
 def draw_maps(subject: Subject, top: NDArray[np.intp]) -> Maps | None:
     """Return the map of the codes, if there are any, and that of the rows."""
-    if not np.issubdtype(subject.rows.dtype, np.number):
+    if not np.issubdtype(subject.numbers.dtype, np.number):
         return None
     drawn = np.union1d(sample_rows(len(subject.rows), N_POINTS), top)
-    rows = subject.rows[drawn]
+    rows, numbers = subject.rows[drawn], subject.numbers[drawn]
     labels = _classes(subject, drawn)
     style = {"y": labels, "scores": subject.scores[drawn], "offset": subject.offset}
     pictures = []
     if hasattr(subject.detector, "transform"):
         codes = subject.ask("transform", rows)
         pictures.append(_draw(project(codes, "auto"), "Map of the codes.", style))
-    if np.isfinite(rows).all():
+    if np.isfinite(numbers).all():
         alt = "Map of the rows, by their principal components."
-        pictures.append(_draw(principal_components(rows), alt, style))
+        pictures.append(_draw(principal_components(subject.detector, numbers), alt, style))
     if not pictures:
         return None
     return Maps(pictures, len(drawn), len(drawn) < len(subject.rows), labels is not None)

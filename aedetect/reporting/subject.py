@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from aedetect.conformal import scores_and_p_values
 from aedetect.plotting.images import check_image_shape, image_shape_of
+from aedetect.plotting.rows import coding_of, in_order_of_fit, numbers_of
 from aedetect.plotting.style import feature_names, labels_of, threshold_of
 from aedetect.reasons import Way, join, split, trace
 
@@ -25,7 +26,7 @@ class Subject(NamedTuple):
     """A detector, the rows, and their scores.
 
     ``detector`` is the last step of a Pipeline and the detector inside a conformal one. ``rows``
-    are its inputs.
+    are its inputs, and ``numbers`` stand for them where methods take numbers alone.
     """
 
     name: str
@@ -34,7 +35,8 @@ class Subject(NamedTuple):
     steps: Pipeline | None  # the transformers before it
     given: NDArray  # (n_samples, n_given_features), before the steps
     rows: NDArray  # (n_samples, n_features), after the steps
-    train_rows: NDArray | None  # (n_train, n_features), after the steps
+    numbers: NDArray  # (n_samples, n_columns), of the rows: a column for each level
+    train_numbers: NDArray | None  # (n_train, n_columns), of the training rows
     way: Way | None  # through the steps, if each column can be traced back to one of X
     names: Sequence[str]  # of the detector's features
     row_names: Any  # a sequence of length n_samples
@@ -52,11 +54,14 @@ class Subject(NamedTuple):
             return None
         return self.y == -1
 
+    @property
+    def has_categories(self) -> bool:
+        """Whether the detector has categorical columns."""
+        return coding_of(self.detector) is not None
+
     def ask(self, method: str, rows: NDArray) -> NDArray:
         """Return the result of a method of the detector for some of the rows."""
-        names = getattr(self.detector, "feature_names_in_", None)
-        named = rows if names is None else pd.DataFrame(rows, columns=names)
-        return np.asarray(getattr(self.detector, method)(named))
+        return np.asarray(getattr(self.detector, method)(_named(self.detector, rows)))
 
     def top_rows(self, n_rows: int) -> NDArray[np.intp]:
         """Return the numbers of the most anomalous rows, the most anomalous first."""
@@ -94,16 +99,18 @@ def examine(
     if labels is not None:
         check_consistent_length(X, labels)
     steps, conformal, detector = _take_apart(estimator)
+    if steps is None:
+        X = in_order_of_fit(detector, X)
     if conformal is None:
         p_values, (scores, is_flagged, offset) = None, _judge(estimator, detector, X)
     else:
         scores, p_values = scores_and_p_values(conformal, _before_last(estimator, X))
         is_flagged, offset = scores < conformal.offset_, threshold_of(conformal)
     rows = np.asarray(X if steps is None else steps.transform(X))
-    train_rows = None
+    train_numbers = None
     if X_train is not None:
         _check_train(X_train, X)
-        train_rows = np.asarray(X_train if steps is None else steps.transform(X_train))
+        train_numbers = _numbers(detector, X_train if steps is None else steps.transform(X_train))
     given = np.asarray(X)
     way = _way_back(steps, given, rows)
     return Subject(
@@ -113,7 +120,8 @@ def examine(
         steps=steps,
         given=given,
         rows=rows,
-        train_rows=train_rows,
+        numbers=_numbers(detector, rows),
+        train_numbers=train_numbers,
         way=way,
         names=_names(detector, steps, way, X, rows.shape[1]),
         row_names=X.index if isinstance(X, pd.DataFrame) else range(len(rows)),
@@ -179,6 +187,17 @@ def _take_apart(estimator: Any) -> tuple[Pipeline | None, Any, Any]:
             return join(steps), conformal, estimator
         conformal = estimator  # with folds it holds several detectors; the first stands for all
         estimator = getattr(estimator, "estimator_", None) or estimator.estimators_[0]
+
+
+def _named(detector: Any, rows: NDArray) -> NDArray | pd.DataFrame:
+    """Return rows with the names of the detector's features, if it has any."""
+    names = getattr(detector, "feature_names_in_", None)
+    return rows if names is None else pd.DataFrame(rows, columns=names)
+
+
+def _numbers(detector: Any, X: ArrayLike) -> NDArray:
+    rows = np.asarray(in_order_of_fit(detector, X))
+    return numbers_of(detector, _named(detector, rows))
 
 
 def _before_last(estimator: Any, X: ArrayLike) -> ArrayLike:

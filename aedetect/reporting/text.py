@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
-from aedetect.plotting.style import short
+from aedetect.plotting.style import is_missing, short
 
 MOST_DIGITS = 1e6  # smaller whole numbers are written in full
 
 
 def number(value: object) -> str:
     """Return a number with four digits, or in full if it is whole; anything else as text."""
+    if is_missing(value):
+        return "missing"
     if isinstance(value, bool) or not isinstance(value, Real):
         return short(value)
     size = abs(float(value))

@@ -48,8 +48,8 @@ def _describe_fit(subject: Subject) -> list[tuple[str, str]]:
     if subject.steps is not None:
         names = ", ".join(type(step).__name__ for _, step in subject.steps.steps)
         facts.append(("Steps before it", names))
-    if subject.train_rows is not None:
-        facts.append(("Training rows", number(len(subject.train_rows))))
+    if subject.train_numbers is not None:
+        facts.append(("Training rows", number(len(subject.train_numbers))))
     if hasattr(detector, "n_features_in_"):
         facts.append(("Features", number(int(detector.n_features_in_))))
     if hasattr(detector, "latent_dim_"):
