@@ -144,6 +144,7 @@ class Blocks:
     def _known(self) -> dict[torch.device, _Constants]:
         return {}
 
+    @torch.inference_mode(False)  # gradients pass through them later
     def _constants(self, device: torch.device) -> _Constants:
         starts = np.cumsum([0, *self.sizes[:-1]])
         entropies = np.add.reduceat(-self.shares * np.log(self.shares), starts)
