@@ -83,4 +83,4 @@ odd.astype(str).where(odd == repaired, odd.astype(str) + " → " + repaired.asty
 
 conformal = ConformalDetector(detector, alpha=0.02, random_state=0).fit(table[:500])
 print(f"{(conformal.predict(new) == -1).sum()} alarms in {len(new)} rows")
-report(conformal, new, path.with_name("machines.html"))
+report(conformal, new, path=path.with_name("machines.html"))
