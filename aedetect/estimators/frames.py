@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_container_adapter
 
-from aedetect.model import Coding
+from aedetect.model import Coding, keys_of
 from aedetect.places import column_names
 
 Names = Sequence[Any] | pd.Index
-CATEGORICAL = pd.CategoricalDtype | pd.BooleanDtype | pd.StringDtype | np.dtypes.BoolDType
 
 
 def in_frame(
@@ -43,7 +42,8 @@ def in_frame(
         return values
     if adapter.container_lib != "pandas":  # others have no names but text
         names = [str(name) for name in names]
-    return adapter.create_container(values, X, columns=names)
+    frame = adapter.create_container(values, X, columns=names)
+    return adapter.rename_columns(frame, names)  # polars replaces an empty name
 
 
 def levels_in_frame(
@@ -70,15 +70,33 @@ def levels_in_frame(
         for column, cells in enumerate(rows.T)
     ]
     if library == "polars":
-        given = {str(name): column for name, column in zip(names, columns, strict=True)}
-        return nw.from_dict(given, backend="polars").to_native()
-    frame = pd.concat([pd.Series(column) for column in columns], axis=1)
+        given = {
+            str(name): _series(str(name), column, "polars")
+            for name, column in zip(names, columns, strict=True)
+        }
+        return nw.from_dict(given).to_native()
+    frame = pd.concat([_series("", column, "pandas").to_native() for column in columns], axis=1)
     frame.columns = pd.Index(names)
     if isinstance(X, pd.DataFrame):
         frame.index = X.index
-        kept = {n: d for n, d in X.dtypes.items() if n in frame and isinstance(d, CATEGORICAL)}
+        kept = {n: d for n, d in X.dtypes.items() if n in frame and _can_hold(d, frame[n])}
         frame = frame.astype(kept)
     return frame
+
+
+def _can_hold(dtype: Any, levels: pd.Series) -> bool:
+    """Return whether a type is categorical and levels stay as they are in it."""
+    present = levels.dropna()
+    match dtype:
+        case pd.CategoricalDtype():
+            return set(keys_of(present)) <= set(keys_of(dtype.categories))
+        case pd.StringDtype():
+            return all(isinstance(level, str) for level in present)
+        case pd.BooleanDtype():
+            return all(isinstance(level, bool) for level in present)
+        case np.dtypes.BoolDType():
+            return all(isinstance(level, bool) for level in levels)
+    return False
 
 
 def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
@@ -92,10 +110,24 @@ def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
     columns = []
     for name, changed in zip(other.columns, is_changed.T, strict=True):
         if changed.any():
-            pairs = zip(changed, frame[name].to_list(), other[name].to_list(), strict=True)
-            cells = [new if is_new else old for is_new, old, new in pairs]
-            columns.append(nw.new_series(name, cells, backend=frame.implementation))
+            # By number: narwhals takes a whole number for one of a row.
+            old, new = (f[:, f.columns.index(name)].to_list() for f in (frame, other))
+            cells = [b if is_new else a for is_new, a, b in zip(changed, old, new, strict=True)]
+            columns.append(_series(name, cells, frame.implementation))
     return frame.with_columns(*columns).to_native()
+
+
+def _series(name: str, cells: list[Any] | NDArray, backend: Any) -> nw.Series[Any]:
+    """Return a column, of objects where the library has no other type for its cells."""
+    kinds = set() if isinstance(cells, np.ndarray) else {type(c) for c in cells if c is not None}
+    if kinds == {int, float}:
+        cells = [None if cell is None else float(cell) for cell in cells]
+    elif len(kinds) > 1 and backend in ("polars", nw.Implementation.POLARS):
+        return nw.new_series(name, cells, nw.Object(), backend=backend)
+    try:
+        return nw.new_series(name, cells, backend=backend)
+    except UnicodeEncodeError:  # a part of a character, as in names of files
+        return nw.new_series(name, cells, nw.Object(), backend=backend)
 
 
 def names_of(X: Any, estimator: Any) -> Names:

@@ -153,7 +153,8 @@ def fit_whitening(
     others = np.maximum(n_rows - shares, LEAST)
     rest = np.maximum(1 - weighted / others, LEAST)
     left_out = n_rows / others * (weighted / shares) / rest
-    return Whitening(mean, weight.astype(np.float32), basis, ridge), left_out
+    # Files hold arrays in C order, and products with few rows round by the order.
+    return Whitening(mean, np.ascontiguousarray(weight, np.float32), basis, ridge), left_out
 
 
 def _squared_lengths(coordinates: FloatArray, weight: FloatArray) -> FloatArray:
