@@ -6,6 +6,7 @@ TORCH_ARGS ?=
 DATA ?= digits
 # How long `make fuzz` goes on, and what it draws.
 CASES ?= 10000
+FRAMES ?= 2000
 KILLS ?= 60
 FITS ?= 1000
 SEED ?= 0
@@ -51,6 +52,7 @@ test: $(VENV)/test
 
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_frames.py --cases $(FRAMES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_files.py --cases $(CASES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_kills.py --kills $(KILLS) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/memory.py --fits $(FITS)

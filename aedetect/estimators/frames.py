@@ -79,9 +79,14 @@ def levels_in_frame(
     frame.columns = pd.Index(names)
     if isinstance(X, pd.DataFrame):
         frame.index = X.index
-        kept = {n: d for n, d in X.dtypes.items() if n in frame and _can_hold(d, frame[n])}
-        frame = frame.astype(kept)
+        frame = _with_types_of(X, frame)
     return frame
+
+
+def _with_types_of(X: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose levels have the categorical types of X, where these can hold them."""
+    kept = {n: d for n, d in X.dtypes.items() if n in frame and _can_hold(d, frame[n])}
+    return frame.astype(kept)
 
 
 def _can_hold(dtype: Any, levels: pd.Series) -> bool:
@@ -108,13 +113,14 @@ def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
         cells = dict(zip(other.columns, np.asarray(X, dtype=object).T, strict=True))
         frame = nw.from_dict(cells, backend=other.implementation)
     columns = []
-    for name, changed in zip(other.columns, is_changed.T, strict=True):
-        if changed.any():
+    for name, is_new in zip(other.columns, is_changed.T, strict=True):
+        if is_new.any():
             # By number: narwhals takes a whole number for one of a row.
             old, new = (f[:, f.columns.index(name)].to_list() for f in (frame, other))
-            cells = [b if is_new else a for is_new, a, b in zip(changed, old, new, strict=True)]
+            cells = [b if b_counts else a for b_counts, a, b in zip(is_new, old, new, strict=True)]
             columns.append(_series(name, cells, frame.implementation))
-    return frame.with_columns(*columns).to_native()
+    changed = frame.with_columns(*columns).to_native()
+    return _with_types_of(X, changed) if isinstance(X, pd.DataFrame) else changed
 
 
 def _series(name: str, cells: list[Any] | NDArray, backend: Any) -> nw.Series[Any]:
