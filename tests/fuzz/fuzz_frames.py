@@ -30,8 +30,18 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("error")  # as in the tests
     outcomes: Counter[str] = Counter()
-    rng = np.random.default_rng(options.seed)
-    while outcomes.total() - outcomes["no such frame"] < options.cases:
+    try:
+        draw_cases(options.cases, np.random.default_rng(options.seed), outcomes)
+    except KeyboardInterrupt:  # what is done counts
+        print()
+    for outcome, count in outcomes.most_common():
+        print(f"{count:6d}  {outcome}")
+    return 1 if outcomes[FAILURE] else 0
+
+
+def draw_cases(n_cases: int, rng: np.random.Generator, outcomes: Counter) -> None:
+    """Draw cases, count their outcomes and print failures."""
+    while outcomes.total() - outcomes["no such frame"] < n_cases:
         case = draw_case(rng)
         try:
             outcomes[outcome_of(case)] += 1
@@ -40,9 +50,6 @@ def main() -> int:
             (*_, at) = traceback.extract_tb(error.__traceback__)
             where = f"{Path(at.filename).name}:{at.lineno}: {at.line}"
             print(f"{case}\n    {type(error).__name__}: {error!s:.600}\n    {where}", flush=True)
-    for outcome, count in outcomes.most_common():
-        print(f"{count:6d}  {outcome}")
-    return 1 if outcomes[FAILURE] else 0
 
 
 if __name__ == "__main__":
