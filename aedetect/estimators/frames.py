@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_container_adapter
 
-from aedetect.model import Coding
+from aedetect.model import Coding, keys_of
 from aedetect.places import column_names
 
 Names = Sequence[Any] | pd.Index
@@ -43,7 +43,8 @@ def in_frame(
         return values
     if adapter.container_lib != "pandas":  # others have no names but text
         names = [str(name) for name in names]
-    return adapter.create_container(values, X, columns=names)
+    frame = adapter.create_container(values, X, columns=names)
+    return adapter.rename_columns(frame, names)  # polars replaces an empty name
 
 
 def levels_in_frame(
@@ -70,9 +71,12 @@ def levels_in_frame(
         for column, cells in enumerate(rows.T)
     ]
     if library == "polars":
-        given = {str(name): column for name, column in zip(names, columns, strict=True)}
-        return nw.from_dict(given, backend="polars").to_native()
-    frame = pd.concat([pd.Series(column) for column in columns], axis=1)
+        given = {
+            str(name): series_of(str(name), column, "polars")
+            for name, column in zip(names, columns, strict=True)
+        }
+        return nw.from_dict(given).to_native()
+    frame = pd.concat([series_of("", column, "pandas").to_native() for column in columns], axis=1)
     frame.columns = pd.Index(names)
     if isinstance(X, pd.DataFrame):
         frame.index = X.index
@@ -83,13 +87,19 @@ def levels_in_frame(
 
 
 def in_dtype(cells: pd.Series, dtype: Any) -> pd.Series:
-    """Return levels in the dtype of a column of X, widened where it cannot hold them."""
+    """Return levels in the dtype of a column of X: its categories are widened if need be.
+
+    Levels that the dtype would change, such as numbers in one of text, stay objects.
+    """
+    present = cells.dropna()
     if isinstance(dtype, pd.CategoricalDtype):
-        others = [c for c in cells.dropna().unique() if c not in dtype.categories]
-        dtype = pd.CategoricalDtype([*dtype.categories, *others], dtype.ordered)
-    if isinstance(dtype, np.dtypes.BoolDType) and cells.hasnans:
-        return cells
-    return cells.astype(dtype)
+        known = set(keys_of(dtype.categories))
+        others = [level for level in present.unique() if not known.issuperset(keys_of([level]))]
+        return cells.astype(pd.CategoricalDtype([*dtype.categories, *others], dtype.ordered))
+    kind = str if isinstance(dtype, pd.StringDtype) else bool
+    holds_missing = not isinstance(dtype, np.dtypes.BoolDType)
+    can_hold = all(isinstance(level, kind) for level in (present if holds_missing else cells))
+    return cells.astype(dtype) if can_hold else cells
 
 
 def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
@@ -110,17 +120,29 @@ def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
 
 def with_cells(old: nw.Series[Any], new: list[Any], changed: NDArray[np.bool_]) -> nw.Series[Any]:
     """Return a column with the changed cells of another; whole numbers become real ones."""
-    dtype = None
-    if old.dtype.is_numeric():
-        dtype = old.dtype if old.dtype.is_float() else nw.Float64()
-        old = old.cast(dtype)
     pairs = zip(changed, old.to_list(), new, strict=True)
     cells = [after if is_new else before for is_new, before, after in pairs]
+    if old.dtype.is_numeric():
+        dtype = old.dtype if old.dtype.is_float() else nw.Float64()
+        return nw.new_series(old.name, cells, dtype, backend=old.implementation)
     native = old.to_native()
-    if dtype is None and isinstance(native, pd.Series) and isinstance(native.dtype, CATEGORICAL):
+    if isinstance(native, pd.Series) and isinstance(native.dtype, CATEGORICAL):
         typed = in_dtype(pd.Series(cells, index=native.index, dtype=object), native.dtype)
         return nw.from_native(typed.rename(old.name), series_only=True)
-    return nw.new_series(old.name, cells, dtype, backend=old.implementation)
+    return series_of(old.name, cells, old.implementation)
+
+
+def series_of(name: str, cells: list[Any] | NDArray, backend: Any) -> nw.Series[Any]:
+    """Return a column, of objects where the library has no other type for its cells."""
+    kinds = set() if isinstance(cells, np.ndarray) else {type(c) for c in cells if c is not None}
+    if kinds == {int, float}:
+        cells = [None if cell is None else float(cell) for cell in cells]
+    elif len(kinds) > 1 and backend in ("polars", nw.Implementation.POLARS):
+        return nw.new_series(name, cells, nw.Object(), backend=backend)
+    try:
+        return nw.new_series(name, cells, backend=backend)
+    except UnicodeEncodeError:  # a part of a character, as in names of files
+        return nw.new_series(name, cells, nw.Object(), backend=backend)
 
 
 def names_of(X: Any, estimator: Any) -> Names:

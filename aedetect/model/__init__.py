@@ -1,6 +1,13 @@
 """Trained networks, their scaling, and the one inference loop."""
 
-from aedetect.model.coding import CellError, Coding, Level, fit_categories, keys_of
+from aedetect.model.coding import (
+    Categories,
+    CellError,
+    Coding,
+    Level,
+    fit_categories,
+    keys_of,
+)
 from aedetect.model.columns import Columns, fit_columns
 from aedetect.model.inference import aligned, infer
 from aedetect.model.model import Model, check_finite, make_model
@@ -17,6 +24,7 @@ from aedetect.model.stored import (
 from aedetect.model.view import View, mean_of_members
 
 __all__ = [
+    "Categories",
     "CellError",
     "Coding",
     "Columns",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import nsmallest
 from typing import Any, Self
 
 import numpy as np
@@ -103,7 +104,7 @@ def fit_categories(cells: Sequence[Any] | NDArray) -> Categories:
     keys = keys_of(cells)
     counts = Counter(keys)
     first = dict(zip(reversed(keys), reversed(cells), strict=True))
-    kept = sorted(counts, key=lambda key: (-counts[key], _order(key)))[:MAX_LEVELS]
+    kept = nsmallest(MAX_LEVELS, counts, key=lambda key: (-counts[key], _order(key)))
     kept.sort(key=_order)
     numbers = [counts[key] for key in kept]
     n_rare = len(keys) - sum(numbers)

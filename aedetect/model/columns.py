@@ -98,7 +98,7 @@ class Columns:
         """Return values of entries ``(B, width)``, added up for each column ``(B, n_features)``."""
         if self.coding is None:
             return values
-        sums = values.new_zeros(len(values), self.n_features)
+        sums = values.new_zeros(values.shape[0], self.n_features)  # len is fixed by a trace
         return sums.index_add(1, torch.from_numpy(self.sources).to(values.device), values)
 
     def missing_cells(self, x: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ def to_onnx(
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If a step or a network cannot be converted, or a parameter is out of its range.
+        If a step or a network cannot be converted, if a column has levels of several kinds, if a
+        detector of text is not the first step, or if a parameter is out of its range.
 
     Notes
     -----
@@ -58,6 +59,13 @@ def to_onnx(
     :class:`~sklearn.compose.ColumnTransformer` that was fitted to a DataFrame, it has one input a
     column instead, of the column's name and shape (rows, 1): strings where the column is encoded
     by its categories, else numbers.
+
+    An aedetect estimator with categorical columns, alone or as the first step, has one input a
+    column as well. It takes strings where the levels are text, and numbers where they are numbers
+    or booleans (1 and 0). A missing cell is the empty string or NaN; ``"None"``, ``"nan"`` and
+    ``"<NA>"``, which onnxruntime makes of missing cells, are missing too. A string that is a level
+    of the column stands for this level. ``reconstruct`` returns places of levels, which the file's
+    metadata lists as JSON under ``aedetect.levels``.
 
     An aedetect estimator at the end gives the outputs ``label`` (int64), ``score_samples`` and
     ``decision_function`` (float64), ``transform`` and ``reconstruct`` (of ``dtype``), and a

@@ -200,9 +200,18 @@ def _agree(found: NDArray, values: NDArray) -> bool:
 
 def _example(module: Encoding, n_rows: int, dtype: torch.dtype) -> Tensor:
     """Return rows like those that the network was trained on."""
-    shape = (n_rows, len(module._location))
-    normal = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return (module._location + module._scale * normal).to(dtype)
+    generator = torch.Generator().manual_seed(0)
+    shape, coding = (n_rows, len(module._location)), module._columns.coding
+    normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+    numbers = (module._location + module._scale * normal).to(dtype)
+    if coding is None:
+        return numbers
+    rows = torch.empty(n_rows, coding.n_features, dtype=dtype)
+    rows[:, coding.numbers] = numbers
+    for column, categories in coding.categories.items():
+        codes = torch.randint(len(categories.levels) + 1, (n_rows,), generator=generator)
+        rows[:, column] = codes.to(dtype)
+    return rows
 
 
 def _untraceable(module: Encoding, reason: str) -> ValueError:

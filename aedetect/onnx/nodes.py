@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from skl2onnx.common._container import ModelComponentContainer
 from skl2onnx.common._topology import Scope
@@ -13,7 +15,7 @@ class Nodes:
     def __init__(self, scope: Scope, container: ModelComponentContainer) -> None:
         self._scope, self._container = scope, container
 
-    def add(self, op_type: str, *inputs: str, **attributes: int) -> str:
+    def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Add a node and return the name of its output."""
         output = self._scope.get_unique_variable_name(op_type.lower())
         self._container.add_node(op_type, list(inputs), output, **attributes)

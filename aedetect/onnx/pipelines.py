@@ -36,6 +36,15 @@ from aedetect.estimators.base import BaseAutoencoder
 from aedetect.onnx.binning import convert_binarizer, convert_bins, shape_bins
 from aedetect.onnx.graphs import OUTPUTS, Decision, Detection, Encoding, trace
 from aedetect.onnx.imputing import convert_imputer, shape_imputer
+from aedetect.onnx.levels import (
+    add_codes,
+    check_place_of_text,
+    coding_of,
+    input_names,
+    levels_as_json,
+    text_columns,
+)
+from aedetect.onnx.nodes import Nodes
 
 ESTIMATORS = (AutoencoderTransformer, DenoisingAutoencoder, VAEDetector)
 NUMBERS = {"float64": DoubleTensorType, "float32": FloatTensorType}
@@ -52,6 +61,7 @@ DOMAIN = "aedetect"  # of the nodes that stand for our estimators until they are
 def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto:
     """Return the valid graph of a fitted estimator."""
     estimator, decision = _unwrapped(estimator)
+    check_place_of_text(estimator, _first_step(estimator))
     types = _input_types(estimator, dtype)
     graphs = _Graphs(_last_step(estimator), decision, dtype, opset)
     try:
@@ -86,6 +96,7 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
             " converters support, or apply that step before the graph."
         ) from error
     model.producer_name, model.producer_version = "aedetect", aedetect.__version__
+    _add_levels(model, _last_step(estimator))
     return model
 
 
@@ -129,16 +140,15 @@ class _Graphs:
 
     def convert(self, scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
         """Trace the estimator, and add one node that stands for its graph."""
-        estimator, (rows,) = operator.raw_operator, operator.inputs
+        estimator = operator.raw_operator
         dtype = torch.float32 if self._rows is FloatTensorType else torch.float64
         model = trace(self._module(estimator), dtype, self._opset)
         name = scope.get_unique_operator_name(type(estimator).__name__)
         self._traced[name] = add_prefix(model, f"{name}.", inplace=True).graph
-        cast = scope.get_unique_variable_name("rows")
-        container.add_node("Cast", rows.full_name, cast, to=guess_proto_type(self._rows()))
+        rows = self._add_rows(Nodes(scope, container), operator.inputs, estimator)
         outputs = [output.full_name for output in operator.outputs]
         place = {"op_domain": DOMAIN, "op_version": 1, "name": name}
-        container.add_node(type(estimator).__name__, cast, outputs, **place)
+        container.add_node(type(estimator).__name__, rows, outputs, **place)
 
     def inline(self, model: onnx.ModelProto) -> None:
         """Replace the nodes that stand for traced graphs by these.
@@ -162,6 +172,13 @@ class _Graphs:
         model.ClearField("opset_import")
         for domain, version in {**versions, "": self._opset}.items():
             model.opset_import.append(onnx.helper.make_operatorsetid(domain, version))
+
+    def _add_rows(self, nodes: Nodes, inputs: list[Variable], estimator: BaseAutoencoder) -> str:
+        """Add the operators that make rows of one type of the inputs, with codes for levels."""
+        number = guess_proto_type(self._rows())
+        if coding_of(estimator) is not None:
+            return add_codes(nodes, inputs, estimator, number)
+        return nodes.add("Cast", inputs[0].full_name, to=number)
 
     def _module(self, estimator: BaseAutoencoder) -> Encoding:
         if estimator is not self._last:
@@ -230,16 +247,19 @@ def _first_step(estimator: BaseEstimator) -> BaseEstimator:
 def _input_types(estimator: BaseEstimator, dtype: str) -> list[tuple[str, Any]]:
     """Return names and types of the inputs: one table, or one column each for a DataFrame's."""
     first, number = _first_step(estimator), NUMBERS[dtype]
-    if not isinstance(first, ColumnTransformer) or not hasattr(first, "feature_names_in_"):
+    if coding_of(first) is not None:
+        names, strings = input_names(first), text_columns(first)
+    elif isinstance(first, ColumnTransformer) and hasattr(first, "feature_names_in_"):
+        names = list(first.feature_names_in_)
+        strings = list(_string_columns(first, pd.Index(names)))
+    else:
         return [("X", number([None, getattr(first, "n_features_in_", None)]))]
-    names = first.feature_names_in_
     taken = sorted({*OUTPUTS, "p_value"}.intersection(names))
     if taken:
         raise ValueError(
             f"Columns and outputs of a graph need different names, but {taken} are names of both."
             " Rename these columns before fitting."
         )
-    strings = set(_string_columns(first, pd.Index(names)))
     return [(name, (StringTensorType if name in strings else number)([None, 1])) for name in names]
 
 
@@ -256,6 +276,12 @@ def _string_columns(step: BaseEstimator | str, names: pd.Index) -> Iterator[str]
     for name, known in zip(names, getattr(step, "categories_", []), strict=False):
         if known.dtype.kind not in "biuf":
             yield name
+
+
+def _add_levels(model: onnx.ModelProto, last: BaseEstimator) -> None:
+    """Add the levels that codes stand for to the data about the graph."""
+    if coding_of(last) is not None:
+        onnx.helper.set_model_props(model, {"aedetect.levels": levels_as_json(last)})
 
 
 def _name_inputs(model: onnx.ModelProto, names: list[str]) -> None:

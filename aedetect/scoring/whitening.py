@@ -128,7 +128,8 @@ def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
     # Sherman & Morrison, 1950: the covariance without the row's own square.
     others = max(n_rows - 1, LEAST)
     left_out = n_rows / others * squares / np.maximum(1 - squares / others, LEAST)
-    return Whitening(mean, weight.astype(np.float32), basis, ridge), left_out
+    # Files hold arrays in C order, and products with few rows round by the order.
+    return Whitening(mean, np.ascontiguousarray(weight, np.float32), basis, ridge), left_out
 
 
 def _inverse_root(coordinates: FloatArray, width: int) -> tuple[FloatArray, float]:
