@@ -18,6 +18,7 @@ ROOMS = [
     "training",
     "model",
     "scoring",
+    "rows",
     "estimators",
     "reasons",
     "conformal",
