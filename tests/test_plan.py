@@ -46,12 +46,12 @@ def test_pools_mix_blocks_from_everywhere():
 
 
 def test_memory_is_counted_in_whole_blocks():
-    needed = memory_needed(n_columns=40, n_members=1)
+    needed = memory_needed(500, n_columns=40, n_members=1)
     assert pool_blocks(needed, 40, 1) == 100
     assert pool_blocks(needed - 1, 40, 1) == 99
     assert fits_one_pool(102_400, needed, 40, 1)
     assert not fits_one_pool(102_401, needed, 40, 1)
-    assert memory_needed(40, n_members=5) > needed
+    assert memory_needed(500, 40, n_members=5) > needed > memory_needed(99, 40, 1)
     assert [count_blocks(n) for n in (1, 1024, 1025)] == [1, 1, 2]
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from aedetect.corruption import Corruption
 from aedetect.estimators.autoencoder import AutoencoderTransformer
-from aedetect.estimators.fitting import draw_seed, local_random_state
 from aedetect.estimators.parameters import documented
+from aedetect.estimators.row_tables import refuse_rows
+from aedetect.estimators.splitting import draw_seed, local_random_state
 from aedetect.networks import Autoencoder
 from aedetect.places import names_places
 from aedetect.training import make_generator
@@ -164,6 +165,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_noisy : ndarray of shape (n_samples, n_features)
             In the units and the dtype of ``X``.
         """
+        refuse_rows(X, "corrupt")
         X = self._check_new_rows(X)
         assert self._corruption is not None  # fit made it
         seed, scaling = draw_seed(local_random_state(random_state)), self.detector_.model.scaling

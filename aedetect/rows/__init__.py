@@ -3,6 +3,7 @@
 from aedetect.rows.opening import open_rows
 from aedetect.rows.plan import Plan, count_blocks, fits_one_pool, memory_needed, pool_blocks
 from aedetect.rows.row_set import RowSet
+from aedetect.rows.scoring import score
 from aedetect.rows.spool import Spool
 from aedetect.rows.view import Reader, Rows
 
@@ -17,4 +18,5 @@ __all__ = [
     "memory_needed",
     "open_rows",
     "pool_blocks",
+    "score",
 ]

@@ -58,9 +58,9 @@ def fits_one_pool(n_rows: int, memory: int, n_columns: int, n_members: int) -> b
     return n_rows * _row_bytes(n_columns, n_members) <= memory
 
 
-def memory_needed(n_columns: int, n_members: int) -> int:
-    """Return the bytes of the smallest pool."""
-    return MIN_BLOCKS * BLOCK * _row_bytes(n_columns, n_members)
+def memory_needed(n_blocks: int, n_columns: int, n_members: int) -> int:
+    """Return the bytes of the smallest pool of a table."""
+    return min(MIN_BLOCKS, n_blocks) * BLOCK * _row_bytes(n_columns, n_members)
 
 
 def _row_bytes(n_columns: int, n_members: int) -> int:

@@ -117,7 +117,7 @@ def spread_of(x: NDArray[np.float32]) -> FloatArray:
     The squared harmonic mean of the distances to the first rows; missing cells count as 0, the mean
     of a scaled column.
     """
-    x = np.nan_to_num(x, nan=0.0)
+    x = x if np.isfinite(x).all() else np.nan_to_num(x, nan=0.0)
     return fit_sites(x).of_rows(x)
 
 
