@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
-  bench-missing bench-calibration bench-explain clean
+  bench-missing bench-calibration bench-explain bench-scale clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 	@echo "make bench-missing [MAX_ROWS=...] AUROC and RMSE with missing cells, beside imputers"
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
+	@echo "make bench-scale [SCALE=...]   rows larger than memory: peak, rows a second, sorted rows"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
 $(VENV)/torch: constraints.txt
@@ -87,6 +88,10 @@ bench-missing: $(VENV)/bench
 
 bench-explain: $(VENV)/bench
 	$(BIN)/python benchmarks/explain.py $(if $(TABLES),--tables $(TABLES)) --out explain.csv
+
+# All of it: make bench-scale SCALE="--rows 50_000_000 --memory 256MB --limit 900"
+bench-scale: $(VENV)/bench
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py $(SCALE)
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated
