@@ -115,6 +115,15 @@ def test_noise_takes_its_bounds_from_all_rows(X):
     assert_same(clone(estimator).fit(X), clone(estimator).fit(open_rows(lambda: [X])), X[:100])
 
 
+def test_noise_takes_its_bounds_from_the_rows_of_all_pools(X, small_pools):
+    estimator = DenoisingAutoencoder(
+        noise="salt_and_pepper", max_epochs=1, validation_fraction=0, random_state=0
+    )
+    whole = clone(estimator).fit(X)
+    pooled = clone(estimator).fit(open_rows(lambda: [X], memory=small_pools))
+    np.testing.assert_array_equal(pooled._corruption.bounds, whole._corruption.bounds)
+
+
 def test_names_of_columns_are_kept_and_checked(plain, X):
     frame = pd.DataFrame(X, columns=NAMES)
     rows = open_rows(frame)

@@ -264,9 +264,11 @@ class Fit:
         return self.scaling.tamed_columns(self.table.X)
 
     def _corruption(self, x_train: Tensor | DiskPools) -> Corruption | None:
-        """Return the noise of training, which may depend on the bounds of the rows."""
+        """Return the noise of training, of which one kind depends on the bounds of the rows."""
         if isinstance(x_train, DiskPools):
-            x_train = x_train.bounds() if self.estimator._adds_noise else torch.empty(0)
+            needs_bounds = getattr(self.estimator, "noise", None) == "salt_and_pepper"
+            empty = torch.zeros(1, self.spec.n_features)
+            x_train = x_train.bounds() if needs_bounds else empty
         return self.estimator._make_corruption(x_train)
 
     def _objective(self, corruption: Corruption | None) -> Objective:
