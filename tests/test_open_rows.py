@@ -131,6 +131,10 @@ def test_columns_are_chosen_or_left_out(frame, cells, tmp_path):
     )
     with pytest.raises(ValueError, match=r"has no column 'z'; it has 'a', 'b'"):
         open_rows(path, drop=["z"])
+    with pytest.raises(ValueError, match=r"is left\. Drop fewer"):
+        open_rows(path, columns=[])
+    with pytest.raises(TypeError, match="Put a name into brackets"):
+        open_rows(path, drop="id")
 
 
 def test_images_in_an_array_become_rows(tmp_path):
@@ -332,6 +336,7 @@ def test_empty_files_among_others_are_named(frame, tmp_path):
     frame[:0].to_parquet(two)
     refused([one, two], tmp_path, "two.parquet has no rows. Leave it out")
     refused([], tmp_path, "needs one path or more")
+    refused([one, one], tmp_path, "is given twice")
     refused(tmp_path / "none.csv", tmp_path, "none.csv", FileNotFoundError)
     refused(lambda: [], tmp_path, "There are no rows in the callable's result")
 

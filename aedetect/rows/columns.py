@@ -29,8 +29,14 @@ class Selection:
     """
 
     def __init__(self, columns: Sequence[Any] | None, drop: Sequence[Any]) -> None:
+        if isinstance(columns, str) or isinstance(drop, str):
+            raise TypeError(
+                f"columns and drop are lists of names, but they are {columns!r} and {drop!r}. Put"
+                " a name into brackets."
+            )
         self._columns = None if columns is None else list(columns)
         self._drop = list(drop)
+        self._given: list[Any] = []  # of the last file
         self.names: list[Any] | None = None
 
     def choose(self, names: Sequence[Any], place: str) -> list[Any]:
@@ -42,12 +48,16 @@ class Selection:
             If a name is missing or is there twice, if no column is left, or if the columns are not
             those of the files before.
         """
+        if self.names is not None and list(names) == self._given:
+            return self.names
+        self._given = list(names)
         _check_unique(names, place)
         if self.names is None:
             self._refuse_missing([*(self._columns or []), *self._drop], names, place)
-            chosen = [name for name in self._columns or names if name not in self._drop]
+            wanted = names if self._columns is None else self._columns
+            chosen = [name for name in wanted if name not in self._drop]
             if not chosen:
-                raise ColumnError(f"{place} has no column that is not in drop. Keep one or more.")
+                raise ColumnError(f"No column of {place} is left. Drop fewer, or name some.")
             self.names = chosen
         elif self._columns is None:
             self._refuse_others(names, place)
@@ -75,6 +85,8 @@ class Selection:
 
 
 def _check_unique(names: Sequence[Any], place: str) -> None:
+    if len(set(names)) == len(names):
+        return
     twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
     if twice:
         raise ColumnError(f"{place} has the column {_listed(twice)} twice. Rename one.")

@@ -73,6 +73,8 @@ def _of_files(paths: list[Path]) -> Source:
     for path in paths:
         _reader_of(path)
     stamps = [_stamp(path) for path in paths]
+    if len({stamp[0] for stamp in stamps}) < len(paths):
+        raise ValueError(f"A file is given twice: {', '.join(map(str, paths))}. Give each once.")
 
     def read(selection: Selection) -> Iterator[Chunk]:
         for path, stamp in zip(paths, stamps, strict=True):
