@@ -52,12 +52,14 @@ def make_chunk(clusters: NDArray[np.intp], seed: int, *, odd: bool = False) -> N
     return rows.astype(np.float32)
 
 
-def write_tables(folder: Path, n_rows: int) -> None:
-    """Write a table of sorted rows and the same rows shuffled, and a CSV file of some of them."""
+def write_tables(folder: Path, n_rows: int, *, shuffled: bool) -> None:
+    """Write a table of sorted rows, the same rows shuffled, and a CSV file of some of them."""
     from pyarrow.parquet import ParquetWriter
 
     clusters = np.arange(n_rows) * N_CLUSTERS // n_rows
-    orders = {"sorted": np.arange(n_rows), "shuffled": np.random.default_rng(1).permutation(n_rows)}
+    orders = {"sorted": np.arange(n_rows)}
+    if shuffled:
+        orders["shuffled"] = np.random.default_rng(1).permutation(n_rows)
     for name, order in orders.items():
         writer = None
         for first in range(0, n_rows, CHUNK):
@@ -266,8 +268,8 @@ def main() -> None:
 
 
 def measure_all(folder: Path, options: argparse.Namespace) -> None:
-    write_tables(folder, options.rows)
-    path, whole = folder / "sorted.parquet", folder / "whole"
+    write_tables(folder, options.rows, shuffled="compare_orders" in options.only)
+    path, small = folder / "sorted.parquet", folder / "small"
     size = path.stat().st_size / 1e6
     print(
         f"{options.rows:,} rows of {N_COLUMNS} columns, {size:,.0f} MB; pools of {options.memory}"
@@ -277,9 +279,9 @@ def measure_all(folder: Path, options: argparse.Namespace) -> None:
             result = run(name, path, options.memory, options.epochs, options.limit)
             show(f"{name} under {options.limit} MB", result)
     if "fit_and_score" in options.only:
-        whole.mkdir()
-        write_tables(whole, options.rows // 5)
-        few = whole / "sorted.parquet"
+        small.mkdir()
+        write_tables(small, options.rows // 5, shuffled=False)
+        few = small / "sorted.parquet"
         result = run("fit_and_score", few, options.memory, options.epochs, options.limit)
         show("fit_and_score of a fifth of the rows", result)
     for name in ("compare_speed", "measure_reading", "compare_orders"):

@@ -194,8 +194,9 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows, at least two. A few anomalies among them do little harm.
+        X : array-like of shape (n_samples, n_features), or Rows
+            Training rows, at least two. A few anomalies among them do little harm. Rows are those
+            that :func:`~aedetect.open_rows` returns.
         y : ignored
             Present for API consistency.
 
@@ -374,7 +375,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -395,7 +396,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -409,7 +410,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -515,7 +516,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -570,7 +571,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------

@@ -16,7 +16,7 @@ from aedetect.rows.cache import Cache
 Numbers = NDArray[np.intp]
 Key = slice | ArrayLike | tuple[Any, EllipsisType | slice]
 
-GAP = 32  # rows that are read and thrown away rather than skipped
+GAP = 2**14  # bytes that are read and thrown away rather than skipped
 RUN = 4096  # numbers of rows that are read at a time, at most
 REFUSAL = (
     "Rows do not turn into an array by themselves: it may not fit into memory. Pass them as they"
@@ -180,7 +180,7 @@ class Rows:
     def _read_ascending(
         self, numbers: Numbers, order: slice | Numbers, out: NDArray[np.float32]
     ) -> None:
-        far = np.diff(numbers) > GAP
+        far = np.diff(numbers) > GAP // self._cache.description.row_bytes
         far |= numbers[1:] // RUN != numbers[:-1] // RUN
         edges = [0, *(np.flatnonzero(far) + 1).tolist(), len(numbers)]
         places = np.arange(len(numbers))[order]
