@@ -13,7 +13,7 @@ class ColumnError(ValueError):
 
 
 class Selection:
-    """Chooses columns of the first file, and the same ones of every other file.
+    """Chooses the columns of the first file, and finds them in every other file.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Selection:
             differences = [f"lacks {_listed(missing)}"] * bool(missing)
             differences += [f"also has {_listed(more)}"] * bool(more)
             raise ColumnError(
-                f"All files must have the same columns, but {place} {' and '.join(differences)}."
+                f"All files must have equal columns, but {place} {' and '.join(differences)}."
                 " Name the columns to take with columns=, or open the file by itself."
             )
 
