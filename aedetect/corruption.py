@@ -5,15 +5,17 @@ The features are the last dimension; leading dimensions are free.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from aedetect.blocks import Blocks
 from aedetect.networks import draw_chosen
 
 
@@ -26,12 +28,14 @@ class Corruption:
     noise : {"gaussian", "masking", "salt_and_pepper"}
     level : float
         Standard deviation of gaussian noise; share of the replaced values for the other two.
-    bounds : ndarray of shape (2, n_features), float32
-        Minima and maxima of the features in the training rows.
+    bounds : ndarray of shape (2, n_numbers), float32
+        Minima and maxima of the numbers in the training rows.
     clamp : bool
-        Whether noisy values are clipped to [0, 1].
+        Whether noisy numbers are clipped to [0, 1].
     keeps_missing : bool
         Whether rows may have NaN, which stay NaN.
+    blocks : Blocks or None, default=None
+        Entries that stand for categories; they get noise too.
     """
 
     noise: str
@@ -39,24 +43,47 @@ class Corruption:
     bounds: NDArray[np.float32]
     clamp: bool
     keeps_missing: bool
+    blocks: Blocks | None = None
 
     @classmethod
-    def fit(cls, x: Tensor, noise: str, level: float, *, clamp: bool, keeps_missing: bool) -> Self:
+    def fit(
+        cls,
+        x: Tensor,
+        noise: str,
+        level: float,
+        *,
+        clamp: bool,
+        keeps_missing: bool,
+        blocks: Blocks | None = None,
+    ) -> Self:
         """Return the noise with the bounds of training rows ``x`` ``(n_rows, n_features)``.
 
         A feature without any observed cell has the bounds 0 and 0.
         """
+        x = x if blocks is None else x[:, : blocks.n_numbers]
         low = x.nan_to_num(torch.inf).amin(dim=0)
         high = x.nan_to_num(-torch.inf).amax(dim=0)
         bounds = torch.stack([low, high]).nan_to_num(posinf=0.0, neginf=0.0)
-        return cls(noise, level, bounds.cpu().numpy(), clamp, keeps_missing)
+        return cls(noise, level, bounds.cpu().numpy(), clamp, keeps_missing, blocks)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return all values but the blocks, which the columns tell of."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "blocks"]
+        return {name: getattr(self, name) for name in names}
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """Return a noisy copy of rows ``(..., n_features)``."""
-        noisy = NOISES[self.noise](x, self.level, torch.from_numpy(self.bounds), generator)
-        if self.keeps_missing:
-            noisy = noisy.masked_fill(x.isnan(), torch.nan)
-        return noisy.clamp_(0, 1) if self.clamp else noisy
+        n = x.shape[-1] if self.blocks is None else self.blocks.n_numbers
+        bounds = torch.from_numpy(self.bounds)
+        if self.blocks is None or self.noise == "gaussian":
+            noisy = NOISES[self.noise](x, self.level, bounds, generator)
+        else:
+            numbers = NOISES[self.noise](x[..., :n], self.level, bounds, generator)
+            entries = corrupt_levels(x[..., n:], self.noise, self.level, self.blocks, generator)
+            noisy = torch.cat([numbers, entries], dim=-1)
+        if self.clamp:
+            noisy[..., :n].clamp_(0, 1)
+        return noisy.masked_fill(x.isnan(), torch.nan) if self.keeps_missing else noisy
 
 
 @dataclass(frozen=True)
@@ -69,15 +96,18 @@ class Hiding:
         Noise ``(x, generator) -> noisy x`` that is added first.
     share : float
         Share of the cells that are hidden.
+    blocks : Blocks or None, default=None
+        Entries that stand for categories: those of a cell are hidden together.
     """
 
     corrupt: Callable[[Tensor, Generator], Tensor] | None
     share: float
+    blocks: Blocks | None = None
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """Return a copy of rows ``(..., n_features)`` with noise and hidden cells."""
         noisy = x if self.corrupt is None else self.corrupt(x, generator)
-        return hide(noisy, self.share, generator)
+        return hide(noisy, self.share, generator, self.blocks)
 
 
 def gaussian(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Tensor:
@@ -116,12 +146,32 @@ def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generato
     return torch.where(draw_chosen(level, x.shape, generator, x.device), extreme, x)
 
 
-def hide(x: Tensor, share: float, generator: Generator) -> Tensor:
+def corrupt_levels(
+    entries: Tensor, noise: str, level: float, blocks: Blocks, generator: Generator
+) -> Tensor:
+    """Return the entries of categories with a share ``level`` of the cells replaced.
+
+    ``"masking"`` sets their entries to zero, the mean of the training rows, ``"salt_and_pepper"``
+    gives them any level. Gaussian noise is added to entries as it is to numbers.
+    """
+    cells = (*entries.shape[:-1], len(blocks.sizes))
+    chosen = draw_chosen(level, cells, generator, entries.device)
+    chosen = chosen[..., blocks.columns[blocks.n_numbers :] - blocks.n_numbers]
+    if noise == "masking":
+        return entries.masked_fill(chosen, 0.0)
+    return torch.where(chosen, blocks.draw(entries, generator), entries)
+
+
+def hide(x: Tensor, share: float, generator: Generator, blocks: Blocks | None = None) -> Tensor:
     """Return ``x`` with a share of its cells set to NaN, beside those that are NaN already.
 
-    A network that is trained to restore them can impute.
+    A network that is trained to restore them can impute. A block is one cell.
     """
-    return x.masked_fill(draw_chosen(share, x.shape, generator, x.device), torch.nan)
+    if blocks is None:
+        return x.masked_fill(draw_chosen(share, x.shape, generator, x.device), torch.nan)
+    cells = (*x.shape[:-1], len(blocks.firsts))
+    chosen = draw_chosen(share, cells, generator, x.device)[..., blocks.columns]
+    return x.masked_fill(chosen, torch.nan)
 
 
 NOISES: dict[str, Callable[[Tensor, float, Tensor, Generator], Tensor]] = {

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from aedetect.blocks import Blocks
+
 
 def squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
     """Return ``(x_hat - x) ** 2`` for every feature, shape ``(..., n_features)``."""
@@ -40,43 +42,68 @@ FEATURE_ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def reconstruction_loss(x_hat: Tensor, x: Tensor, loss: str) -> Tensor:
-    """Return the error of each row, summed over features, shape ``(..., batch)``.
+def feature_errors(x_hat: Tensor, x: Tensor, loss: str, blocks: Blocks | None = None) -> Tensor:
+    """Return the error of every entry of a row, shape ``(..., batch, n_features)``.
 
     Parameters
     ----------
     x_hat, x : Tensor of shape (..., batch, n_features)
-        Reconstruction (logits for ``"bce"``) and target.
+        Reconstruction (logits for ``"bce"`` and in blocks) and target.
     loss : {"mse", "bce", "huber"}
+        For the numbers.
+    blocks : Blocks or None, default=None
+        Entries that stand for categories, whose error is the cross-entropy.
     """
-    return FEATURE_ERRORS[loss](x_hat, x).sum(dim=-1)
+    if blocks is None:
+        return FEATURE_ERRORS[loss](x_hat, x)
+    n = blocks.n_numbers
+    numbers = FEATURE_ERRORS[loss](x_hat[..., :n], x[..., :n])
+    return torch.cat([numbers, blocks.errors(x_hat[..., n:], x[..., n:])], dim=-1)
 
 
-def observed_loss(x_hat: Tensor, x: Tensor, loss: str) -> Tensor:
+def reconstruction_loss(
+    x_hat: Tensor, x: Tensor, loss: str, blocks: Blocks | None = None
+) -> Tensor:
+    """Return the error of each row, the sum of :func:`feature_errors`, shape ``(..., batch)``."""
+    return feature_errors(x_hat, x, loss, blocks).sum(dim=-1)
+
+
+def observed_loss(x_hat: Tensor, x: Tensor, loss: str, blocks: Blocks | None = None) -> Tensor:
     """Return the error of each row over the cells that are not NaN, shape ``(..., batch)``.
 
-    It is their mean error times the number of features, so that a row with missing cells weighs as
+    It is their mean error times the number of cells, so that a row with missing cells weighs as
     much as a complete one; 0 for a row without any cell.
     """
     missing = x.isnan()
-    errors = FEATURE_ERRORS[loss](x_hat, x.masked_fill(missing, 0.0)).masked_fill(missing, 0.0)
-    n_features = x.shape[-1]
-    n_observed = n_features - missing.sum(dim=-1)
-    return errors.sum(dim=-1) * (n_features / n_observed.clamp_min(1))
+    errors = feature_errors(x_hat, x.masked_fill(missing, 0.0), loss, blocks)
+    return errors.masked_fill(missing, 0.0).sum(dim=-1) * weight_of_observed(missing, blocks)
+
+
+def weight_of_observed(missing: Tensor, blocks: Blocks | None) -> Tensor:
+    """Return the number of cells of each row over that of its observed cells, ``(..., batch)``.
+
+    A block is one cell.
+    """
+    if blocks is not None:
+        missing = missing[..., blocks.firsts]
+    n_cells = missing.shape[-1]
+    return n_cells / (n_cells - missing.sum(dim=-1)).clamp_min(1)
 
 
 def negative_log_likelihood(
     x_hat: Tensor,
     x: Tensor,
     loss: str,
-    row_loss: Callable[[Tensor, Tensor, str], Tensor] = reconstruction_loss,
+    blocks: Blocks | None = None,
+    row_loss: Callable[[Tensor, Tensor, str, Blocks | None], Tensor] = reconstruction_loss,
 ) -> Tensor:
     """Return -log p(x | z) up to a constant, shape ``(..., batch)``, nats.
 
     ``"bce"`` is a Bernoulli decoder, ``"mse"`` a Gaussian one of unit variance (hence the half),
-    ``"huber"`` the density that belongs to Huber's error.
+    ``"huber"`` the density that belongs to Huber's error. The cross-entropies of blocks are in
+    units of their columns' entropies.
     """
-    error = row_loss(x_hat, x, loss)
+    error = row_loss(x_hat, x, loss, blocks)
     return error if loss == "bce" else error / 2
 
 

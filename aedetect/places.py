@@ -88,6 +88,17 @@ def rows_of(numbers: Sequence[int] | NDArray[np.integer] | pd.Index) -> Iterator
         raise
 
 
+@contextmanager
+def columns_of(numbers: Sequence[int] | NDArray[np.integer]) -> Iterator[None]:
+    """Let errors about some columns of a table name their numbers in the whole of it."""
+    try:
+        yield
+    except PlaceError as error:
+        if error.column is not None:
+            error.column = int(numbers[error.column])
+        raise
+
+
 def column_names(X: Any) -> list[Any] | None:
     """Return the names of the columns of a frame of any library; None for all else."""
     if nw.dependencies.is_into_dataframe(X):

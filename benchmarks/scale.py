@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 N_COLUMNS = 40
 N_CLUSTERS = 64
 N_NEW = 20_000  # rows of each kind that the AUROC is taken of
+HANGS = 300  # seconds after which a task that runs out of memory is given up
 CHUNK = 100_000  # rows that are written at a time
 
 
@@ -168,7 +169,7 @@ def measure_reading(path: Path, memory: str, epochs: int) -> dict[str, Any]:
 
     from aedetect import open_rows
     from aedetect.estimators.pooled import DiskPools, PooledRows
-    from aedetect.model import fit_scaling
+    from aedetect.model import fit_columns
 
     rates, clock = {}, time.process_time  # other processes may be busy
     for name, source in (("parquet -> cache", path), ("CSV -> cache", path.with_name("some.csv"))):
@@ -178,11 +179,11 @@ def measure_reading(path: Path, memory: str, epochs: int) -> dict[str, Any]:
         rates[f"{name} (rows/s)"] = len(rows) / (clock() - started)
     rows = open_rows(path, memory=memory)
     reader = rows.reader()
-    scaling = fit_scaling(reader[:100_000], "standard", "mse")
+    columns = fit_columns(reader[:100_000], None, "standard", "mse")
     pooled = PooledRows(reader, 1)
     pooled.split(0.1, np.random.RandomState(0))
     tamed = np.zeros(N_COLUMNS, dtype=bool)
-    pools = DiskPools(reader, pooled._plan, pooled._left_out, scaling, tamed, torch.device("cpu"))
+    pools = DiskPools(reader, pooled._plan, pooled._left_out, columns, tamed, torch.device("cpu"))
     pools.load(0)
     started = clock()
     n_rows = sum(len(pools.load(epoch)) for epoch in range(1, 4))
@@ -235,7 +236,13 @@ def run(task: str, path: Path, memory: str, epochs: int, limit: int | None) -> d
     command = [sys.executable, __file__, "--task", task, "--path", str(path)]
     command += ["--memory", memory, "--epochs", str(epochs)]
     command += ["--limit", str(limit)] if limit else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    patience = HANGS if task in ("fit_in_memory", "read_by_dataset") else None
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=patience
+        )
+    except subprocess.TimeoutExpired:  # threads without memory may wait for each other
+        return {"died": f"no answer in {HANGS} s"}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
         return {"died": last[:100]}

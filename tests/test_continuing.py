@@ -125,11 +125,11 @@ def test_generators_of_a_network_of_ones_own_go_on(table):
 def test_scaling_stays_that_of_the_first_rows(small, table, method):
     small.set_params(warm_start=True)
     getattr(small, method)(table)
-    location = small.detector_.model.scaling.location
+    location = small.detector_.model.columns.scaling.location
     getattr(small, method)(shifted(table))
-    np.testing.assert_array_equal(small.detector_.model.scaling.location, location)
+    np.testing.assert_array_equal(small.detector_.model.columns.scaling.location, location)
     small.set_params(warm_start=False).fit(shifted(table))
-    assert not np.array_equal(small.detector_.model.scaling.location, location)
+    assert not np.array_equal(small.detector_.model.columns.scaling.location, location)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -431,7 +431,7 @@ def test_corrupted_rows_are_those_of_training_in_the_units_of_the_data(digits, n
     varying = X.std(axis=0) > 0
     changed = ~np.isclose(noisy, X, atol=1e-6)[:, varying]
     if noise == "gaussian" and loss == "mse":
-        scale = detector.detector_.model.scaling.scale[0]
+        scale = detector.detector_.model.columns.scaling.scale[0]
         assert (noisy - X).std() == pytest.approx(0.4 * scale, rel=0.05)
     else:
         assert 0.05 < changed.mean() < 0.95

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
-from aedetect.model import View
+from aedetect.model import View, fit_columns
 from aedetect.networks import Autoencoder
 from aedetect.scoring import EVIDENCE_SCORES, SCORES
 from aedetect.scoring.explanations import Surprise, surprises
@@ -102,6 +102,9 @@ def test_a_surprise_is_how_far_the_score_falls_in_two_orders(detector, normal):
 class HalvingModel:
     """Stands for a model whose reconstruction of a row is half of it."""
 
+    def __init__(self, n_features):
+        self.columns = fit_columns(np.zeros((2, n_features)), None, None, "mse")
+
     def map_scaled(self, function, x, name=None):
         view = View(self, torch.from_numpy(x))
         view.x_hat = 0.5 * view.x
@@ -116,7 +119,7 @@ def ask(weights, scored):
         return torch.exp(view.x.double() @ torch.from_numpy(weights))
 
     typical = np.zeros(len(weights), dtype=np.float32)
-    return Surprise(HalvingModel(), score, typical, floor=1e-300)
+    return Surprise(HalvingModel(len(weights)), score, typical, floor=1e-300)
 
 
 def test_a_wide_row_takes_no_more_scorings_than_a_narrow_one():

@@ -60,8 +60,8 @@ def assert_same(first, second, X):
     assert first.offset_ == second.offset_
     state, other = (e.detector_.to_state() for e in (first, second))
     np.testing.assert_array_equal(state["left_out_scores"], other["left_out_scores"])
-    for name, values in state["model"]["scaling"].items():
-        np.testing.assert_array_equal(values, other["model"]["scaling"][name])
+    for name, values in state["model"]["columns"]["scaling"].items():
+        np.testing.assert_array_equal(values, other["model"]["columns"]["scaling"][name])
 
 
 # One pool: today's fit, bit for bit.
@@ -275,12 +275,12 @@ def test_anomalies_of_several_pools_are_those_of_one(X, small_pools):
             lambda self, *args: (seen.append((self, *args)), kept(self, *args))[1],
         )
         AutoencoderTransformer(contamination=0.2, max_epochs=1, random_state=0).fit(rows)
-    pooled, split, _, scaling, tamed = seen[0]
+    pooled, split, _, columns, tamed = seen[0]
     from aedetect.scoring import spread_of
 
     order = np.concatenate(split)
     order = np.concatenate([order, np.setdiff1d(np.arange(5000), order)])
-    spread = spread_of(scaling.apply(X, order, tamed))
+    spread = spread_of(columns.apply(X, order, tamed))
     left_out = order[np.argsort(spread, kind="stable")[4000:]]
     mask = np.zeros(5000, dtype=bool)
     mask[left_out] = mask[split.held_out] = True
@@ -338,6 +338,15 @@ def test_rows_outside_the_unit_interval_are_named(plain, X):
     fitted = plain.fit(rows[:4000])
     with pytest.raises(ValueError, match="row 321 "):
         fitted.predict(rows[4000:])
+
+
+def test_categories_are_refused(plain, X):
+    rows = open_rows(lambda: [X])
+    with pytest.raises(ValueError, match="Encode them before the rows are opened"):
+        clone(plain).set_params(categorical_features=[2]).fit(rows)
+    frame = pd.DataFrame(X, columns=NAMES).assign(c=np.tile(["x", "y"], 2500))
+    with pytest.raises(ValueError, match="Encode them before the rows are opened"):
+        clone(plain).fit(frame).predict(rows)
 
 
 def test_one_row_is_too_few(plain, X):

@@ -243,7 +243,7 @@ def test_a_document_with_an_entry_too_few_or_too_many_is_refused(entry, valid, r
 
 # The table of the arrays.
 
-SCALE = "detector_.model.scaling.scale"
+SCALE = "detector_.model.columns.scaling.scale"
 TABLE = {
     "dtype": [("dtype", d) for d in ("F31", "BF16", "C64", "F8_E4M3", "object", "", None, 4, [])],
     "shape": [

@@ -173,7 +173,7 @@ def test_cells_missing_at_scoring_alone_are_imputed_too(whole):
 
 def test_missing_cells_move_no_statistic_of_the_scaling(estimator_class, holed):
     detector = estimator_class(**TINY, scaling="standard").fit(holed)
-    scaling = detector.detector_.model.scaling
+    scaling = detector.detector_.model.columns.scaling
     np.testing.assert_allclose(scaling.location, np.nanmean(holed, axis=0))
     np.testing.assert_allclose(scaling.scale, np.nanstd(holed, axis=0))
 

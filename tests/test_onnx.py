@@ -152,7 +152,7 @@ def test_a_graph_agrees_with_python(exported, n_rows):
     X = X[:n_rows]
     outputs = answer(session, {"X": X})
     assert_agree(outputs, detector, X)
-    deviation = detector.detector_.model.scaling.scale
+    deviation = detector.detector_.model.columns.scaling.scale
     for name, unit in (("transform", 1), ("reconstruct", deviation)):
         expected = getattr(detector, name)(X)
         assert outputs[name].dtype == expected.dtype
@@ -172,7 +172,7 @@ def test_both_labels_are_given_and_what_is_not_finite_is_an_anomaly(exported):
     detector, session, X, _ = exported
     X = X[:5].copy()
     if detector.loss != "bce":  # Python refuses values outside [0, 1]
-        X[0] += 100 * detector.detector_.model.scaling.scale
+        X[0] += 100 * detector.detector_.model.columns.scaling.scale
     X[1, 0], X[2, 0] = np.nan, np.inf
     labels = answer(session, {"X": X})["label"]
     refused = [2] if detector.missing == "mask" else [1, 2]

@@ -74,6 +74,7 @@ CONV_CHANGES = {
     "beta": 20.0,
 }
 TESTED_ELSEWHERE = {
+    "categorical_features": "test_named_columns_of_an_array_are_categories",
     "checkpoint": "test_a_fit_cut_short_ends_as_one_that_was_not",
     "warm_start": "test_a_warm_start_goes_on_where_the_last_fit_ended",
     "compile": "test_compiled_networks_learn_what_others_do",
@@ -310,6 +311,7 @@ def test_parameters_that_are_tested_elsewhere_are():
 # Errors at fit.
 
 BAD_VALUES = {
+    "categorical_features": ["all", 3],
     "latent_dim": [0, -1, 2.5, "big"],
     "network": ["transformer", nn.Linear(2, 2)],
     "image_shape": ["square"],
@@ -475,7 +477,10 @@ def with_value(table, value):
     [
         (lambda X: with_value(X, np.nan), "NaN"),
         (lambda X: with_value(X, np.inf), "infinity"),
-        (lambda X: X.astype(str).astype(object) + "x", "column 0 holds '.*x' in row 0. Encode"),
+        (
+            lambda X: X.astype(str).astype(object) + "x",
+            "column 0 holds '.*x' in row 0. (fit was|For a)",
+        ),
         (lambda X: X[:0], "0 sample"),
         (lambda X: X[:, :0], "0 feature"),
         (lambda X: X[0], "Expected 2D array, got 1D"),

@@ -183,7 +183,9 @@ def test_the_search_asks_a_wide_row_no_more_often_than_a_narrow_one():
 
         x = torch.zeros(1, n_features)
         x[0, 3] = 9.0
-        repaired = repair(log_score, torch.zeros_like, x, torch.zeros(n_features), limit=0.0)
+        own, is_number = torch.eye(n_features).bool(), torch.ones(n_features).bool()
+        typical = torch.zeros(n_features)
+        repaired = repair(log_score, torch.zeros_like, x, typical, own, is_number, limit=0.0)
         assert (repaired != x).nonzero().tolist() == [[0, 3]]
         assert log_score(repaired) <= 0
         counts.append(len(asked))

@@ -12,6 +12,7 @@ import aedetect
 ROOMS = [
     "atomic",
     "places",
+    "blocks",
     "networks",
     "losses",
     "corruption",

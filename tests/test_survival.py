@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -119,6 +120,17 @@ CASES = {
     "custom": {"network": CUSTOM},
     **{optimizer: {"optimizer": optimizer} for optimizer in OPTIMIZERS},
 }
+
+
+@pytest.mark.usefixtures("every_epoch")
+def test_a_checkpoint_belongs_to_its_levels(small, tmp_path):
+    X = pd.DataFrame({"x": np.arange(60.0), "city": ["Bonn", "Kiel", "Ulm"] * 20})
+    small.set_params(max_epochs=8, batch_size=16)
+    path = tmp_path / "fit.ckpt"
+    cut_short(small, X, path)
+    with pytest.raises(ValueError, match="checkpoint"):
+        clone(small).set_params(checkpoint=path).fit(X.replace({"city": {"Bonn": "Berlin"}}))
+    assert_same(clone(small).set_params(checkpoint=path).fit(X), clone(small).fit(X), X)
 
 
 @pytest.mark.usefixtures("every_epoch")

@@ -14,6 +14,7 @@ from torch import nn
 from training_runs import run_training
 
 from aedetect import AutoencoderTransformer, VAEDetector
+from aedetect.blocks import Blocks
 from aedetect.networks import (
     ACTIVATIONS,
     Autoencoder,
@@ -115,6 +116,26 @@ def test_gradients_with_missing_cells_are_those_of_autograd(loss, n_members, var
         make_network(n_members, variational=variational, mask_input=True),
         Objective(loss, missing=True, corrupt=corrupt),
         lambda x: x.masked_fill(x < 0.3, torch.nan),
+    )
+
+
+BLOCKS = Blocks(1, (2, 3), np.float32([0.7, 0.3, 0.5, 0.3, 0.2]), np.float32([2, 2, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("variational", [False, True])
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
+def test_gradients_of_blocks_are_those_of_autograd(loss, n_members, variational, missing):
+    def with_levels(x):
+        x = torch.cat([x[..., :1], BLOCKS.hard(x[..., 1:])], dim=-1)
+        holes = torch.tensor([False, True, True, False, False, False]) & (x[..., :1] < 0.3)
+        return x.masked_fill(holes | (x > 0.9) & (x[..., :1] > 0.9), torch.nan) if missing else x
+
+    assert_same_gradients(
+        make_network(n_members, variational=variational, mask_input=missing),
+        Objective(loss, missing=missing, blocks=BLOCKS),
+        with_levels,
     )
 
 

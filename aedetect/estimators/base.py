@@ -23,11 +23,18 @@ from sklearn.utils import Tags, check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from aedetect.blocks import Blocks
 from aedetect.corruption import Corruption
 from aedetect.estimators.containers import unpack
 from aedetect.estimators.defaults import resolve_latent_dim, resolve_layer_sizes
 from aedetect.estimators.fitting import Fit, Schedule
-from aedetect.estimators.frames import in_frame, names_of
+from aedetect.estimators.frames import (
+    Names,
+    in_frame,
+    levels_in_frame,
+    names_of,
+    with_changes,
+)
 from aedetect.estimators.progress import History, warn_of_interruption
 from aedetect.estimators.row_tables import check_new_rows, refuse_rows
 from aedetect.estimators.splitting import Split
@@ -81,6 +88,7 @@ class BaseAutoencoder(
         image_shape: tuple[int, int, int] | None = None,
         scaling: str | None = "auto",
         missing: str = "error",
+        categorical_features: str | ArrayLike | None = "from_dtype",
         loss: str = "mse",
         activation: str = "relu",
         batch_norm: bool = False,
@@ -117,6 +125,7 @@ class BaseAutoencoder(
         self.image_shape = image_shape
         self.scaling = scaling
         self.missing = missing
+        self.categorical_features = categorical_features
         self.loss = loss
         self.activation = activation
         self.batch_norm = batch_norm
@@ -154,21 +163,21 @@ class BaseAutoencoder(
         """Return the loss that training minimises."""
         raise NotImplementedError
 
-    def _make_corruption(self, x: Tensor) -> Corruption | None:
+    def _make_corruption(self, x: Tensor, blocks: Blocks | None) -> Corruption | None:
         """Return the noise of training, given all scaled training rows."""
         return None
 
     def _check_own_parameters(self) -> None:
         """Refuse parameters of the subclass that contradict each other."""
 
-    def _make_spec(self, n_features: int) -> NetworkSpec:
-        """Return the description of the network for rows of this width."""
+    def _make_spec(self, n_features: int, width: int) -> NetworkSpec:
+        """Return the description of the network for rows of this width, of so many columns."""
         kind = "own" if isinstance(self.network, Autoencoder) else str(self.network)
         shape = None if self.image_shape is None else tuple(np.asarray(self.image_shape).tolist())
         sizes = () if kind == "own" else resolve_layer_sizes(self.hidden_layer_sizes, kind, shape)
         return NetworkSpec(
             kind=kind,
-            n_features=n_features,
+            n_features=width,
             latent_dim=int(resolve_latent_dim(self.latent_dim, n_features)),
             hidden_layer_sizes=tuple(int(size) for size in sizes),
             activation=str(self.activation),
@@ -506,7 +515,9 @@ class BaseAutoencoder(
                 " found.",
                 stacklevel=3,  # of the caller, beyond names_places
             )
-        return in_frame(repaired, X, names_of(X, self), self, like_X=True)
+        is_changed = ~((repaired == rows) | np.isnan(repaired))
+        names = names_of(X, self)
+        return self._in_units(repaired, X, names, like_X=True, is_changed=is_changed)
 
     # Codes and reconstructions.
 
@@ -559,8 +570,8 @@ class BaseAutoencoder(
                 f" {self.latent_dim_}. Pass what transform returned."
             )
         decoded = self.detector_.model.decode(codes.astype(np.float32, copy=False))
-        X_hat = as_finite(decoded, codes.dtype)
-        return in_frame(X_hat, Z, names_of(None, self), self, like_X=False)
+        names = names_of(None, self)
+        return self._in_units(as_finite(decoded, codes.dtype), Z, names, like_X=False)
 
     @names_places
     def reconstruct(self, X: ArrayLike) -> Any:
@@ -586,7 +597,7 @@ class BaseAutoencoder(
         """
         rows = self._check_new_rows(X)
         X_hat = as_finite(self.detector_.model.reconstruct(rows), rows.dtype)
-        return in_frame(X_hat, X, names_of(X, self), self, like_X=False)
+        return self._in_units(X_hat, X, names_of(X, self), like_X=False)
 
     def summary(self) -> pd.DataFrame:
         """Return a table of the fitted network, or of one of several, which are alike.
@@ -599,6 +610,22 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         return summarize(self.detector_.model.network, self.n_features_in_)
+
+    def _in_units(
+        self,
+        rows: NDArray,
+        X: Any,
+        names: Names,
+        *,
+        like_X: bool,
+        is_changed: NDArray[np.bool_] | None = None,
+    ) -> Any:
+        """Return rows as users see them; ``is_changed`` says which cells of X they change."""
+        coding = self.detector_.model.columns.coding
+        if coding is None:
+            return in_frame(rows, X, names, self, like_X=like_X)
+        frame = levels_in_frame(rows, X, names, self, coding)
+        return frame if is_changed is None else with_changes(X, frame, is_changed)
 
     def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)

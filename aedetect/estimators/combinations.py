@@ -18,14 +18,24 @@ if TYPE_CHECKING:
 CHANNELS = (1, 3, 4)  # of grey images, colour images, and those with transparency
 
 
-def check_combinations(estimator: BaseAutoencoder, n_features: int) -> None:
+def check_combinations(estimator: BaseAutoencoder, n_features: int, has_categories: bool) -> None:
     """Refuse parameters that are in range one by one but contradict each other or the data."""
     network = estimator.network
+    if has_categories and (network == "conv" or estimator.image_shape is not None):
+        raise ValueError(
+            "X has categorical columns, but network='conv' and image_shape take pixels, which are"
+            " numbers. Pass an array of numbers, or categorical_features=None."
+        )
     check_layer_sizes(estimator.hidden_layer_sizes)
     if network == "conv" or estimator.image_shape is not None:
         check_image(estimator.image_shape, n_features)
     if network == "conv":
         check_conv(estimator)
+    if has_categories and estimator.anomaly_score == "relative":
+        raise ValueError(
+            "anomaly_score='relative' divides by the contrast of an image, but X has categorical"
+            " columns. Use another score."
+        )
     if estimator.compile and estimator.upsample == "unpool" and network == "conv":
         raise ValueError(
             "compile=True cannot be used with upsample='unpool', whose decoder takes more than"

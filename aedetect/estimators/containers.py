@@ -96,23 +96,31 @@ def _check_cells(cells: NDArray, first_column: int = 0) -> None:
 
 def _refusal(what: str, column: int | None = None, row: int | None = None) -> PlaceError:
     return PlaceError(
-        f"X must hold numbers, but {what}. Turn it into numbers, such as the seconds since a first"
-        " date or the day of the week, or leave it out.",
+        f"X must hold numbers, but {what}.{DATES_TO_NUMBERS}",
         row=row,
         column=column,
     )
 
 
+DATES_TO_NUMBERS = (
+    " Turn dates into numbers: t = pd.to_datetime(X[column]), then the days since the first date,"
+    " (t - t.min()) / pd.Timedelta(days=1), or the hour t.dt.hour and the weekday t.dt.dayofweek."
+    " A duration becomes pd.to_timedelta(X[column]).dt.total_seconds(). Or leave the column out."
+)
+
+
 # Text and other objects.
 
 
-def explain_refusal(X: Any) -> None:
+def explain_refusal(X: Any, *, fitting: bool) -> None:
     """Raise an error about the first cell that is no number, after ``X`` could not be converted.
 
     Parameters
     ----------
     X : object
         What :func:`unpack` returned.
+    fitting : bool
+        Whether it holds training rows, whose text may become categories.
 
     Raises
     ------
@@ -124,8 +132,11 @@ def explain_refusal(X: Any) -> None:
             float(cell)
         except ValueError:
             remedy = (
-                "Encode such a column in a ColumnTransformer, with OneHotEncoder or OrdinalEncoder"
-                " for example, or leave it out."
+                "For a column of categories, pass a DataFrame, or its number in"
+                " categorical_features. Or leave the column out."
+                if fitting
+                else "fit was given numbers in this column. Convert it, with pd.to_numeric(column,"
+                " errors='coerce') for example."
             )
             raise _no_number(PlaceError, row, column, cell, f". {remedy}") from None
         except TypeError as error:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aedetect.blocks import Blocks
 from aedetect.corruption import Corruption
 from aedetect.estimators.autoencoder import AutoencoderTransformer
+from aedetect.estimators.frames import names_of
 from aedetect.estimators.parameters import documented
 from aedetect.estimators.row_tables import refuse_rows
 from aedetect.estimators.splitting import draw_seed, local_random_state
@@ -65,6 +67,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         image_shape: tuple[int, int, int] | None = None,
         scaling: str | None = "auto",
         missing: str = "error",
+        categorical_features: str | ArrayLike | None = "from_dtype",
         loss: str = "mse",
         activation: str = "relu",
         batch_norm: bool = False,
@@ -102,6 +105,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             image_shape=image_shape,
             scaling=scaling,
             missing=missing,
+            categorical_features=categorical_features,
             loss=loss,
             activation=activation,
             batch_norm=batch_norm,
@@ -139,19 +143,18 @@ class DenoisingAutoencoder(AutoencoderTransformer):
                 " replaces, so it must be at most 1."
             )
 
-    def _make_corruption(self, x: Tensor) -> Corruption:
+    def _make_corruption(self, x: Tensor, blocks: Blocks | None) -> Corruption:
         return Corruption.fit(
             x,
             self.noise,
             self.noise_level,
             clamp=self.loss == "bce",
             keeps_missing=self.missing == "mask",
+            blocks=blocks,
         )
 
     @names_places
-    def corrupt(
-        self, X: ArrayLike, random_state: int | np.random.RandomState | None = None
-    ) -> NDArray[np.floating]:
+    def corrupt(self, X: ArrayLike, random_state: int | np.random.RandomState | None = None) -> Any:
         """Return noisy copies of the rows, with the noise that the network was trained against.
 
         Parameters
@@ -162,13 +165,14 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
         Returns
         -------
-        X_noisy : ndarray of shape (n_samples, n_features)
-            In the units and the dtype of ``X``.
+        X_noisy : ndarray or frame of shape (n_samples, n_features)
+            In the units and the dtype of ``X``; a frame as :meth:`reconstruct` returns it.
         """
         refuse_rows(X, "corrupt")
-        X = self._check_new_rows(X)
+        rows = self._check_new_rows(X)
         assert self._corruption is not None  # fit made it
-        seed, scaling = draw_seed(local_random_state(random_state)), self.detector_.model.scaling
-        x = torch.from_numpy(scaling.apply(X))
+        seed, columns = draw_seed(local_random_state(random_state)), self.detector_.model.columns
+        x = torch.from_numpy(columns.apply(rows))
         noisy = self._corruption(x, make_generator(seed, x.device))
-        return scaling.invert(noisy.numpy()).astype(X.dtype, copy=False)
+        X_noisy = columns.invert(noisy.numpy()).astype(rows.dtype, copy=False)
+        return self._in_units(X_noisy, X, names_of(X, self), like_X=False)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from aedetect.estimators.parameters import TRAINING, WEIGHTS, names_that
-from aedetect.model import Scaling, row_blocks
+from aedetect.model import Columns, row_blocks
 from aedetect.rows import Reader
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def describe(estimator: BaseAutoencoder, names: Iterable[str]) -> dict[str, str]
 
 
 def fingerprint(
-    estimator: BaseAutoencoder, X: NDArray, scaling: Scaling, device: torch.device
+    estimator: BaseAutoencoder, X: NDArray, columns: Columns, device: torch.device
 ) -> dict[str, str]:
     """Return everything that determines the trained weights, except random draws."""
     digest = hashlib.sha256()
@@ -35,8 +35,11 @@ def fingerprint(
     else:
         for block in row_blocks(*X.shape):
             digest.update(np.ascontiguousarray(X[block]).data)
-    for numbers in scaling:  # a warm start keeps that of the first fit
+    for numbers in columns.scaling:  # a warm start keeps that of the first fit
         digest.update(numbers.data)
+    if columns.coding is not None:
+        levels = [categories.levels for categories in columns.coding.categories.values()]
+        digest.update(_as_text(levels).encode())
     return {
         "class": type(estimator).__name__,
         "X": f"{len(X)} rows of {X.shape[1]} {X.dtype}, SHA-256 {digest.hexdigest()[:16]}",

@@ -38,7 +38,7 @@ from aedetect.estimators.row_tables import (
 )
 from aedetect.estimators.splitting import Split, draw_seed, local_random_state
 from aedetect.estimators.tables import Table, check_scaled
-from aedetect.model import NetworkSpec, Scaling, fit_scaling, make_model
+from aedetect.model import Columns, NetworkSpec, fit_columns, make_model
 from aedetect.networks import Autoencoder, initialize
 from aedetect.scoring import Detector, spread_of
 from aedetect.training import (
@@ -74,7 +74,7 @@ class Fit:
     table : Table
         The training rows.
     spec : NetworkSpec
-    scaling : Scaling
+    columns : Columns
     device : torch.device
         Where to train.
     random_state : numpy.random.RandomState
@@ -88,7 +88,7 @@ class Fit:
     estimator: BaseAutoencoder
     table: Table
     spec: NetworkSpec
-    scaling: Scaling
+    columns: Columns
     device: torch.device
     random_state: np.random.RandomState
     goes_on: bool
@@ -98,27 +98,25 @@ class Fit:
     def begin(
         cls, estimator: BaseAutoencoder, X: ArrayLike, device: torch.device, *, goes_on: bool
     ) -> Self:
-        """Validate X and the parameters; on a fresh fit, fit the scaling."""
+        """Validate X and the parameters; on a fresh fit, fit the scaling of the columns."""
         if goes_on:
             table = check_more_training_rows(estimator, X)
         else:
-            takes_missing = estimator.missing == "mask"
-            table = check_training_rows(estimator, X, takes_missing=takes_missing)
-        n_features = table.X.shape[1]
-        check_combinations(estimator, n_features)
+            table = check_training_rows(estimator, X)
+        check_combinations(estimator, table.X.shape[1], table.coding is not None)
         estimator._check_own_parameters()
         if estimator.loss == "bce":
-            check_unit_interval(table.X)
+            check_unit_interval(table.X, table.coding)
         if goes_on:
             check_same_network(estimator._shaped_by, cls._describe(estimator))
             model = estimator.detector_.model
-            spec, scaling = model.spec, model.scaling
+            spec, columns = model.spec, model.columns
         else:
-            spec = estimator._make_spec(n_features)
-            scaling = fit_scaling(table.X, estimator.scaling, estimator.loss)
+            columns = fit_columns(table.X, table.coding, estimator.scaling, estimator.loss)
+            spec = estimator._make_spec(columns.n_features, columns.width)
         random_state = local_random_state(estimator.random_state)
         pooled = pooled_rows(table.X, spec.n_members)
-        return cls(estimator, table, spec, scaling, device, random_state, goes_on, pooled)
+        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled)
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
@@ -135,7 +133,7 @@ class Fit:
             return None
         draws = self.random_state.get_state(legacy=False)
         start = as_plain({"draws": draws, "history": self.history_before})
-        identity = fingerprint(self.estimator, self.table.X, self.scaling, self.device)
+        identity = fingerprint(self.estimator, self.table.X, self.columns, self.device)
         identity |= self.pooled.describe() if self.pooled else {}
         checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
         self.random_state.set_state(checkpoint.start["draws"])
@@ -177,7 +175,7 @@ class Fit:
         keeps_state: bool,
     ) -> tuple[dict[str, Any], Run]:
         """Train ``network`` in place; return the fitted attributes and the end of training."""
-        estimator, X = self.estimator, self.table.X
+        estimator, X = self.estimator, self.table.given
         seed = draw_seed(self.random_state)
         split = self._without_anomalies(split)
         x_val, x_train = self._scaled(split)
@@ -235,9 +233,9 @@ class Fit:
         if share == "auto" or share == 0:
             return split
         if self.pooled:
-            return self.pooled.without_anomalies(split, share, self.scaling, self._tamed)
+            return self.pooled.without_anomalies(split, share, self.columns, self._tamed)
         order = np.concatenate(split)
-        x = scale_rows(self.scaling, self.table.X, order, self._tamed)
+        x = scale_rows(self.columns, self.table.X, order, self._tamed)
         n_kept = max(2, len(order) - round(share * len(order)))
         kept = np.sort(np.argsort(spread_of(x), kind="stable")[:n_kept])
         n_held_out = int((kept < len(split.held_out)).sum())
@@ -248,9 +246,13 @@ class Fit:
     def _scaled(self, split: Split) -> tuple[Tensor, Tensor | DiskPools]:
         """Return the scaled rows of both parts, on the device; wild cells are tamed."""
         if self.pooled:
-            return self.pooled.scaled(split, self.scaling, self._tamed, self.device)
+            return self.pooled.scaled(split, self.columns, self._tamed, self.device)
         x_val, x_train = (
-            check_scaled(scale_rows(self.scaling, self.table.X, rows, self._tamed), rows)
+            check_scaled(
+                scale_rows(self.columns, self.table.X, rows, self._tamed),
+                rows,
+                self.columns.sources,
+            )
             for rows in split
         )
         return self._move(x_val), self._move(x_train)
@@ -261,22 +263,24 @@ class Fit:
     @cached_property
     def _tamed(self) -> NDArray[np.bool_]:
         """The columns in which wild cells are tamed."""
-        return self.scaling.tamed_columns(self.table.X)
+        return self.columns.tamed_columns(self.table.X)
 
     def _corruption(self, x_train: Tensor | DiskPools) -> Corruption | None:
         """Return the noise of training, of which one kind depends on the bounds of the rows."""
         if isinstance(x_train, DiskPools):
             needs_bounds = getattr(self.estimator, "noise", None) == "salt_and_pepper"
-            empty = torch.zeros(1, self.spec.n_features)
+            empty = torch.zeros(1, self.columns.width)
             x_train = x_train.bounds() if needs_bounds else empty
-        return self.estimator._make_corruption(x_train)
+        return self.estimator._make_corruption(x_train, self.columns.blocks)
 
     def _objective(self, corruption: Corruption | None) -> Objective:
+        blocks = self.columns.blocks
         objective = self.estimator._make_objective(corruption)
+        objective = dataclasses.replace(objective, blocks=blocks)
         if not self.spec.takes_missing:
             return objective
         # The exact penalty of a sole layer would be by the mask too, so it is estimated.
-        hiding = Hiding(corruption, HIDDEN)
+        hiding = Hiding(corruption, HIDDEN, blocks)
         return dataclasses.replace(objective, corrupt=hiding, missing=True, sole_layer=None)
 
     def _seeded_globally(self, seed: int) -> AbstractContextManager[list[Generator]]:
@@ -295,7 +299,7 @@ class Fit:
         if self.device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         model = make_model(
-            self.spec, network, self.scaling, estimator.loss, estimator._prior_weight
+            self.spec, network, self.columns, estimator.loss, estimator._prior_weight
         )
         contamination = estimator.contamination
         detector = Detector.fit(
@@ -315,7 +319,7 @@ class Fit:
             "detector_": detector,
             "history_": history,
             "n_iter_": len(history["loss"]),
-            "n_features_in_": self.spec.n_features,
+            "n_features_in_": self.columns.n_features,
             **({} if names is None else {"feature_names_in_": names}),
             "_column_numbers": self.table.column_numbers,
             "_shaped_by": self._describe(estimator),

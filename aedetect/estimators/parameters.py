@@ -246,6 +246,23 @@ PARAMETERS: dict[str, Parameter] = {
     with :class:`~aedetect.networks.MaskInput`. Rows without any value are refused, and so are
     columns without any value in ``fit``.""",
     ),
+    "categorical_features": Parameter(
+        "data",
+        [StrOptions({"from_dtype"}), "array-like", None],
+        "from_dtype",
+        WEIGHTS,
+        """{"from_dtype"}, array-like of bool, int or str, or None, default="from_dtype"
+    The columns that hold categories. ``"from_dtype"``: those of a DataFrame of pandas, polars or
+    Arrow that hold text, objects, booleans or categories; an array has none. Otherwise a mask, the
+    numbers or the names of the columns. None: no column, and text is refused.
+
+    The network gets a block of entries for each column, one a level, and returns a softmax. A
+    column weighs as much as one of numbers, however many levels it has, in all scores. A missing
+    cell is a level of its own; with ``missing="mask"`` it is filled. A level that ``fit`` never saw
+    is as odd as a rare one. The rarest levels beyond 255 share an entry. ``reconstruct``,
+    ``inverse_transform`` and ``repair`` return a DataFrame with levels that exist. Columns are then
+    matched by name, in any order. ``partial_fit`` refuses new levels.""",
+    ),
     "loss": Parameter(
         "training",
         [StrOptions(set(FEATURE_ERRORS))],

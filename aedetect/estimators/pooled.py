@@ -13,7 +13,7 @@ from torch import Tensor
 from aedetect.estimators.defaults import count_held_out
 from aedetect.estimators.splitting import Split, draw_seed
 from aedetect.estimators.tables import check_scaled
-from aedetect.model import Scaling, infer, row_blocks
+from aedetect.model import Columns, infer, row_blocks
 from aedetect.places import rows_of
 from aedetect.rows import (
     Plan,
@@ -88,10 +88,10 @@ class PooledRows:
         return Split(drawn[:n_held_out], drawn[n_held_out:])
 
     def without_anomalies(
-        self, split: Split, share: float, scaling: Scaling, tamed: NDArray[np.bool_]
+        self, split: Split, share: float, columns: Columns, tamed: NDArray[np.bool_]
     ) -> Split:
         """Leave a share of the rows out, the furthest from the others; return the split."""
-        spread = self._spread(np.concatenate(split)[:N_SITES], scaling, tamed)
+        spread = self._spread(np.concatenate(split)[:N_SITES], columns, tamed)
         n_kept = max(2, len(spread) - round(share * len(spread)))
         limit, first = spread.smallest(n_kept - 1), 0
         n_at_limit = n_kept - sum(int((values < limit).sum()) for values in spread.blocks())
@@ -106,11 +106,14 @@ class PooledRows:
         return Split(*(rows[~anomalies.contains(rows)] for rows in split))
 
     def scaled(
-        self, split: Split, scaling: Scaling, tamed: NDArray[np.bool_], device: torch.device
+        self, split: Split, columns: Columns, tamed: NDArray[np.bool_], device: torch.device
     ) -> tuple[Tensor, DiskPools]:
         """Return the scaled held-out rows, and the pools of all that are not left out."""
-        held_out = check_scaled(scale_rows(scaling, self._reader, split.held_out, tamed), split[0])
-        pools = DiskPools(self._reader, self._plan, self._left_out, scaling, tamed, device)
+        rows = split.held_out
+        held_out = check_scaled(
+            scale_rows(columns, self._reader, rows, tamed), rows, columns.sources
+        )
+        pools = DiskPools(self._reader, self._plan, self._left_out, columns, tamed, device)
         return move(torch.from_numpy(held_out), device), pools
 
     def with_threshold(
@@ -125,14 +128,14 @@ class PooledRows:
                 scores.append(detector.score_samples(self._reader[block]))
         return detector.with_offset(scores.quantile(contamination))
 
-    def _spread(self, first: NDArray[np.intp], scaling: Scaling, tamed: NDArray[np.bool_]) -> Spool:
+    def _spread(self, first: NDArray[np.intp], columns: Columns, tamed: NDArray[np.bool_]) -> Spool:
         """Return how far each row lies from the ``first`` ones, as ``scoring.spread_of`` does."""
-        x = np.nan_to_num(scale_rows(scaling, self._reader, first, tamed), nan=0.0)
+        x = np.nan_to_num(scale_rows(columns, self._reader, first, tamed), nan=0.0)
         sites = fit_sites(x)
         own, spread = sites.of_rows(x), Spool()
         known: dict = {}
         for block in row_blocks(*self._reader.shape):
-            x = np.nan_to_num(scaling.apply(self._reader[block], tamed=tamed), nan=0.0)
+            x = np.nan_to_num(columns.apply(self._reader[block], tamed=tamed), nan=0.0)
             values = infer(sites, x, name="spread", known=known)
             inside = (first >= block.start) & (first < block.stop)
             values[first[inside] - block.start] = own[inside]
@@ -149,7 +152,7 @@ class DiskPools:
     plan : Plan
     left_out : RowSet
         Rows that are not trained on.
-    scaling : Scaling
+    columns : Columns
     tamed : ndarray of shape (n_features,), bool
         Columns in which wild cells are tamed.
     device : torch.device
@@ -161,13 +164,13 @@ class DiskPools:
         reader: Reader,
         plan: Plan,
         left_out: RowSet,
-        scaling: Scaling,
+        columns: Columns,
         tamed: NDArray[np.bool_],
         device: torch.device,
     ) -> None:
         self.plan = plan
         self._reader, self._left_out = reader, left_out
-        self._scaling, self._tamed, self._device = scaling, tamed, device
+        self._columns, self._tamed, self._device = columns, tamed, device
         sizes = np.full(plan.n_blocks, BLOCK)
         sizes[-1] = len(reader) - (plan.n_blocks - 1) * BLOCK
         self._counts = sizes - left_out.counts()
@@ -205,22 +208,22 @@ class DiskPools:
     def _read(self, block: int) -> NDArray[np.float32]:
         """Return the scaled rows of a block that are trained on."""
         first = block * BLOCK
-        x = self._scaling.apply(self._reader[first : first + BLOCK], tamed=self._tamed)
+        x = self._columns.apply(self._reader[first : first + BLOCK], tamed=self._tamed)
         numbers = np.arange(first, first + len(x))
         left_out = self._left_out.mask(block)
         x, numbers = (x[~left_out], numbers[~left_out]) if left_out.any() else (x, numbers)
-        return check_scaled(x, numbers)
+        return check_scaled(x, numbers, self._columns.sources)
 
 
 def scale_rows(
-    scaling: Scaling, X: NDArray | Reader, rows: NDArray[np.intp], tamed: NDArray[np.bool_]
+    columns: Columns, X: NDArray | Reader, rows: NDArray[np.intp], tamed: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Return scaled training rows in the order of their numbers; from disk, read in its order."""
     if not isinstance(X, Reader):
-        return scaling.apply(X, rows, tamed)
+        return columns.apply(X, rows, tamed)
     order = np.argsort(rows)
-    x = np.empty((len(rows), X.shape[1]), dtype=np.float32)
+    x = np.empty((len(rows), columns.width), dtype=np.float32)
     for block in row_blocks(*x.shape):
         places = order[block]
-        x[places] = scaling.apply(X[rows[places]], tamed=tamed)
+        x[places] = columns.apply(X[rows[places]], tamed=tamed)
     return x

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aedetect.corruption import NOISES, Corruption
-from aedetect.model import StateError, require, require_floats, require_keys, require_number
+from aedetect.model import (
+    Columns,
+    StateError,
+    require,
+    require_floats,
+    require_keys,
+    require_number,
+)
 from aedetect.networks import Autoencoder
 from aedetect.scoring import Detector
 from aedetect.training import Epoch
@@ -34,7 +41,7 @@ def to_stored(state: dict[str, Any]) -> dict[str, Any]:
         **state,
         **own,
         "detector_": detector.to_state(),
-        "_corruption": None if corruption is None else dataclasses.asdict(corruption),
+        "_corruption": None if corruption is None else corruption.to_state(),
     }
 
 
@@ -70,9 +77,10 @@ def from_stored(estimator: BaseAutoencoder, state: dict[str, Any]) -> dict[str, 
         spec.is_variational == estimator._is_variational,
         f"{type(estimator).__name__} has networks of another kind",
     )
-    _check_columns(state, spec.n_features)
+    columns = detector.model.columns
+    _check_columns(state, columns.n_features)
     _check_training(state)
-    corruption = _corruption_from_state(state["_corruption"], spec.n_features)
+    corruption = _corruption_from_state(state["_corruption"], columns)
     require(corruption is not None or not estimator._adds_noise, "its noise is missing")
     return {**state, "detector_": detector, "_corruption": corruption}
 
@@ -136,13 +144,15 @@ def _is_list_of(values: Any, kind: type) -> bool:
     return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
-def _corruption_from_state(state: Any, n_features: int) -> Corruption | None:
+def _corruption_from_state(state: Any, columns: Columns) -> Corruption | None:
     if state is None:
         return None
-    require_keys("the noise", state, {field.name for field in dataclasses.fields(Corruption)})
+    names = {field.name for field in dataclasses.fields(Corruption)} - {"blocks"}
+    require_keys("the noise", state, names)
     require(state["noise"] in NOISES, f"the noise {state['noise']!r:.80} is unknown")
     require_number("the level of the noise", state["level"], above=0)
-    require_floats("the bounds of the noise", state["bounds"], (2, n_features), np.float32)
+    shape = (2, int(columns.is_number.sum()))
+    require_floats("the bounds of the noise", state["bounds"], shape, np.float32)
     for name in ("clamp", "keeps_missing"):
         require(isinstance(state[name], bool | np.bool_), f"{name} is neither true nor false")
-    return Corruption(**{**state, "bounds": np.array(state["bounds"])})
+    return Corruption(**{**state, "bounds": np.array(state["bounds"]), "blocks": columns.blocks})

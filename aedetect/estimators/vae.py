@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from aedetect.corruption import Corruption
 from aedetect.estimators.base import BaseAutoencoder
+from aedetect.estimators.frames import names_of
 from aedetect.estimators.parameters import documented
 from aedetect.estimators.splitting import local_random_state
 from aedetect.networks import Autoencoder
@@ -72,6 +73,7 @@ class VAEDetector(BaseAutoencoder):
         image_shape: tuple[int, int, int] | None = None,
         scaling: str | None = "auto",
         missing: str = "error",
+        categorical_features: str | ArrayLike | None = "from_dtype",
         loss: str = "mse",
         activation: str = "relu",
         batch_norm: bool = False,
@@ -104,6 +106,7 @@ class VAEDetector(BaseAutoencoder):
             image_shape=image_shape,
             scaling=scaling,
             missing=missing,
+            categorical_features=categorical_features,
             loss=loss,
             activation=activation,
             batch_norm=batch_norm,
@@ -137,7 +140,7 @@ class VAEDetector(BaseAutoencoder):
 
     def sample(
         self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> NDArray[np.floating]:
+    ) -> Any:
         """Return new rows, decoded from codes drawn from the standard normal prior.
 
         Parameters
@@ -148,12 +151,14 @@ class VAEDetector(BaseAutoencoder):
 
         Returns
         -------
-        X_new : ndarray of shape (n_samples, n_features), float64
-            Means of the decoder, in the units of the training data.
+        X_new : ndarray or frame of shape (n_samples, n_features), float64
+            Means of the decoder, in the units of the training data. With categorical columns, a
+            DataFrame with the most probable levels; with ``set_output`` the frame it asks for.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         model = self.detector_.model
         shape = (n_samples, model.latent_dim)
         z = local_random_state(random_state).standard_normal(shape).astype(np.float32)
-        return model.decode_by_turns(z)
+        rows = model.decode_by_turns(z)
+        return self._in_units(rows, None, names_of(None, self), like_X=False)

@@ -1,8 +1,10 @@
 """Trained networks, their scaling, and the one inference loop."""
 
+from aedetect.model.coding import CellError, Coding, fit_categories, keys_of
+from aedetect.model.columns import Columns, fit_columns
 from aedetect.model.inference import aligned, infer
 from aedetect.model.model import Model, check_finite, make_model
-from aedetect.model.scaling import Scaling, fit_scaling, row_blocks
+from aedetect.model.scaling import row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import (
     StateError,
@@ -15,15 +17,19 @@ from aedetect.model.stored import (
 from aedetect.model.view import View, mean_of_members
 
 __all__ = [
+    "CellError",
+    "Coding",
+    "Columns",
     "Model",
     "NetworkSpec",
-    "Scaling",
     "StateError",
     "View",
     "aligned",
     "check_finite",
-    "fit_scaling",
+    "fit_categories",
+    "fit_columns",
     "infer",
+    "keys_of",
     "make_model",
     "mean_of_members",
     "require",

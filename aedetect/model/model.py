@@ -11,12 +11,13 @@ from typing import Any, Self, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 from torch import Tensor
 
+from aedetect.blocks import Blocks
 from aedetect.losses import FEATURE_ERRORS
+from aedetect.model.columns import Columns
 from aedetect.model.inference import Places, align, infer
-from aedetect.model.scaling import Scaling, row_blocks
+from aedetect.model.scaling import row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import require, require_keys, require_number
 from aedetect.model.view import View
@@ -25,12 +26,12 @@ from aedetect.places import PlaceError
 
 FloatArray = NDArray[np.float64]
 Function = Callable[[View], Tensor]  # returns one entry a row, (B, ...)
-ENTRIES = {"spec", "weights", "scaling", "loss", "beta"}
+ENTRIES = {"spec", "weights", "columns", "loss", "beta"}
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network, its spec, the scaling of the columns and the loss.
+    """A trained network, its spec, the scaling and coding of the columns, and the loss.
 
     Parameters
     ----------
@@ -38,16 +39,17 @@ class Model:
         Builds the network again.
     network : Autoencoder
         Trained, in evaluation mode, on any device.
-    scaling : Scaling
+    columns : Columns
+        Of X, and what stands for them in the network's rows.
     loss : str
-        Key of ``FEATURE_ERRORS``. With ``"bce"`` the decoder returns logits.
+        Key of ``FEATURE_ERRORS``: the loss of numbers. With ``"bce"`` the decoder returns logits.
     beta : float, default=1.0
         Weight of the divergence from the prior in the evidence lower bound.
     """
 
     spec: NetworkSpec
     network: Autoencoder
-    scaling: Scaling
+    columns: Columns
     loss: str
     beta: float = 1.0
 
@@ -84,13 +86,22 @@ class Model:
             return cast(Autoencoder, self.network.members[0])
         return self.network
 
+    @property
+    def blocks(self) -> Blocks | None:
+        """The entries of the network's rows that stand for categories."""
+        return self.columns.blocks
+
     def link(self, decoded: Tensor) -> Tensor:
-        """Return scaled rows for the decoder's output: the sigmoid of logits."""
-        return torch.sigmoid(decoded) if self.loss == "bce" else decoded
+        """Return scaled rows for the decoder's output: the sigmoid or softmax of logits."""
+        if self.blocks is None:
+            return torch.sigmoid(decoded) if self.loss == "bce" else decoded
+        numbers, logits = decoded.tensor_split([self.blocks.n_numbers], dim=-1)
+        numbers = torch.sigmoid(numbers) if self.loss == "bce" else numbers
+        return torch.cat([numbers, self.blocks.rows_of(logits)], dim=-1)
 
     def scale(self, X: NDArray) -> NDArray[np.float32]:
         """Return rows as the network sees them."""
-        return self.scaling.apply(X)
+        return self.columns.apply(X)
 
     def map(self, function: Function, X: NDArray, name: str | None = None) -> NDArray:
         """Return a function of rows in the units of X, a block at a time to bound the memory.
@@ -128,9 +139,9 @@ class Model:
 
         def decoded(z: Tensor) -> Tensor:  # (B, M * L)
             parts = z.unflatten(1, (self.spec.n_members, -1)).movedim(1, 0)
-            return self.network.decode(parts).mean(dim=0)
+            return self.link(self.network.decode(parts).mean(dim=0))
 
-        return self._to_units(self._infer(decoded, Z, "decoded"))
+        return self.columns.invert(self._infer(decoded, Z, "decoded"))
 
     def decode_by_turns(self, Z: NDArray[np.float32]) -> FloatArray:
         """Return one member's rows for each code of width ``latent_dim``, the members in turn.
@@ -139,24 +150,21 @@ class Model:
         """
         n_members = self.spec.n_members
         decoded = self._infer(
-            lambda z: self.network.decode(z[None]).movedim(0, 1), Z, "decoded by members"
+            lambda z: self.link(self.network.decode(z[None])).movedim(0, 1), Z, "decoded by members"
         )
         turns = np.arange(len(Z)) % n_members
-        return self._to_units(decoded[np.arange(len(Z)), turns])
+        return self.columns.invert(decoded[np.arange(len(Z)), turns])
 
     def reconstruct(self, X: NDArray) -> FloatArray:
         """Return the mean reconstruction of rows, in the units of X."""
         restored = self.map(lambda view: view.x_hat, X, "restored")
-        return self.scaling.invert(restored)
+        return self.columns.invert(restored)
 
     def fill(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scaled rows with their reconstruction in place of missing cells."""
         if not self.takes_missing:
             return x
         return self.map_scaled(lambda view: view.filled.x, x, "filled")
-
-    def _to_units(self, decoded: NDArray[np.float32]) -> FloatArray:
-        return self.scaling.invert(expit(decoded) if self.loss == "bce" else decoded)
 
     def _infer(
         self, function: Callable[[Tensor], Tensor], x: NDArray[np.float32], name: str | None
@@ -179,7 +187,7 @@ class Model:
         return {
             "spec": self.spec.to_dict(),
             "weights": {name: w.cpu().numpy().copy() for name, w in weights.items()},
-            "scaling": self.scaling.to_state(),
+            "columns": self.columns.to_state(),
             "loss": self.loss,
             "beta": self.beta,
         }
@@ -205,19 +213,19 @@ class Model:
         network = _network_from_state(spec, state["weights"], own)
         require(state["loss"] in FEATURE_ERRORS, f"the loss {state['loss']!r:.80} is unknown")
         require_number("beta", state["beta"], above=-1e-9)
-        scaling = Scaling.from_state(state["scaling"], spec.n_features)
-        model = cls(spec, network, scaling, state["loss"], state["beta"])
+        columns = Columns.from_state(state["columns"], spec.n_features)
+        model = cls(spec, network, columns, state["loss"], state["beta"])
         shape = tuple(model.shapes().x_hat.shape)
         require(shape == (1, spec.n_features), f"the network turns a row into shape {shape}")
         return model
 
 
 def make_model(
-    spec: NetworkSpec, network: Autoencoder, scaling: Scaling, loss: str, beta: float = 1.0
+    spec: NetworkSpec, network: Autoencoder, columns: Columns, loss: str, beta: float = 1.0
 ) -> Model:
     """Return the model of a network that has just been trained."""
     align(network)
-    return Model(spec, network.eval(), scaling, loss, beta)
+    return Model(spec, network.eval(), columns, loss, beta)
 
 
 def _network_from_state(spec: NetworkSpec, weights: Any, own: Autoencoder | None) -> Autoencoder:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aedetect.losses import FEATURE_ERRORS
+from aedetect.losses import feature_errors
 
 if TYPE_CHECKING:
     from aedetect.model.model import Model
@@ -61,8 +61,9 @@ class View:
 
     @cached_property
     def errors(self) -> Tensor:
-        """The loss of every feature, mean over the members, ``(B, F)``, float64."""
-        errors = FEATURE_ERRORS[self.model.loss](self._decoded, self.x).double()
+        """The loss of every entry, mean over the members, ``(B, F)``, float64."""
+        model = self.model
+        errors = feature_errors(self._decoded, self.x, model.loss, model.blocks).double()
         return mean_of_members(errors)
 
     @property

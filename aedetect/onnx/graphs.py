@@ -52,7 +52,8 @@ class Encoding(nn.Module):
         super().__init__()
         self._detector = estimator.detector_
         self._network = self._detector.model.network  # so that its weights are of this module
-        for name, numbers in self._detector.model.scaling._asdict().items():
+        self._columns = self._detector.model.columns
+        for name, numbers in self._columns.scaling._asdict().items():
             self.register_buffer(f"_{name}", torch.from_numpy(numbers))
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
@@ -60,7 +61,19 @@ class Encoding(nn.Module):
         return (self._view(X).codes_side_by_side,)
 
     def _view(self, X: Tensor) -> View:
-        return View(self._detector.model, self._scaled(X))
+        return View(self._detector.model, self._rows(X))
+
+    def _rows(self, X: Tensor) -> Tensor:
+        """Return the network's rows."""
+        coding, blocks = self._columns.coding, self._columns.blocks
+        if coding is None or blocks is None:
+            return self._scaled(X)
+        levels = [
+            one_hot(X[:, column], size)
+            for column, size in zip(self._columns.ordered, blocks.sizes, strict=True)
+        ]
+        entries = blocks.scaled(torch.cat(levels, dim=1))
+        return torch.cat([self._scaled(X[:, coding.numbers]), entries], dim=1)
 
     def _scaled(self, X: Tensor) -> Tensor:
         # In float64: float32 has no digits left for a column whose mean is far above its deviation.
@@ -100,7 +113,28 @@ class Detection(Encoding):
         return *values, _p_values(scores, torch.from_numpy(self._calibration_scores))
 
     def _restored(self, view: View) -> Tensor:
-        return self._beyond(view.x_hat.double(), torch.expm1) * self._scale + self._location
+        coding, blocks = self._columns.coding, self._columns.blocks
+        if coding is None or blocks is None:
+            return self._in_units(view.x_hat)
+        numbers, entries = view.x_hat.tensor_split([blocks.n_numbers], dim=1)
+        levels = blocks.levels_of(entries).split(blocks.sizes, dim=1)
+        codes = [part[:, :-1].argmax(dim=1, keepdim=True).double() for part in levels]
+        order = np.argsort([*coding.numbers, *self._columns.ordered])
+        return torch.cat([self._in_units(numbers), *codes], dim=1)[:, order]
+
+    def _in_units(self, numbers: Tensor) -> Tensor:
+        return self._beyond(numbers.double(), torch.expm1) * self._scale + self._location
+
+
+def one_hot(codes: Tensor, size: int) -> Tensor:
+    """Return 1 at the code of each row; NaN in all entries where the code is NaN.
+
+    Codes beyond the last one, and such as are no whole numbers, are levels that were never seen.
+    """
+    own = codes[:, None] == torch.arange(size - 1, device=codes.device)
+    other = ~own.any(dim=1, keepdim=True)
+    entries = torch.cat([own, other], dim=1).float()
+    return entries.masked_fill(codes.isnan()[:, None], torch.nan)
 
 
 def _p_values(scores: Tensor, calibration_scores: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class Detector:
         """
         order = order[:N_REFERENCE]
         n_held_out = min(n_held_out, len(order))
-        x = model.scale(model.scaling.tame(X[order]))
+        x = model.scale(model.columns.tame(X[order]))
         reference = Reference(model.fill(x), n_held_out)
         fitted = SCORES[score].fit(score, model, reference)
         levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
@@ -162,7 +162,9 @@ class Detector:
     def measure(self, view: View) -> Tensor:
         """Return how odd each row of a view is, ``(B,)``, float64; missing cells are filled."""
         scores = self.score(view.filled)
-        return scores if self.levels is None else self.levels.apply(scores, view.x)
+        if self.levels is None:
+            return scores
+        return self.levels.apply(scores, self.model.columns.missing_cells(view.x))
 
     # Reasons.
 
@@ -197,7 +199,8 @@ class Detector:
         assert parts is not None  # asked for sums alone
         if not self.model.takes_missing:
             return parts
-        return parts_of_observed(parts, self.measure(view), view.x)
+        missing = self.model.columns.missing_cells(view.x)
+        return parts_of_observed(parts, self.measure(view), missing)
 
     def _surprises(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the surprises of scaled complete rows, not yet divided by the usual one."""
@@ -231,17 +234,21 @@ class Detector:
         blocks = torch.from_numpy(scaled).split(REPAIRED)  # to bound the memory
         device = self.model.device
         moved = torch.cat([self._repair_scaled(x.to(device)).cpu() for x in blocks]).numpy()
-        return np.where(moved != scaled, self.model.scaling.invert(moved), X).astype(X.dtype)
+        columns = self.model.columns
+        is_changed = columns.sum_entries(torch.from_numpy(moved != scaled).float()).numpy() > 0
+        return np.where(is_changed, columns.invert(moved), X).astype(X.dtype)
 
     def _repair_scaled(self, x: Tensor) -> Tensor:
         without = replace(self, score=self._leaving_out(x))
-        limit = max((1 - MARGIN) * -self.offset, np.finfo(float).tiny)
+        limit, columns = max((1 - MARGIN) * -self.offset, np.finfo(float).tiny), self.model.columns
         with limit_threads(x.numel(), SHARED):
             return repair(
                 self._of(lambda view: torch.log(without.measure(view))),
-                self._of(lambda view: view.x_hat),
+                self._of(lambda view: columns.with_levels(view.x_hat)),
                 x,
                 torch.from_numpy(self.typical).to(x.device),
+                torch.from_numpy(columns.members).to(x.device),
+                torch.from_numpy(columns.is_number).to(x.device),
                 float(np.log(limit)),
                 (0.0, 1.0) if self.model.loss == "bce" else None,
             )

@@ -56,7 +56,8 @@ class Evidence(Score):
 
     def _error(self, view: View, z: Tensor) -> Tensor:
         decoded = view.model.network.decode(z)
-        return negative_log_likelihood(decoded, view.x, view.model.loss).double()
+        model = view.model
+        return negative_log_likelihood(decoded, view.x, model.loss, model.blocks).double()
 
     def check(self, model: Model) -> None:
         """Raise a StateError unless the draws are of the code's width."""

@@ -75,32 +75,38 @@ class Surprise:
         return np.concatenate(parts)
 
     def _falls_of(self, x: Scaled, features: NDArray[np.intp]) -> FloatArray:
-        ways = (self.restore(x)[:, features], self._unseen(x, features))
-        moves = [values - x[:, features] for values in ways]
-        moved = np.maximum(*np.abs(moves))
+        own = self.model.columns.members[features]  # (n_asked, width)
+        # (n_rows, 1, width) and (n_rows, n_asked, width)
+        ways = (self.restore(x)[:, None], self._unseen(x, features))
+        moves = [np.where(own, values - x[:, None], 0) for values in ways]
+        moved = np.maximum(*[np.abs(move).max(axis=2) for move in moves])
         measured = np.argsort(-moved, axis=1, kind="stable")[:, :MEASURED]
-        before, slope = self._log_score(x), self._slope(x)[:, features]
+        before, slope = self._log_score(x), self._slope(x)
         slope[before == np.log(self.floor)] = 0
         falls = np.zeros(moved.shape)
         for values, move in zip(ways, moves, strict=True):
-            copies = _with(x, features[measured], np.take_along_axis(values, measured, axis=1))
+            chosen = np.take_along_axis(np.broadcast_to(values, move.shape), measured[..., None], 1)
+            copies = np.where(own[measured], chosen, x[:, None])
             after = self._log_score(copies.reshape(-1, x.shape[1])).reshape(measured.shape)
             with np.errstate(over="ignore", invalid="ignore"):  # the caller refuses it
-                fall = -slope * move
+                fall = -(slope[:, None] * move).sum(axis=2)
                 np.put_along_axis(fall, measured, before[:, None] - after, axis=1)
             falls += fall.clip(0) / 2
         return falls
 
     def _unseen(self, x: Scaled, features: NDArray[np.intp]) -> Scaled:
-        """Return each feature restored where a typical value stands in its place."""
-        every = np.broadcast_to(features, (len(x), len(features)))
-        blind = _with(x, every, self.typical[every])
-        restored = self.restore(blind.reshape(-1, x.shape[1])).reshape(blind.shape)
-        return restored[:, np.arange(len(features)), features]
+        """Return rows restored with a typical value in place of each feature.
+
+        Their shape is (n_rows, n_asked, width).
+        """
+        own = self.model.columns.members[features]
+        blind = np.where(own, self.typical, x[:, None])
+        return self.restore(blind.reshape(-1, x.shape[1])).reshape(blind.shape)
 
     def restore(self, x: Scaled) -> Scaled:
-        """Return the mean reconstruction of scaled rows."""
-        return self.model.map_scaled(lambda view: view.x_hat, x, "x_hat")
+        """Return the mean reconstruction of scaled rows, with the most probable levels."""
+        with_levels = self.model.columns.with_levels
+        return self.model.map_scaled(lambda view: with_levels(view.x_hat), x, "x_hat")
 
     def _log_score(self, x: Scaled) -> FloatArray:
         name = "score of copies" if self.is_complete else None
@@ -131,11 +137,11 @@ def surprises(surprise: Surprise, x: Scaled) -> FloatArray:
     falls : ndarray of shape (n_rows, n_features), float64
         Of the logarithm of the score, at least 0.
     """
-    features = np.arange(x.shape[1])
+    columns = surprise.model.columns
+    features = np.arange(columns.n_features)
     first = surprise.falls(x, features)
     rows, oddest = np.arange(len(x)), first.argmax(axis=1)
-    restored = x.copy()
-    restored[rows, oddest] = surprise.restore(x)[rows, oddest]
+    restored = np.where(columns.members[oddest], surprise.restore(x), x)
     again = surprise.falls(restored, features)
     again[rows, oddest] = first[rows, oddest]
     return (first + again) / 2
@@ -143,8 +149,9 @@ def surprises(surprise: Surprise, x: Scaled) -> FloatArray:
 
 def usual_surprise(surprise: Surprise, x: Scaled, n_values: int) -> float:
     """Return the mean fall over features of normal rows; over every k-th of many features."""
-    every = -(-x.size // n_values)
-    return float(surprise.falls(x, np.arange(0, x.shape[1], every)).mean())
+    n_features = surprise.model.columns.n_features
+    every = -(-len(x) * n_features // n_values)
+    return float(surprise.falls(x, np.arange(0, n_features, every)).mean())
 
 
 def local_errors(errors: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
@@ -163,13 +170,3 @@ def log_slope(measure: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         rows = x.clone().requires_grad_()  # a tensor of inference mode has no gradient
         (slope,) = torch.autograd.grad(torch.log(measure(rows)).sum(), rows)
     return slope.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _with(x: Scaled, features: NDArray[np.intp], values: NDArray[np.float32]) -> Scaled:
-    """Return copies of rows, ``(rows, n_copies, n_features)``, each with one feature changed.
-
-    Features and values are of shape (rows, n_copies).
-    """
-    copies = np.repeat(x[:, None], features.shape[1], axis=1)
-    np.put_along_axis(copies, features[:, :, None], values[:, :, None], axis=2)
-    return copies

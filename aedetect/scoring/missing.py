@@ -38,18 +38,20 @@ class Levels:
     slope: FloatArray  # (n_features + 1,), by the number of missing cells
     shift: FloatArray  # (n_features + 1,)
 
-    def apply(self, scores: Tensor, x: Tensor) -> Tensor:
-        """Return the scores of filled rows at the level of complete rows; ``x`` has the NaN."""
-        missing = x.isnan()
+    def apply(self, scores: Tensor, missing: Tensor) -> Tensor:
+        """Return the scores of filled rows at the level of complete rows.
+
+        ``missing`` says which cells of the rows are missing, ``(B, n_features)``.
+        """
         number = missing.sum(dim=1).cpu()
-        slope = torch.from_numpy(self.slope)[number].to(x.device)
-        shift = torch.from_numpy(self.shift)[number].to(x.device)
+        slope = torch.from_numpy(self.slope)[number].to(scores.device)
+        shift = torch.from_numpy(self.shift)[number].to(scores.device)
         levelled = torch.exp(slope * torch.log(scores.clamp_min(TINY)) + shift)
         return torch.where(missing.any(dim=1), levelled, scores)
 
     def check(self, model: Model) -> None:
         """Raise a StateError unless there is a number for each number of missing cells."""
-        shape = (model.spec.n_features + 1,)
+        shape = (model.columns.n_features + 1,)
         require(model.takes_missing, "levels belong to a network that takes missing cells")
         require_floats("the slopes of the levels", self.slope, shape, positive=True)
         require_floats("the shifts of the levels", self.shift, shape)
@@ -78,14 +80,17 @@ def fit_levels(score: Score, model: Model, x: NDArray[np.float32]) -> Levels:
     """
     rng = np.random.RandomState(0)
     x = x[:N_CALIBRATED]
-    hidden = [np.where(rng.random_sample(x.shape) < share, np.nan, x) for share in HIDDEN_SHARES]
-    rows = np.concatenate(hidden).astype(x.dtype, copy=False)
+    columns = model.columns
+    cells = (len(x), columns.n_features)
+    hidden = [(rng.random_sample(cells) < share)[:, columns.sources] for share in HIDDEN_SHARES]
+    rows = np.concatenate([np.where(cells, np.nan, x) for cells in hidden])
+    rows = rows.astype(x.dtype, copy=False)
     scores = model.map_scaled(lambda view: score(view.filled), rows)
-    numbers = np.isnan(rows).sum(axis=1)
-    return Levels(*_fit_map(numbers, np.log(np.maximum(scores, TINY)), x.shape[1]))
+    numbers = np.isnan(rows[:, columns.firsts]).sum(axis=1)
+    return Levels(*_fit_map(numbers, np.log(np.maximum(scores, TINY)), columns.n_features))
 
 
-def parts_of_observed(parts: Tensor, scores: Tensor, x: Tensor) -> Tensor:
+def parts_of_observed(parts: Tensor, scores: Tensor, missing: Tensor) -> Tensor:
     """Return the summands of levelled scores: missing cells get 0, the others their share.
 
     Parameters
@@ -94,10 +99,9 @@ def parts_of_observed(parts: Tensor, scores: Tensor, x: Tensor) -> Tensor:
         Summands of the scores of filled rows.
     scores : Tensor of shape (B,)
         The levelled scores.
-    x : Tensor of shape (B, F)
-        The rows with NaN.
+    missing : Tensor of shape (B, F)
+        Which cells of the rows are missing.
     """
-    missing = x.isnan()
     parts = parts.masked_fill(missing, 0.0)
     total = parts.sum(dim=1, keepdim=True)
     even = (~missing).double() / (~missing).sum(dim=1, keepdim=True)

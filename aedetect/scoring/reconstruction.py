@@ -29,7 +29,7 @@ class Reconstruction(Score):
 
     def parts(self, view: View) -> Tensor:
         """Return the error of each feature."""
-        return view.errors
+        return view.model.columns.sum_entries(view.errors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,8 @@ class Standardized(Score):
     @classmethod
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with the mean error of each feature on held-out rows."""
-        errors = model.map_scaled(lambda view: view.errors, reference.x)
+        columns = model.columns
+        errors = model.map_scaled(lambda view: columns.sum_entries(view.errors), reference.x)
         usual = errors[: reference.n_held_out or None].mean(axis=0)
         # A feature without error must not turn a tiny drift into a huge score.
         return cls(name, np.maximum(usual, SMALLEST * usual.mean() or 1.0))
@@ -53,8 +54,8 @@ class Standardized(Score):
     def parts(self, view: View) -> Tensor:
         """Return the ratio of each feature, divided by the number of features."""
         usual = torch.from_numpy(self.usual).to(view.x.device)
-        return view.errors / usual / len(self.usual)
+        return view.model.columns.sum_entries(view.errors) / usual / len(self.usual)
 
     def check(self, model: Model) -> None:
         """Raise a StateError unless there is one usual error a feature, above 0."""
-        require_floats("the usual error", self.usual, (model.spec.n_features,), positive=True)
+        require_floats("the usual error", self.usual, (model.columns.n_features,), positive=True)

@@ -138,7 +138,8 @@ def _contrast(view: View) -> Tensor:
     Of pixels before scaling, in units of the mean scale and up to a constant: pixels of a scaled
     image have all lost their own mean.
     """
-    scaling, unit = view.model.scaling, view.model.scaling.scale.mean()
+    scaling = view.model.columns.scaling
+    unit = scaling.scale.mean()
     scale = scaling.scale / unit
     location = (scaling.location - scaling.location.mean()) / unit
     scale, location = (torch.from_numpy(a).to(view.x) for a in (scale, location))

@@ -33,6 +33,8 @@ def repair(
     restore: Restore,
     x: Tensor,
     typical: Tensor,
+    members: Tensor,
+    is_number: Tensor,
     limit: float,
     bounds: tuple[float, float] | None = None,
 ) -> Tensor:
@@ -44,25 +46,30 @@ def repair(
         Logarithm of the measure of rows.
     restore : callable
         Returns the reconstruction of rows.
-    x : Tensor of shape (rows, n_features)
+    x : Tensor of shape (rows, width)
         Scaled rows beyond the limit.
-    typical : Tensor of shape (n_features,)
-        A typical value of each feature.
+    typical : Tensor of shape (width,)
+        A typical value of each entry.
+    members : Tensor of shape (n_features, width), bool
+        The entries of each feature.
+    is_number : Tensor of shape (width,), bool
+        Entries that may be moved by any distance. All others jump to the reconstruction or back,
+        with all entries of their feature.
     limit : float
         Highest logarithm of the score of a normal row.
     bounds : (float, float) or None
-        Limits of the values.
+        Limits of the numbers.
 
     Returns
     -------
-    repaired : Tensor of shape (rows, n_features)
+    repaired : Tensor of shape (rows, width)
         Unchanged features are equal bit for bit. A row that cannot be brought within the limit
         comes as close to it as was found.
     """
-    search = _Search(log_score, limit, bounds)
+    search = _Search(log_score, limit, members, is_number, bounds)
     starts = _Starts(search, log_score, restore, x, typical)
     best, best_score = x.clone(), log_score(x).detach()
-    attempts = _attempts(x.shape[1])
+    attempts = _attempts(len(members))
     while attempts and len(rows := (best_score > limit).nonzero()[:, 0]):  # not normal yet
         n_tried = 1 if attempts[0] in CHEAP else max(1, TOGETHER // len(rows))
         tried, attempts = attempts[:n_tried], attempts[n_tried:]
@@ -85,13 +92,33 @@ class _Search:
     """Moves rows within the limit, and then as close to the given rows as it allows."""
 
     def __init__(
-        self, log_score: LogScore, limit: float, bounds: tuple[float, float] | None
+        self,
+        log_score: LogScore,
+        limit: float,
+        members: Tensor,
+        is_number: Tensor,
+        bounds: tuple[float, float] | None,
     ) -> None:
         self._log_score, self._limit, self._bounds = log_score, limit, bounds
+        self.members, self._is_number = members, is_number
 
     def apply(self, x: Tensor, bias: Tensor) -> Tensor:
         """Return rows plus their bias, inside the bounds; a bias of zero changes no bit."""
-        return x + bias if self._bounds is None else (x + bias).clamp(*self._bounds)
+        if self._bounds is None:
+            return x + bias
+        return torch.where(self._is_number, (x + bias).clamp(*self._bounds), x + bias)
+
+    def of_features(self, values: Tensor) -> Tensor:
+        """Return the sum over the entries of each feature, ``(rows, n_features)``."""
+        return values if self._are_numbers else values @ self.members.to(values).mT
+
+    def of_entries(self, values: Tensor) -> Tensor:
+        """Return the value of each entry's feature, ``(rows, width)``."""
+        return values if self._are_numbers else values[:, self.members.int().argmax(dim=0)]
+
+    @property
+    def _are_numbers(self) -> bool:
+        return bool(self._is_number.all())
 
     def sparsify(self, x: Tensor) -> Tensor:
         """Return a sparse bias that moves rows towards the limit."""
@@ -121,16 +148,16 @@ class _Search:
         bias = bias.detach().requires_grad_()
         excess = self._log_score(self.apply(x, bias)) - self._limit
         (slope,) = torch.autograd.grad(excess.clamp_min(-SLACK).sum(), bias)
-        return excess.detach(), slope.nan_to_num(0.0, 0.0, 0.0)
+        return excess.detach(), slope.nan_to_num(0.0, 0.0, 0.0) * self._is_number
 
     @torch.no_grad()
     def drop(self, x: Tensor, rows: Tensor) -> Tensor:
         """Return rows with every change undone that is not needed, smallest changes first."""
-        order = (rows - x).abs().argsort(dim=1, stable=True)
-        n_moved = int((rows != x).sum(dim=1).max())
-        for column in order.T[x.shape[1] - n_moved :]:
-            feature = column[:, None]
-            trial = rows.scatter(1, feature, x.gather(1, feature))
+        moved = self.of_features((rows - x).abs())
+        order = moved.argsort(dim=1, stable=True)
+        n_moved = int((moved > 0).sum(dim=1).max())
+        for column in order.T[len(self.members) - n_moved :]:
+            trial = torch.where(self.members[column], x, rows)
             changed = (trial != rows).any(dim=1)
             if not changed.any():
                 continue
@@ -146,10 +173,14 @@ class _Search:
         near, far = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
         for _ in range(HALVINGS):
             middle = (near + far) / 2
-            fits = (self._log_score(torch.lerp(x, rows, middle)) <= self._limit)[:, None]
+            fits = (self._log_score(self._between(x, rows, middle)) <= self._limit)[:, None]
             near, far = torch.where(fits, near, middle), torch.where(fits, middle, far)
-        moved = torch.where(rows == x, x, torch.lerp(x, rows, far))
+        moved = torch.where(rows == x, x, self._between(x, rows, far))
         return torch.where(normal, moved, rows)
+
+    def _between(self, x: Tensor, rows: Tensor, share: Tensor) -> Tensor:
+        """Return rows whose numbers lie between ``x`` and ``rows``."""
+        return torch.where(self._is_number, torch.lerp(x, rows, share), rows)
 
 
 class _Adam:
@@ -179,53 +210,55 @@ class _Starts:
     ) -> None:
         self._search, self._x = search, x
         with torch.no_grad():
-            restored = [restore(x), _unseen(restore, x, typical)]
+            restored = [restore(x), _unseen(restore, x, typical, search.members)]
         slope = log_slope(log_score, x)
-        self._starts = [(r - x, _ranks(_falls(log_score, slope, x, r))) for r in restored]
+        falls = [_falls(log_score, slope, x, r, search) for r in restored]
+        self._starts = [(r - x, self._ranks(f)) for r, f in zip(restored, falls, strict=True)]
 
     def take(self, size: int, start: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bias of a starting point, and 1 for its ``size`` most important features."""
         if start == len(self._starts):  # only for rows that restored features leave odd
             bias = torch.zeros_like(self._x)
             bias[rows] = self._search.sparsify(self._x[rows])
-            self._starts.append((bias, _ranks(bias.abs())))
+            self._starts.append((bias, self._ranks(self._search.of_features(bias.abs()))))
         guess, ranks = self._starts[start]
         return guess[rows], (ranks[rows] < size).to(guess)
 
+    def _ranks(self, importance: Tensor) -> Tensor:
+        """Return the rank by importance of the feature of each entry, from 0."""
+        ranks = importance.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        return self._search.of_entries(ranks)
 
-def _unseen(restore: Restore, x: Tensor, typical: Tensor) -> Tensor:
+
+def _unseen(restore: Restore, x: Tensor, typical: Tensor, members: Tensor) -> Tensor:
     """Return the reconstruction of each feature with a typical value in the feature's place.
 
     The reconstruction of a value that is far outside is far outside too.
     """
     values = torch.empty_like(x)
-    for features in torch.arange(x.shape[1], device=x.device).split(max(1, COPIES // x.shape[1])):
-        copy = torch.arange(len(features), device=x.device)
+    for own in members.split(max(1, COPIES // x.shape[1])):  # (n_asked, width)
         for row, value in zip(x, values, strict=True):
-            given = row.repeat(len(features), 1)
-            given[copy, features] = typical[features]
-            value[features] = restore(given)[copy, features]
+            restored = restore(torch.where(own, typical, row))
+            asked, entries = own.nonzero(as_tuple=True)
+            value[entries] = restored[asked, entries]
     return values
 
 
 @torch.no_grad()
-def _falls(log_score: LogScore, slope: Tensor, x: Tensor, restored: Tensor) -> Tensor:
+def _falls(
+    log_score: LogScore, slope: Tensor, x: Tensor, restored: Tensor, search: _Search
+) -> Tensor:
     """Return the fall of the score for every restored feature.
 
     As in an explanation, the features that move most are scored; the slope stands for the others.
     """
     move = restored - x
-    falls = -slope * move
-    measured = move.abs().topk(min(MEASURED, x.shape[1]), dim=1).indices[:, :, None]
-    copies = x[:, None].repeat(1, measured.shape[1], 1)
-    copies.scatter_(2, measured, restored[:, None].gather(2, measured.mT).mT)
-    left = log_score(copies.flatten(0, 1)).to(x).unflatten(0, measured.shape[:2])
-    return falls.scatter(1, measured[:, :, 0], log_score(x).to(x)[:, None] - left)
-
-
-def _ranks(importance: Tensor) -> Tensor:
-    """Return the rank of each feature by importance, from 0."""
-    return importance.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    falls = search.of_features(-slope * move)
+    n_measured = min(MEASURED, falls.shape[1])
+    measured = search.of_features(move.abs()).topk(n_measured, dim=1).indices
+    copies = torch.where(search.members[measured], restored[:, None], x[:, None])
+    left = log_score(copies.flatten(0, 1)).to(x).unflatten(0, measured.shape)
+    return falls.scatter(1, measured, log_score(x).to(x)[:, None] - left)
 
 
 def _attempts(n_features: int) -> list[tuple[int, int]]:

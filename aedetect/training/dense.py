@@ -15,7 +15,8 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from aedetect.losses import FEATURE_ERRORS
+from aedetect.blocks import Blocks
+from aedetect.losses import FEATURE_ERRORS, weight_of_observed
 from aedetect.networks import (
     ACTIVATIONS,
     Autoencoder,
@@ -237,7 +238,8 @@ class _Pass:
         for layer in self._layers:
             h = layer.forward(h)
         differentiate = _differentiate_observed if self._objective.missing else _differentiate
-        losses, slope, factor = differentiate(self._output.forward(h), x, loss)
+        blocks = self._objective.blocks
+        losses, slope, factor = differentiate(self._output.forward(h), x, loss, blocks)
         if self._variational and loss != "bce":
             losses, factor = losses / 2, factor / 2  # see losses.negative_log_likelihood
         for penalty in self._penalties:
@@ -257,11 +259,15 @@ def _make_layers(side: str, modules: Iterable[nn.Module], place: Place) -> list[
     ]
 
 
-def _differentiate(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor, float]:
+def _differentiate(
+    x_hat: Tensor, x: Tensor, loss: str, blocks: Blocks | None
+) -> tuple[Tensor, Tensor, float]:
     """Return the losses of rows, and the derivative by ``x_hat`` as a tensor and a factor.
 
     ``x_hat`` is overwritten. The factor is left to a matrix product, where it costs nothing.
     """
+    if blocks is not None:
+        return _differentiate_blocks(x_hat, x, loss, blocks)
     if loss == "mse":
         residual = x_hat.sub_(x)
         return torch.linalg.vecdot(residual, residual), residual, 2.0
@@ -271,11 +277,32 @@ def _differentiate(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor,
     return losses, x_hat.sub_(x).clamp_(-1, 1), 2.0
 
 
-def _differentiate_observed(x_hat: Tensor, x: Tensor, loss: str) -> tuple[Tensor, Tensor, float]:
+def _differentiate_blocks(
+    x_hat: Tensor, x: Tensor, loss: str, blocks: Blocks
+) -> tuple[Tensor, Tensor, float]:
+    """Do as :func:`_differentiate` for rows with blocks."""
+    n = blocks.n_numbers
+    losses, _, factor = _differentiate(x_hat[..., :n], x[..., :n], loss, None)
+    losses_of_blocks, slope = blocks.losses_and_slope(x_hat[..., n:], x[..., n:])
+    x_hat[..., n:] = slope.div_(factor)
+    return losses + losses_of_blocks, x_hat, factor
+
+
+def _differentiate_observed(
+    x_hat: Tensor, x: Tensor, loss: str, blocks: Blocks | None
+) -> tuple[Tensor, Tensor, float]:
     """Do as :func:`_differentiate` for rows with missing cells, see ``losses.observed_loss``."""
     missing = x.isnan()
+    n = x.shape[-1] if blocks is None else blocks.n_numbers
     # Restored without error: a logit of -1e4 is the probability 0 in float32.
-    x_hat.masked_fill_(missing, -1e4 if loss == "bce" else 0.0)
-    losses, slope, factor = _differentiate(x_hat, x.masked_fill(missing, 0.0), loss)
-    weight = x.shape[-1] / (x.shape[-1] - missing.sum(dim=-1)).clamp_min(1)
+    x_hat[..., :n].masked_fill_(missing[..., :n], -1e4 if loss == "bce" else 0.0)
+    x = x.masked_fill(missing, 0.0)
+    if blocks is None:
+        losses, slope, factor = _differentiate(x_hat, x, loss, None)
+    else:
+        of_missing = blocks.errors(x_hat[..., n:], x[..., n:]) * missing[..., n:]
+        losses, slope, factor = _differentiate(x_hat, x, loss, blocks)
+        losses = losses - of_missing.sum(dim=-1)
+        slope = slope.masked_fill_(missing, 0.0)
+    weight = weight_of_observed(missing, blocks)
     return losses * weight, slope.mul_(weight[..., None]), factor

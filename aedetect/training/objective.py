@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from aedetect.blocks import Blocks
 from aedetect.losses import (
     jacobian_estimate,
     jacobian_of_layer,
@@ -39,6 +40,8 @@ class Objective:
         Weight of the divergence from the prior, for a variational network.
     missing : bool, default=False
         Whether NaN in rows stands for missing cells, which do not count.
+    blocks : Blocks or None, default=None
+        Entries of rows that stand for categories.
     """
 
     loss: str
@@ -48,6 +51,7 @@ class Objective:
     sole_layer: str | None = None
     beta: float = 1.0
     missing: bool = False
+    blocks: Blocks | None = None
 
     def __call__(self, network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
         """Return the losses of rows.
@@ -73,7 +77,7 @@ class Objective:
             if estimated:
                 given = _differentiable(given, network.n_members)
             z, x_hat = network.encode_decode(given)
-            losses = self._row_loss(x_hat, x, self.loss)
+            losses = self._row_loss(x_hat, x, self.loss, self.blocks)
             if self.l1_activity:
                 losses = losses + self.l1_activity * l1_activity(z)
             if estimated:
@@ -90,11 +94,12 @@ class Objective:
         # One draw for rows that all members share: held-out losses of members compare.
         noise = mean.new_empty(*x.shape[:-1], mean.shape[-1]).normal_(generator=generator)
         z = mean + noise * (0.5 * log_var).exp()  # Kingma & Welling 2014, eq. 10
-        error = negative_log_likelihood(network.decode(z), x, self.loss, self._row_loss)
+        x_hat = network.decode(z)
+        error = negative_log_likelihood(x_hat, x, self.loss, self.blocks, self._row_loss)
         return error + self.beta * kl_divergence(mean, log_var)
 
     @property
-    def _row_loss(self) -> Callable[[Tensor, Tensor, str], Tensor]:
+    def _row_loss(self) -> Callable[[Tensor, Tensor, str, Blocks | None], Tensor]:
         return observed_loss if self.missing else reconstruction_loss
 
 
