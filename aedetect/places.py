@@ -36,12 +36,15 @@ class PlaceError(ValueError):
         self.column = column
         self.row_label: Any = None  # of the row in the index of a DataFrame
         self.column_name: Any = None
+        self.place: str | None = None  # of the row in a file
 
     def __str__(self) -> str:
         """Return the message with the place in it."""
         row, label = str(self.row), _quoted(self.row_label)
         if self.row_label is not None and label != row:
             row = f"{row} (index {label})"
+        if self.place is not None:
+            row = f"{row} ({self.place})"
         name = self.column if self.column_name is None else self.column_name
         return self.args[0].replace("{row}", row).replace("{column}", _quoted(name))
 
@@ -49,6 +52,8 @@ class PlaceError(ValueError):
         """Take the names of row and column from ``X``, if it has any."""
         if self.row is not None and isinstance(X, pd.DataFrame):
             self.row_label = X.index[self.row]
+        if self.row is not None and hasattr(X, "locate"):  # rows on disk
+            self.place = X.locate(self.row)
         names = column_names(X)
         if self.column is not None and names is not None:
             self.column_name = names[self.column]
@@ -98,7 +103,7 @@ def column_names(X: Any) -> list[Any] | None:
     """Return the names of the columns of a frame of any library; None for all else."""
     if nw.dependencies.is_into_dataframe(X):
         return list(nw.from_native(X).columns)
-    return getattr(X, "column_names", None)  # of a batch of Arrow
+    return getattr(X, "column_names", None)  # of a batch of Arrow, or of rows on disk
 
 
 def _quoted(name: Any) -> str:

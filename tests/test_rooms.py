@@ -19,6 +19,7 @@ ROOMS = [
     "training",
     "model",
     "scoring",
+    "rows",
     "estimators",
     "reasons",
     "conformal",

@@ -31,7 +31,7 @@ from aedetect.conformal.p_values import conformal_p_values, cross_margins, weigh
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 from aedetect.conformal.splitting import Rows, split_rows
 from aedetect.estimators import DenoisingAutoencoder
-from aedetect.estimators.fitting import local_random_state
+from aedetect.estimators.splitting import local_random_state
 from aedetect.reasons import explain_traced, gives_reasons, repair_traced, warn_of_columns
 from aedetect.scoring import FloatArray, alarm_rank, rows_needed
 

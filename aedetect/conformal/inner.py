@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d
 
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.estimators.fitting import draw_seed
+from aedetect.estimators.splitting import draw_seed
 from aedetect.places import PlaceError, rows_of
 from aedetect.scoring import FloatArray
 

@@ -27,7 +27,7 @@ from aedetect.blocks import Blocks
 from aedetect.corruption import Corruption
 from aedetect.estimators.containers import unpack
 from aedetect.estimators.defaults import resolve_latent_dim, resolve_layer_sizes
-from aedetect.estimators.fitting import Fit, Schedule, Split
+from aedetect.estimators.fitting import Fit, Schedule
 from aedetect.estimators.frames import (
     Names,
     in_frame,
@@ -36,8 +36,10 @@ from aedetect.estimators.frames import (
     with_changes,
 )
 from aedetect.estimators.progress import History, warn_of_interruption
+from aedetect.estimators.row_tables import check_new_rows, refuse_rows
+from aedetect.estimators.splitting import Split
 from aedetect.estimators.stored import from_stored, to_stored
-from aedetect.estimators.tables import as_finite, check_new_rows
+from aedetect.estimators.tables import as_finite
 from aedetect.estimators.threshold_rules import check_fpr, check_labels, check_one_rule
 from aedetect.model import NetworkSpec, check_finite
 from aedetect.networks import Autoencoder, summarize
@@ -201,8 +203,9 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows, at least two. A few anomalies among them do little harm.
+        X : array-like of shape (n_samples, n_features), or Rows
+            Training rows, at least two. A few anomalies among them do little harm. Rows are those
+            that :func:`~aedetect.open_rows` returns.
         y : ignored
             Present for API consistency.
 
@@ -287,6 +290,11 @@ class BaseAutoencoder(
         """
         self._validate_params()
         fit = Fit.begin(self, X, resolve_device(self.device), goes_on=is_fitted(self))
+        if fit.pooled:
+            raise ValueError(
+                "partial_fit takes rows that fit into memory together. fit reads them in pools, or"
+                " pass parts of them, such as rows[:100_000], in random order."
+            )
         # In random order: scores take distances to the first rows.
         rows = np.random.RandomState(0).permutation(len(fit.table.X))
         attributes, run = fit.train(
@@ -376,7 +384,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -397,7 +405,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -411,7 +419,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -468,6 +476,7 @@ class BaseAutoencoder(
         scorings: the eight features that move most when they are restored are scored, and the
         gradient of the score tells of the others. Those of images take one reconstruction.
         """
+        refuse_rows(X, "explain")
         rows = self._check_new_rows(X)
         contributions = self.detector_.explain(rows)
         return in_frame(contributions, X, names_of(X, self), self, like_X=True)
@@ -497,6 +506,7 @@ class BaseAutoencoder(
         UserWarning
             If rows could not be made normal; they come back as close to it as was found.
         """
+        refuse_rows(X, "repair")
         rows = self._check_new_rows(X)
         repaired, n_left = self.detector_.repair(rows)
         if n_left:
@@ -517,7 +527,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------
@@ -572,7 +582,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Rows
 
         Returns
         -------

@@ -14,9 +14,10 @@ from torch import Tensor
 from aedetect.blocks import Blocks
 from aedetect.corruption import Corruption
 from aedetect.estimators.autoencoder import AutoencoderTransformer
-from aedetect.estimators.fitting import draw_seed, local_random_state
 from aedetect.estimators.frames import names_of
 from aedetect.estimators.parameters import documented
+from aedetect.estimators.row_tables import refuse_rows
+from aedetect.estimators.splitting import draw_seed, local_random_state
 from aedetect.networks import Autoencoder
 from aedetect.places import names_places
 from aedetect.training import make_generator
@@ -167,6 +168,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         X_noisy : ndarray or frame of shape (n_samples, n_features)
             In the units and the dtype of ``X``; a frame as :meth:`reconstruct` returns it.
         """
+        refuse_rows(X, "corrupt")
         rows = self._check_new_rows(X)
         assert self._corruption is not None  # fit made it
         seed, columns = draw_seed(local_random_state(random_state)), self.detector_.model.columns

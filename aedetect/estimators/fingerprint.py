@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aedetect.estimators.parameters import TRAINING, WEIGHTS, names_that
 from aedetect.model import Columns, row_blocks
+from aedetect.rows import Reader
 
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
@@ -29,8 +30,11 @@ def fingerprint(
 ) -> dict[str, str]:
     """Return everything that determines the trained weights, except random draws."""
     digest = hashlib.sha256()
-    for block in row_blocks(*X.shape):
-        digest.update(np.ascontiguousarray(X[block]).data)
+    if isinstance(X, Reader):
+        digest.update(X.rows.digest.encode())
+    else:
+        for block in row_blocks(*X.shape):
+            digest.update(np.ascontiguousarray(X[block]).data)
     for numbers in columns.scaling:  # a warm start keeps that of the first fit
         digest.update(numbers.data)
     if columns.coding is not None:

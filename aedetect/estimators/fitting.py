@@ -6,12 +6,12 @@ import copy
 import dataclasses
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from torch import Generator, Tensor
 
 from aedetect.corruption import Corruption, Hiding
@@ -29,14 +29,15 @@ from aedetect.estimators.defaults import (
 )
 from aedetect.estimators.fingerprint import as_plain, describe, fingerprint
 from aedetect.estimators.parameters import WEIGHTS, names_that
+from aedetect.estimators.pooled import DiskPools, PooledRows, pooled_rows, scale_rows
 from aedetect.estimators.progress import FitProgress, History
-from aedetect.estimators.tables import (
-    Table,
+from aedetect.estimators.row_tables import (
     check_more_training_rows,
-    check_scaled,
     check_training_rows,
     check_unit_interval,
 )
+from aedetect.estimators.splitting import Split, draw_seed, local_random_state
+from aedetect.estimators.tables import Table, check_scaled
 from aedetect.model import Columns, NetworkSpec, fit_columns, make_model
 from aedetect.networks import Autoencoder, initialize
 from aedetect.scoring import Detector, spread_of
@@ -54,13 +55,6 @@ if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
 HIDDEN = 0.2  # share of the observed cells that training hides for missing="mask"
-
-
-class Split(NamedTuple):
-    """Numbers of the held-out rows, and of those that the network is fitted to."""
-
-    held_out: NDArray[np.intp]
-    fitted: NDArray[np.intp]
 
 
 class Schedule(NamedTuple):
@@ -87,6 +81,8 @@ class Fit:
         All draws come from it, in a fixed order.
     goes_on : bool
         Whether training goes on with the weights of the estimator.
+    pooled : PooledRows or None
+        The training rows, if they do not fit into memory together.
     """
 
     estimator: BaseAutoencoder
@@ -96,6 +92,7 @@ class Fit:
     device: torch.device
     random_state: np.random.RandomState
     goes_on: bool
+    pooled: PooledRows | None
 
     @classmethod
     def begin(
@@ -118,7 +115,8 @@ class Fit:
             columns = fit_columns(table.X, table.coding, estimator.scaling, estimator.loss)
             spec = estimator._make_spec(columns.n_features, columns.width)
         random_state = local_random_state(estimator.random_state)
-        return cls(estimator, table, spec, columns, device, random_state, goes_on)
+        pooled = pooled_rows(table.X, spec.n_members)
+        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled)
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
@@ -136,6 +134,7 @@ class Fit:
         draws = self.random_state.get_state(legacy=False)
         start = as_plain({"draws": draws, "history": self.history_before})
         identity = fingerprint(self.estimator, self.table.X, self.columns, self.device)
+        identity |= self.pooled.describe() if self.pooled else {}
         checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
         self.random_state.set_state(checkpoint.start["draws"])
         return checkpoint
@@ -158,6 +157,8 @@ class Fit:
 
     def split(self, validation_fraction: float) -> Split:
         """Return which rows are held out, drawn at random, and which are not."""
+        if self.pooled:
+            return self.pooled.split(validation_fraction, self.random_state)
         n_rows = len(self.table.X)
         order = self.random_state.permutation(n_rows)
         n_held_out = count_held_out(n_rows, validation_fraction)
@@ -182,7 +183,9 @@ class Fit:
         max_epochs = resolve_max_epochs(
             schedule.max_epochs, len(x_train), batch_size, self.spec.image_shape
         )
-        corruption = estimator._make_corruption(x_train, self.columns.blocks)
+        if isinstance(x_train, DiskPools) and schedule.max_epochs == "auto":
+            max_epochs = max(max_epochs, x_train.plan.n_pools)  # every row is seen
+        corruption = self._corruption(x_train)
         context = estimator._init_callback_context(max_subtasks=max_epochs)
         context.call_on_fit_task_begin(estimator=estimator, X=X)
 
@@ -229,8 +232,10 @@ class Fit:
         share = self.estimator.contamination
         if share == "auto" or share == 0:
             return split
+        if self.pooled:
+            return self.pooled.without_anomalies(split, share, self.columns, self._tamed)
         order = np.concatenate(split)
-        x = self.columns.apply(self.columns.tame(self.table.X), order)
+        x = scale_rows(self.columns, self.table.X, order, self._tamed)
         n_kept = max(2, len(order) - round(share * len(order)))
         kept = np.sort(np.argsort(spread_of(x), kind="stable")[:n_kept])
         n_held_out = int((kept < len(split.held_out)).sum())
@@ -238,11 +243,35 @@ class Fit:
             n_held_out = len(kept) - 2
         return Split(order[kept[:n_held_out]], order[kept[n_held_out:]])
 
-    def _scaled(self, split: Split) -> list[Tensor]:
+    def _scaled(self, split: Split) -> tuple[Tensor, Tensor | DiskPools]:
         """Return the scaled rows of both parts, on the device; wild cells are tamed."""
-        tame, sources = self.columns.tame(self.table.X), self.columns.sources
-        parts = [check_scaled(self.columns.apply(tame, rows), rows, sources) for rows in split]
-        return [move(torch.from_numpy(part), self.device) for part in parts]
+        if self.pooled:
+            return self.pooled.scaled(split, self.columns, self._tamed, self.device)
+        x_val, x_train = (
+            check_scaled(
+                scale_rows(self.columns, self.table.X, rows, self._tamed),
+                rows,
+                self.columns.sources,
+            )
+            for rows in split
+        )
+        return self._move(x_val), self._move(x_train)
+
+    def _move(self, x: NDArray[np.float32]) -> Tensor:
+        return move(torch.from_numpy(x), self.device)
+
+    @cached_property
+    def _tamed(self) -> NDArray[np.bool_]:
+        """The columns in which wild cells are tamed."""
+        return self.columns.tamed_columns(self.table.X)
+
+    def _corruption(self, x_train: Tensor | DiskPools) -> Corruption | None:
+        """Return the noise of training, of which one kind depends on the bounds of the rows."""
+        if isinstance(x_train, DiskPools):
+            needs_bounds = getattr(self.estimator, "noise", None) == "salt_and_pepper"
+            empty = torch.zeros(1, self.columns.width)
+            x_train = x_train.bounds() if needs_bounds else empty
+        return self.estimator._make_corruption(x_train, self.columns.blocks)
 
     def _objective(self, corruption: Corruption | None) -> Objective:
         blocks = self.columns.blocks
@@ -272,6 +301,7 @@ class Fit:
         model = make_model(
             self.spec, network, self.columns, estimator.loss, estimator._prior_weight
         )
+        contamination = estimator.contamination
         detector = Detector.fit(
             model,
             self.table.X,
@@ -280,8 +310,10 @@ class Fit:
             score=resolve_score(
                 estimator.anomaly_score, self.spec.image_shape, estimator.contamination
             ),
-            contamination=estimator.contamination,
+            contamination="auto" if self.pooled else contamination,
         )
+        if self.pooled:
+            detector = self.pooled.with_threshold(detector, contamination)
         names = self.table.feature_names
         return {
             "detector_": detector,
@@ -312,13 +344,3 @@ class Fit:
     def _trained_by(self) -> list[Any]:
         estimator = self.estimator
         return [estimator.optimizer, self.device.type, estimator.precision, estimator.compile]
-
-
-def local_random_state(seed: int | np.random.RandomState | None) -> np.random.RandomState:
-    """Return scikit-learn's generator for ``seed``, but a fresh one, not the global, for None."""
-    return np.random.RandomState() if seed is None else check_random_state(seed)
-
-
-def draw_seed(random_state: np.random.RandomState) -> int:
-    """Return a seed for one of PyTorch's generators."""
-    return int(random_state.randint(np.iinfo(np.int32).max))

@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from aedetect.corruption import Corruption
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.estimators.fitting import local_random_state
 from aedetect.estimators.frames import names_of
 from aedetect.estimators.parameters import documented
+from aedetect.estimators.splitting import local_random_state
 from aedetect.networks import Autoencoder
 from aedetect.training import Objective
 

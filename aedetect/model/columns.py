@@ -112,13 +112,21 @@ class Columns:
         numbers, entries = x.tensor_split([self.blocks.n_numbers], dim=-1)
         return torch.cat([numbers, self.blocks.hard(entries)], dim=-1)
 
-    def apply(self, X: NDArray, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """Return the network's rows for ``X`` (or for its rows with these numbers)."""
+    def apply(
+        self,
+        X: NDArray,
+        rows: NDArray[np.intp] | None = None,
+        tamed: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the network's rows for ``X`` (or for its rows with these numbers).
+
+        Wild cells are tamed first where :meth:`tamed_columns` says so.
+        """
         if self.coding is None:
-            return self.scaling.apply(X, rows)
+            return self.scaling.apply(X, rows, tamed)
         X = X if rows is None else X[rows]
         x = np.empty((len(X), self.width), dtype=np.float32)
-        x[:, : len(self.scaling.scale)] = self.scaling.apply(X[:, self.coding.numbers])
+        x[:, : len(self.scaling.scale)] = self.scaling.apply(X[:, self.coding.numbers], tamed=tamed)
         for codes, table, entries in zip(
             X[:, self.ordered].T, self._tables, self._entries, strict=True
         ):
@@ -152,6 +160,10 @@ class Columns:
         X = X.copy()
         X[:, self.coding.numbers] = tame
         return X
+
+    def tamed_columns(self, X: NDArray) -> NDArray[np.bool_]:
+        """Return in which columns of numbers wild cells are tamed, ``(n_numbers,)``."""
+        return self.scaling.tamed_columns(X if self.coding is None else X[:, self.coding.numbers])
 
     @cached_property
     def _tables(self) -> list[NDArray[np.float32]]:

@@ -13,6 +13,7 @@ USUAL = 0.95  # quantile of the distances from the median that wild cells do not
 FAR = 5.0  # radius of a column of two values, in units of that quantile
 FEW = 1 - USUAL  # share of a column's cells that can be wild: more are no exceptions
 N_VALUES = 2**21  # of a large table that the quantiles are taken of
+MANY = 2**22  # rows, of which a permutation would take long and much memory
 BEYOND = float(np.finfo(np.float64).max)  # no cell is further from a median
 
 
@@ -54,15 +55,20 @@ def fit_fences(X: NDArray) -> tuple[Fences, float]:
         The radius of the distances in all columns together.
     """
     n_rows = max(1000, N_VALUES // X.shape[1])
-    if len(X) > n_rows:
-        drawn = np.random.RandomState(0).choice(len(X), n_rows, replace=False)
-        X = X[np.sort(drawn)]
+    X = X[_draw(len(X), n_rows)] if len(X) > n_rows else X[:]
     columns = np.sort(X.T.astype(np.float64), axis=1)  # NaN comes last
     n_values = (~np.isnan(columns)).sum(axis=1)
     medians = _quantile(columns, np.zeros_like(n_values), n_values, 0.5)
     with np.errstate(over="ignore"):
         distances = np.sort(np.abs(columns - medians[:, None]), axis=1)
     return Fences(medians, _radii(distances)), float(_radii(np.sort(distances, axis=None)[None])[0])
+
+
+def _draw(n_rows: int, n_drawn: int) -> NDArray[np.intp]:
+    """Return numbers of rows in ascending order."""
+    if n_rows > MANY:
+        return np.sort(np.random.default_rng(0).choice(n_rows, n_drawn, replace=False))
+    return np.sort(np.random.RandomState(0).choice(n_rows, n_drawn, replace=False))
 
 
 def _radii(distances: FloatArray) -> FloatArray:

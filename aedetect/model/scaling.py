@@ -33,12 +33,21 @@ class Scaling(NamedTuple):
     low: FloatArray  # (n_features,), scaled
     high: FloatArray  # (n_features,), scaled
 
-    def apply(self, X: NDArray, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """Return the scaled rows of ``X`` (or those numbered ``rows``), in that order."""
+    def apply(
+        self,
+        X: NDArray,
+        rows: NDArray[np.intp] | None = None,
+        tamed: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the scaled rows of ``X`` (or those numbered ``rows``), in that order.
+
+        Wild cells are tamed first in the columns ``tamed``.
+        """
         n_rows = len(X) if rows is None else len(rows)
         scaled = np.empty((n_rows, X.shape[1]), dtype=np.float32)
         for block in row_blocks(*scaled.shape):
             part = X[block] if rows is None else X[rows[block]]
+            part = part if tamed is None else self.tame(part, tamed)
             with np.errstate(over="ignore"):  # an infinite score is refused where it is made
                 scaled[block] = self._beyond((part - self.location) / self.scale, np.log1p)
         return scaled
@@ -48,19 +57,33 @@ class Scaling(NamedTuple):
         with np.errstate(over="ignore"):  # what is not finite is refused where it is asked for
             return self._beyond(scaled, np.expm1) * self.scale + self.location
 
-    def tame(self, X: NDArray) -> NDArray:
+    def tame(self, X: NDArray, columns: NDArray[np.bool_] | None = None) -> NDArray:
         """Return rows to train on: with wild cells at the middle of their column's fences.
 
-        A column in which they are more than a few stays as it is: there, they are no exceptions.
+        Only in ``columns``, which are :meth:`tamed_columns` of ``X`` if None is given.
         """
-        with np.errstate(over="ignore"):
-            scaled = (X - self.location) / self.scale
-        wild = (scaled < self.low) | (scaled > self.high)
-        wild &= wild.mean(axis=0) <= FEW
+        columns = self.tamed_columns(X) if columns is None else columns
+        if not columns.any():
+            return X
+        wild = self._is_wild(X) & columns
         if not wild.any():
             return X
         middle = (self.low / 2 + self.high / 2) * self.scale + self.location
         return np.where(wild, middle.astype(X.dtype), X)
+
+    def tamed_columns(self, X: NDArray) -> NDArray[np.bool_]:
+        """Return in which columns of training rows wild cells are tamed.
+
+        A column in which they are more than a few stays as it is: there, they are no exceptions.
+        """
+        blocks = row_blocks(*X.shape)
+        counts = np.sum([self._is_wild(X[block]).sum(axis=0) for block in blocks], axis=0)
+        return (counts > 0) & (counts / len(X) <= FEW)
+
+    def _is_wild(self, X: NDArray) -> NDArray[np.bool_]:
+        with np.errstate(over="ignore"):
+            scaled = (X - self.location) / self.scale
+        return (scaled < self.low) | (scaled > self.high)
 
     def to_state(self) -> dict[str, FloatArray]:
         """Return the arrays by name."""

@@ -134,7 +134,7 @@ def spread_of(x: NDArray[np.float32]) -> FloatArray:
     score, so larger clumps of anomalies are far off. Missing cells count as 0, the mean of a scaled
     column.
     """
-    x = np.nan_to_num(x, nan=0.0)
+    x = x if np.isfinite(x).all() else np.nan_to_num(x, nan=0.0)
     return fit_sites(x, WIDE_SHARE).of_rows(x)
 
 

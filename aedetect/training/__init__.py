@@ -15,6 +15,7 @@ from aedetect.training.interrupt import Interrupt
 from aedetect.training.loop import train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
+from aedetect.training.pools import Pools
 from aedetect.training.state import Epoch, Run
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Epoch",
     "Interrupt",
     "Objective",
+    "Pools",
     "Run",
     "limit_threads",
     "make_generator",

@@ -97,6 +97,8 @@ class DenseStep:
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Plan the draws of an epoch, as :class:`Step` says."""
         self._n_batches = Counter(batch_sizes)
+        # Pools differ in their number of rows, and so in their last batch.
+        self._passes = {n: batch for n, batch in self._passes.items() if n in self._n_batches}
         for n_rows, batch in self._passes.items():
             batch.begin_epoch(self._n_batches[n_rows])
 

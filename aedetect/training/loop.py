@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from aedetect.training.devices import limit_threads, make_generator, set_precisi
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
+from aedetect.training.pools import OnePool, Pools
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import Step, make_step
 
@@ -42,7 +44,7 @@ class Watcher(Protocol):
 def train(
     network: Autoencoder,
     objective: Objective,
-    x: Tensor,
+    x: Tensor | Pools,
     x_val: Tensor,
     *,
     optimizer: str,
@@ -68,9 +70,11 @@ def train(
         Each member has its own order of rows and its own noise.
     objective : Objective
         The loss that each member minimises.
-    x, x_val : Tensor of shape (n_rows, n_features)
-        Training and held-out rows, on any device. With held-out rows each member keeps its weights
-        of the epoch with its lowest held-out loss, without them those of the last epoch.
+    x : Tensor of shape (n_rows, n_features), or Pools
+        Training rows, on any device. Of Pools, an epoch is a pass over one pool.
+    x_val : Tensor of shape (n_rows, n_features)
+        Held-out rows, on any device. With them each member keeps its weights of the epoch with its
+        lowest held-out loss, without them those of the last epoch.
     optimizer, schedule : str
         Keys of ``OPTIMIZERS`` and ``SCHEDULES``.
     learning_rate, weight_decay : float
@@ -114,21 +118,23 @@ def train(
         run.continue_from(continuation)
     if checkpoint is not None:
         _resume(run, checkpoint, watcher)
-    bounds = _batch_bounds(len(x), batch_size)
-    batch_sizes = [last - first for first, last in bounds]
-    n_steps = max_epochs * len(bounds)
-    work = step.count_work(x[:1].to(generator.device)) * batch_size
+    pools = OnePool(x) if isinstance(x, Tensor) else x
+    n_features = x_val.shape[1]
+    first_steps = _first_steps(pools, batch_size, max_epochs)
+    work = step.count_work(torch.zeros(1, n_features, device=generator.device)) * batch_size
     # Few held-out rows are repeated, so that each gets several draws of the noise.
-    n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // x.shape[1])
+    n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // n_features)
     x_val = x_val.repeat(max(1, math.ceil(n_needed / max(1, len(x_val)))), 1)
     splitter = BatchSplitter()
     while not run.is_over(max_epochs, patience if len(x_val) else None):
         watcher.on_epoch_begin()
-        step.begin_epoch(batch_sizes)
         started = time.perf_counter()
-        n_done = len(run.epochs) * len(bounds)
-        steps = range(n_done, n_done + len(bounds))
-        rates = [learning_rate * SCHEDULES[schedule](number / n_steps) for number in steps]
+        number = len(run.epochs)
+        x = pools.load(number)
+        bounds = _batch_bounds(len(x), batch_size)
+        step.begin_epoch([last - first for first, last in bounds])
+        steps = range(*first_steps[number : number + 2])
+        rates = [learning_rate * SCHEDULES[schedule](n / first_steps[-1]) for n in steps]
         batches = _shuffled_batches(len(x), bounds, network.n_members, generator)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
             total, run.interrupted = _train_epoch(step, optim, x, batches, rates, watcher)
@@ -137,7 +143,7 @@ def train(
             held_out = _held_out_losses(network, objective, x_val, generator.device, splitter)
         loss, *val_losses = _read(total / (len(x) * network.n_members), held_out)
         val_loss = sum(val_losses) / len(val_losses)
-        _check_finite(loss, val_loss, len(run.epochs), learning_rate)
+        _check_finite(loss, val_loss, number, learning_rate)
         epoch = Epoch(loss, val_loss, rates[-1], time.perf_counter() - started)
         run.add(epoch, val_losses)
         run.stopped = watcher.on_epoch_end(epoch)
@@ -207,6 +213,19 @@ def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
     if len(starts) > 1 and n_rows - starts[-1] == 1:
         starts.pop()
     return list(zip(starts, [*starts[1:], n_rows], strict=True))
+
+
+def _first_steps(pools: Pools, batch_size: int, max_epochs: int) -> list[int]:
+    """Return the number of the first step of every epoch, and the number of all steps."""
+    n_rows = (pools.count(epoch) for epoch in range(max_epochs))
+    return list(itertools.accumulate((_count_batches(n, batch_size) for n in n_rows), initial=0))
+
+
+def _count_batches(n_rows: int, batch_size: int) -> int:
+    """Return the length of :func:`_batch_bounds`."""
+    n_batches = -(-n_rows // batch_size)
+    has_lone_row = n_batches > 1 and n_rows - (n_batches - 1) * batch_size == 1
+    return n_batches - has_lone_row
 
 
 def _shuffled_batches(

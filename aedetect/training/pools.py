@@ -1,0 +1,33 @@
+"""The rows that each epoch trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Pools(Protocol):
+    """Training rows of which an epoch has a pool in memory."""
+
+    def count(self, epoch: int) -> int:
+        """Return the number of rows of an epoch."""
+
+    def load(self, epoch: int) -> Tensor:
+        """Return the rows of an epoch, ``(n_rows, n_features)``, until the next call."""
+
+
+@dataclass(frozen=True)
+class OnePool:
+    """Training rows that are in memory, all of them in every epoch."""
+
+    x: Tensor
+
+    def count(self, epoch: int) -> int:
+        """Return the number of rows."""
+        return len(self.x)
+
+    def load(self, epoch: int) -> Tensor:
+        """Return the rows."""
+        return self.x
