@@ -12,10 +12,12 @@ from aedetect.training.devices import (
     seeded_globally,
 )
 from aedetect.training.interrupt import Interrupt
+from aedetect.training.job import Job
 from aedetect.training.loop import train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.state import Epoch, Run
+from aedetect.training.together import train_together
 
 __all__ = [
     "OPTIMIZERS",
@@ -24,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "Epoch",
     "Interrupt",
+    "Job",
     "Objective",
     "Run",
     "limit_threads",
@@ -34,4 +37,5 @@ __all__ = [
     "resolve_device",
     "seeded_globally",
     "train",
+    "train_together",
 ]

@@ -146,7 +146,8 @@ def architecture(network: Autoencoder) -> str:
     (holder, *_) = _hold_members(network)
     layers = [*cast(nn.Sequential, holder.encoder), *cast(nn.Sequential, holder.decoder)]
     names = ["Dropout()" if isinstance(layer, Dropout) else repr(layer) for layer in layers]
-    return f"{network.n_members} {type(holder).__name__} {len(holder.encoder)} {names}"
+    widths = [tuple(parameter.shape) for parameter in holder.encoder.parameters()]
+    return f"{type(holder).__name__} of {network.n_members}: {names}, encoder {widths}"
 
 
 def _hold_members(network: Autoencoder) -> list[Autoencoder]:
@@ -203,10 +204,8 @@ class _Weights:
         )
         for name, tensor in joined.items():
             self.values[name].copy_(tensor)
-        self.vectors = [
-            _with_gradient(value.flatten(), slope.flatten())
-            for value, slope in zip(*(m.chunk(len(networks)) for m in (matrix, slopes)), strict=True)
-        ]
+        rows = zip(*(m.chunk(len(networks)) for m in (matrix, slopes)), strict=True)
+        self.vectors = [_with_gradient(own.flatten(), slope.flatten()) for own, slope in rows]
         statistics = _by_name([n.named_buffers() for n in holders])
         self.values |= {name: _join(b, n_all) for name, b in statistics.items()}
         for name, tensors in (parameters | statistics).items():
@@ -308,7 +307,8 @@ class _Pass:
                 layers.append(make(modules[0], place._replace(name=name)))
             else:
                 places = [part._replace(name=name) for part in self._parts]
-                layers += self._apart(list(map(LAYERS[kind], modules, places)))
+                pairs = zip(modules, places, strict=True)
+                layers += self._apart([LAYERS[kind](module, place) for module, place in pairs])
         return layers
 
     def _apart(self, layers: list[Any]) -> list[Any]:
@@ -358,8 +358,8 @@ class _Pass:
         differentiate = _differentiate_observed if missing else _differentiate
         if len(self._parts) == 1:
             return differentiate(x_hat, x, loss)
-        pairs = zip(*(split(t, self._n_members) for t in (x_hat, x)), strict=True)
-        losses, _, factors = zip(*(differentiate(*pair, loss) for pair in pairs), strict=True)
+        pairs = zip(split(x_hat, self._n_members), split(x, self._n_members), strict=True)
+        losses, _, factors = zip(*[differentiate(*pair, loss) for pair in pairs], strict=True)
         return join(losses, self._n_members), x_hat, factors[0]
 
 

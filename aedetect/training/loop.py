@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from torch import Generator, Tensor, nn
 from aedetect.networks import Autoencoder, Dropout
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator, set_precision
+from aedetect.training.job import Job
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
@@ -104,7 +106,21 @@ def train(
     MemoryError
         If the device cannot hold even single rows.
     """
-    _prepare(network, generator)
+    job = Job(
+        network,
+        objective,
+        x,
+        x_val,
+        generator,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        patience=patience,
+    )
+    prepare(network, generator)
     step = make_step(network, objective, generator, precision=precision, compile=compile)
     optim = make_optimizer(
         optimizer, step.parameters, learning_rate=learning_rate, weight_decay=weight_decay
@@ -114,40 +130,81 @@ def train(
         run.continue_from(continuation)
     if checkpoint is not None:
         _resume(run, checkpoint, watcher)
-    bounds = _batch_bounds(len(x), batch_size)
-    batch_sizes = [last - first for first, last in bounds]
-    n_steps = max_epochs * len(bounds)
+    epochs = Epochs(job, run)
     work = step.count_work(x[:1].to(generator.device)) * batch_size
-    # Few held-out rows are repeated, so that each gets several draws of the noise.
-    n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // x.shape[1])
-    x_val = x_val.repeat(max(1, math.ceil(n_needed / max(1, len(x_val)))), 1)
-    splitter = BatchSplitter()
-    while not run.is_over(max_epochs, patience if len(x_val) else None):
+    while not epochs.are_over():
         watcher.on_epoch_begin()
-        step.begin_epoch(batch_sizes)
-        started = time.perf_counter()
-        n_done = len(run.epochs) * len(bounds)
-        steps = range(n_done, n_done + len(bounds))
-        rates = [learning_rate * SCHEDULES[schedule](number / n_steps) for number in steps]
-        batches = _shuffled_batches(len(x), bounds, network.n_members, generator)
+        step.begin_epoch(epochs.batch_sizes)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
-            total, run.interrupted = _train_epoch(step, optim, x, batches, rates, watcher)
+            totals, run.interrupted = _train_epoch(step, optim, epochs.begin(), watcher)
             if run.interrupted:
                 break
-            held_out = _held_out_losses(network, objective, x_val, generator.device, splitter)
-        loss, *val_losses = _read(total / (len(x) * network.n_members), held_out)
-        val_loss = sum(val_losses) / len(val_losses)
-        _check_finite(loss, val_loss, len(run.epochs), learning_rate)
-        epoch = Epoch(loss, val_loss, rates[-1], time.perf_counter() - started)
-        run.add(epoch, val_losses)
-        run.stopped = watcher.on_epoch_end(epoch)
+            held_out = epochs.held_out_losses()
+        run.stopped = watcher.on_epoch_end(epochs.end(totals, held_out))
         if checkpoint is not None:
             checkpoint.keep(run.state_dict())
     if checkpoint is not None and run.interrupted:
         checkpoint.write()
     run.restore_best()
-    _release(network)
+    release(network)
     return run
+
+
+class Epochs:
+    """The epochs of one training, apart from its steps: draws of rows, losses, the end.
+
+    Parameters
+    ----------
+    job : Job
+    run : Run
+        Extended by every epoch.
+    """
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self._job, self._run = job, run
+        self._bounds = _batch_bounds(len(job.x), job.batch_size)
+        # Few held-out rows are repeated, so that each gets several draws of the noise.
+        n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // job.x.shape[1])
+        n_times = max(1, math.ceil(n_needed / max(1, len(job.x_val))))
+        self._x_val = job.x_val.repeat(n_times, 1)
+        self._splitter = BatchSplitter()
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Rows of every batch of an epoch."""
+        return [last - first for first, last in self._bounds]
+
+    def are_over(self) -> bool:
+        """Return whether no epoch is left."""
+        return self._run.is_over(
+            self._job.max_epochs, self._job.patience if len(self._x_val) else None
+        )
+
+    def begin(self) -> Iterator[tuple[Tensor, float]]:
+        """Begin an epoch: yield rows ``(n_members, batch, n_features)`` and rate of every step."""
+        self._started = time.perf_counter()
+        job, n_batches = self._job, len(self._bounds)
+        n_steps = job.max_epochs * n_batches
+        batches = _shuffled_batches(len(job.x), self._bounds, job.network.n_members, job.generator)
+        for number, rows in enumerate(batches, len(self._run.epochs) * n_batches):
+            self._rate = job.learning_rate * SCHEDULES[job.schedule](number / n_steps)
+            yield _take(job.x, rows), self._rate
+
+    def held_out_losses(self) -> Tensor:
+        """Return each member's mean loss of the held-out rows, NaN where there are none."""
+        job = self._job
+        device = job.generator.device
+        return _held_out_losses(job.network, job.objective, self._x_val, device, self._splitter)
+
+    def end(self, totals: Tensor, held_out: Tensor) -> Epoch:
+        """End an epoch, given sums of the losses and held-out losses ``(n_members,)``."""
+        n_losses = len(self._job.x) * self._job.network.n_members
+        loss, *val_losses = _read(totals.sum() / n_losses, held_out)
+        val_loss = sum(val_losses) / len(val_losses)
+        _check_finite(loss, val_loss, len(self._run.epochs), self._job.learning_rate)
+        epoch = Epoch(loss, val_loss, self._rate, time.perf_counter() - self._started)
+        self._run.add(epoch, val_losses)
+        return epoch
 
 
 def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
@@ -159,16 +216,21 @@ def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
         watcher.on_resume(run.epochs)
 
 
-def _prepare(network: nn.Module, generator: Generator) -> None:
+def prepare(network: nn.Module, generator: Generator) -> None:
+    """Make a network ready for training."""
     # Channels last halves the time of convolutions with few channels.
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _set_dropout(network, generator)
 
 
-def _release(network: nn.Module) -> None:
+def release(network: nn.Module) -> None:
+    """Undo what :func:`prepare` and the step have done to a network."""
     network.zero_grad()
     network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     _set_dropout(network, None)
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        if not tensor.is_contiguous():  # one of several members that lie apart
+            tensor.data = tensor.data.contiguous()
 
 
 def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
@@ -180,22 +242,20 @@ def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
 def _train_epoch(
     step: Step,
     optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    batches: Iterable[Tensor],
-    rates: Iterable[float],
+    batches: Iterable[tuple[Tensor, float]],
     watcher: Watcher,
 ) -> tuple[Tensor, bool]:
-    """Take a step a batch; return the sum of the losses and whether the watcher stops training."""
-    total = torch.zeros((), device=step.parameters[0].device)
-    for rows, rate in zip(batches, rates, strict=True):
+    """Take a step a batch; return the sums of the losses and whether the watcher stops training."""
+    totals = torch.zeros(1, device=step.parameters[0].device)
+    for x, rate in batches:
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = step.backpropagate(_take(x, rows))
+        losses = step.backpropagate(x)
         optimizer.step()
-        total += losses.sum()
+        totals = totals + losses.sum(dim=-1)  # of each member
         if watcher.on_step_end():
-            return total, True
-    return total, False
+            return totals, True
+    return totals, False
 
 
 def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:

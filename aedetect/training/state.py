@@ -70,7 +70,8 @@ class Run:
     Parameters
     ----------
     network : Autoencoder
-    optimizer : torch.optim.Optimizer
+    optimizer : torch.optim.Optimizer or None
+        None for a training that no other continues.
     generators : sequence of torch.Generator
         All generators that training draws from.
     """
@@ -78,7 +79,7 @@ class Run:
     def __init__(
         self,
         network: Autoencoder,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | None,
         generators: Sequence[Generator],
     ) -> None:
         self._network = network
@@ -140,6 +141,7 @@ class Run:
         """Return copies of the optimiser's and the generators' states, for another run."""
         state = {f"generator.{i}": g.get_state() for i, g in enumerate(self._generators)}
         for index, parameter in enumerate(self._parameters):
+            assert self._optimizer is not None  # it has parameters
             for key, value in self._optimizer.state.get(parameter, {}).items():
                 if value is not None:  # momentum before the first step
                     state[f"optimizer.{index}.{key}"] = _copy(value)
@@ -156,11 +158,14 @@ class Run:
                 if value.shape == parameter.shape:  # in the parameter's order of memory
                     value = torch.empty_like(parameter).copy_(value)
                 moments.setdefault(index, {})[key] = value
+        assert self._optimizer is not None
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     @property
     def _parameters(self) -> list[Tensor]:
+        if self._optimizer is None:
+            return []
         return [p for group in self._optimizer.param_groups for p in group["params"]]
 
 

@@ -1,0 +1,28 @@
+"""A training, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from aedetect.networks import Autoencoder
+from aedetect.training.objective import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A network, its rows, and how it is trained. :func:`train` describes the fields."""
+
+    network: Autoencoder
+    objective: Objective
+    x: Tensor
+    x_val: Tensor
+    generator: Generator
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    batch_size: int
+    max_epochs: int
+    patience: int
