@@ -283,6 +283,7 @@ class _Pass:
             *self._make_layers("decoder", decoders, place),
         ]
         self._output = Output(last, place._replace(name=f"decoder.{len(decoders[0])}"))
+        self._losses, self._square_norms = self._output.make_norms()
 
     def _make_penalties(self) -> list[Any]:
         """Return the layer of the penalty on the code, if there is one."""
@@ -355,6 +356,9 @@ class _Pass:
         ``x_hat`` is overwritten. The factor is left to a matrix product, where it costs nothing.
         """
         loss, missing = self._objectives[0].loss, self._objectives[0].missing
+        if loss == "mse" and not missing:
+            residual = x_hat.sub_(x)
+            return self._square_norms(residual, out=self._losses), residual, 2.0
         differentiate = _differentiate_observed if missing else _differentiate
         if len(self._parts) == 1:
             return differentiate(x_hat, x, loss)

@@ -23,6 +23,7 @@ from aedetect.training.products import (
     in_lines,
     multiply,
     multiply_scaled,
+    square_norms,
     sum_columns,
     sum_rows,
 )
@@ -128,6 +129,14 @@ class Output(LinearLayer):
         self._multiply(g.mT, self._x.mT, out=self._g_weight, scale=scale)
         self._sum(g, out=self._g_bias).mul_(scale)
         return self._multiply_back(self._weight.mT, g.mT, out=self._g_x, scale=scale)
+
+    def make_norms(self) -> tuple[Tensor, Product]:
+        """Return a buffer, and a function of the squared norms of rows of the output."""
+        norms = self._y.new_empty(self._y.shape[:-1])
+        if self._is_lone:
+            return norms, square_norms
+        sample = self._y.normal_(generator=Generator(self._y.device).manual_seed(0))
+        return norms, as_alone(square_norms, sample, out=norms)
 
     def _make_output(self, *members: int, n_rows: int, n_features: int) -> Tensor:
         return empty(*members, n_rows, n_features, like=self._weight)

@@ -11,7 +11,17 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from aedetect.networks import Autoencoder, Dropout
+from aedetect.networks import (
+    ACTIVATIONS,
+    Autoencoder,
+    BatchNorm,
+    Dropout,
+    LayerNorm,
+    Linear,
+    MaskInput,
+    TiedLinear,
+    VariationalAutoencoder,
+)
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator, set_precision
 from aedetect.training.job import Job
@@ -136,7 +146,9 @@ def train(
         watcher.on_epoch_begin()
         step.begin_epoch(epochs.batch_sizes)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
-            totals, run.interrupted = _train_epoch(step, optim, epochs.begin(), watcher)
+            orders, rates = epochs.begin()
+            batches = batches_of(x, orders, epochs.bounds)
+            totals, run.interrupted = _train_epoch(step, optim, batches, rates, watcher)
             if run.interrupted:
                 break
             held_out = epochs.held_out_losses()
@@ -162,17 +174,18 @@ class Epochs:
 
     def __init__(self, job: Job, run: Run) -> None:
         self._job, self._run = job, run
-        self._bounds = _batch_bounds(len(job.x), job.batch_size)
+        self.bounds = _batch_bounds(len(job.x), job.batch_size)
         # Few held-out rows are repeated, so that each gets several draws of the noise.
         n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // job.x.shape[1])
         n_times = max(1, math.ceil(n_needed / max(1, len(job.x_val))))
         self._x_val = job.x_val.repeat(n_times, 1)
         self._splitter = BatchSplitter()
+        self._switched = _switched_by_mode(job.network)
 
     @property
     def batch_sizes(self) -> list[int]:
         """Rows of every batch of an epoch."""
-        return [last - first for first, last in self._bounds]
+        return [last - first for first, last in self.bounds]
 
     def are_over(self) -> bool:
         """Return whether no epoch is left."""
@@ -180,21 +193,30 @@ class Epochs:
             self._job.max_epochs, self._job.patience if len(self._x_val) else None
         )
 
-    def begin(self) -> Iterator[tuple[Tensor, float]]:
-        """Begin an epoch: yield rows ``(n_members, batch, n_features)`` and rate of every step."""
+    def begin(self) -> tuple[Tensor, list[float]]:
+        """Begin an epoch: return orders of the rows ``(n_members, n_rows)``, and rates of steps."""
         self._started = time.perf_counter()
-        job, n_batches = self._job, len(self._bounds)
-        n_steps = job.max_epochs * n_batches
-        batches = _shuffled_batches(len(job.x), self._bounds, job.network.n_members, job.generator)
-        for number, rows in enumerate(batches, len(self._run.epochs) * n_batches):
-            self._rate = job.learning_rate * SCHEDULES[job.schedule](number / n_steps)
-            yield _take(job.x, rows), self._rate
+        job, n_batches = self._job, len(self.bounds)
+        n_done, n_steps = len(self._run.epochs) * n_batches, job.max_epochs * n_batches
+        schedule = SCHEDULES[job.schedule]
+        steps = range(n_done, n_done + n_batches)
+        rates = [job.learning_rate * schedule(number / n_steps) for number in steps]
+        self._rate = rates[-1]
+        return _draw_orders(len(job.x), job.network.n_members, job.generator), rates
 
     def held_out_losses(self) -> Tensor:
         """Return each member's mean loss of the held-out rows, NaN where there are none."""
-        job = self._job
-        device = job.generator.device
-        return _held_out_losses(job.network, job.objective, self._x_val, device, self._splitter)
+        job, device = self._job, self._job.generator.device
+        if not len(self._x_val):
+            return torch.full((job.network.n_members,), math.nan, device=device)
+        for module in self._switched:
+            module.eval()
+        means = self._splitter.compute(
+            lambda n_parts: _mean_losses(job, self._x_val, device, 4096 // n_parts), 4096
+        )
+        for module in self._switched:
+            module.train()
+        return means
 
     def end(self, totals: Tensor, held_out: Tensor) -> Epoch:
         """End an epoch, given sums of the losses and held-out losses ``(n_members,)``."""
@@ -242,12 +264,13 @@ def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
 def _train_epoch(
     step: Step,
     optimizer: torch.optim.Optimizer,
-    batches: Iterable[tuple[Tensor, float]],
+    batches: Iterable[Tensor],
+    rates: Iterable[float],
     watcher: Watcher,
 ) -> tuple[Tensor, bool]:
     """Take a step a batch; return the sums of the losses and whether the watcher stops training."""
     totals = torch.zeros(1, device=step.parameters[0].device)
-    for x, rate in batches:
+    for x, rate in zip(batches, rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
         losses = step.backpropagate(x)
@@ -269,18 +292,19 @@ def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], n_rows], strict=True))
 
 
-def _shuffled_batches(
-    n_rows: int, bounds: Iterable[tuple[int, int]], n_members: int, generator: Generator
-) -> Iterator[Tensor]:
-    """Yield row numbers ``(n_members, batch)``: each member has an order of its own."""
-    orders = torch.stack(
+def _draw_orders(n_rows: int, n_members: int, generator: Generator) -> Tensor:
+    """Return row numbers ``(n_members, n_rows)``: each member has an order of its own."""
+    return torch.stack(
         [
             torch.randperm(n_rows, generator=generator, device=generator.device)
             for _ in range(n_members)
         ]
     )
-    for first, last in bounds:
-        yield orders[:, first:last]
+
+
+def batches_of(x: Tensor, orders: Tensor, bounds: Iterable[tuple[int, int]]) -> Iterator[Tensor]:
+    """Yield the batches ``(n_members, batch, n_features)`` of an epoch."""
+    return (_take(x, orders[:, first:last]) for first, last in bounds)
 
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:
@@ -290,32 +314,32 @@ def _take(x: Tensor, rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _held_out_losses(
-    network: Autoencoder,
-    objective: Objective,
-    x_val: Tensor,
-    device: torch.device,
-    splitter: BatchSplitter,
-) -> Tensor:
-    """Return each member's mean loss of the held-out rows, NaN where there are none."""
-    if not len(x_val):
-        return torch.full((network.n_members,), math.nan, device=device)
-    network.eval()
-    means = splitter.compute(
-        lambda n_parts: _mean_losses(network, objective, x_val, device, 4096 // n_parts), 4096
-    )
-    network.train()
-    return means
-
-
-def _mean_losses(
-    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, n_rows: int
-) -> Tensor:
+def _mean_losses(job: Job, x_val: Tensor, device: torch.device, n_rows: int) -> Tensor:
+    """Return each member's mean loss of the held-out rows, computed ``n_rows`` at a time."""
     generator = make_generator(0, device)  # every epoch draws the same noise: losses compare
-    shared = x_val if network.n_members == 1 else x_val[None]
+    shared = x_val if job.network.n_members == 1 else x_val[None]
     batches = (x.to(device) for x in shared.split(n_rows, dim=-2))
-    losses = torch.cat([objective(network, x, generator) for x in batches], dim=-1)
+    losses = torch.cat([job.objective(job.network, x, generator) for x in batches], dim=-1)
     return losses.mean(dim=-1).view(-1)
+
+
+def _switched_by_mode(network: Autoencoder) -> list[nn.Module]:
+    """Return the modules that compute otherwise in training: all, for layers of unknown kinds.
+
+    Most networks have none, and a switch of all modules takes as long as a small step.
+    """
+    modules = list(network.modules())
+    if any(type(module) not in (*PLAIN_MODULES, *MODE_MODULES) for module in modules):
+        return [network]
+    return [module for module in modules if type(module) in MODE_MODULES]
+
+
+MODE_MODULES = (Dropout, BatchNorm)
+PLAIN_MODULES = (
+    *(Autoencoder, VariationalAutoencoder, MaskInput, nn.Sequential),
+    *(Linear, TiedLinear, LayerNorm),
+    *(type(make()) for make in ACTIVATIONS.values()),
+)
 
 
 def _read(total: Tensor, losses: Tensor) -> list[float]:

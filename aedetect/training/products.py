@@ -69,6 +69,11 @@ def sum_rows(g: Tensor, *, out: Tensor) -> Tensor:
     return torch.sum(g, dim=-2, out=out)
 
 
+def square_norms(x: Tensor, *, out: Tensor) -> Tensor:
+    """Return the squared norms of the rows."""
+    return torch.linalg.vecdot(x, x, out=out)
+
+
 def as_alone(
     function: Callable[..., Tensor], *sample: Tensor, out: Tensor, **options: Any
 ) -> Callable[..., Tensor]:

@@ -34,7 +34,10 @@ class Best:
     """
 
     def __init__(self, network: Autoencoder, index: int) -> None:
-        self._network, self._index = network, index
+        is_loop = isinstance(network, MemberLoop)
+        holder = network.members[index] if isinstance(network, MemberLoop) else network
+        self._held = list(_tensors_of(holder))  # once: it takes longer than a small copy
+        self._index, self._is_part = index, not is_loop and network.n_members > 1
         self.loss, self.epoch = math.inf, -1
         self.weights: State | None = None
 
@@ -55,13 +58,8 @@ class Best:
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the member's weights and running statistics, which alias the network's."""
-        if isinstance(self._network, MemberLoop):
-            yield from _tensors_of(self._network.members[self._index])
-        elif self._network.n_members == 1:
-            yield from _tensors_of(self._network)
-        else:
-            for name, tensor in _tensors_of(self._network):
-                yield name, tensor[self._index]
+        for name, tensor in self._held:
+            yield name, tensor[self._index] if self._is_part else tensor
 
 
 class Run:

@@ -14,7 +14,7 @@ from torch import Tensor
 from aedetect.training.dense import DenseStep, architecture
 from aedetect.training.devices import one_thread
 from aedetect.training.job import Job
-from aedetect.training.loop import Epochs, prepare, release
+from aedetect.training.loop import Epochs, batches_of, prepare, release
 from aedetect.training.optimizers import make_optimizer
 from aedetect.training.state import Run
 
@@ -134,6 +134,7 @@ class _Stack:
         for member, vector in zip(members, vectors, strict=True):
             if member.state:
                 self._optimizer.state[vector] = member.state
+        self._x, self._firsts = _pool([job.x for job in jobs])
 
     @property
     def work_of_a_network(self) -> int:
@@ -147,12 +148,16 @@ class _Stack:
             member.state = self._optimizer.state[vector]
 
     def train_epoch(self) -> None:
-        self._step.begin_epoch(self.members[0].epochs.batch_sizes)
+        """Train all members for one epoch."""
+        epochs = self.members[0].epochs  # whose batches have the sizes of all others
+        self._step.begin_epoch(epochs.batch_sizes)
+        orders, rates = zip(*[member.epochs.begin() for member in self.members], strict=True)
+        numbers = torch.cat([o + first for o, first in zip(orders, self._firsts, strict=True)])
         totals = torch.zeros(1)
-        for batches in zip(*(member.epochs.begin() for member in self.members), strict=True):
-            xs, rates = zip(*batches, strict=True)
-            losses = self._step.backpropagate(torch.cat(xs))
-            self._set_rates(rates)
+        batches = batches_of(self._x, numbers, epochs.bounds)
+        for x, *rates_of_step in zip(batches, *rates, strict=True):
+            losses = self._step.backpropagate(x)
+            self._set_rates(rates_of_step)
             self._optimizer.step()
             totals = totals + losses.sum(dim=-1)
         for member, own in zip(self.members, totals.chunk(len(self.members)), strict=True):
@@ -174,3 +179,17 @@ class _Stack:
             member.epochs.end(totals, member.epochs.held_out_losses())
         except ValueError:  # the loss is not finite; ``train`` will raise it
             member.diverged = True
+
+
+def _pool(tables: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+    """Return all rows of several tables, and the place of the first row of each.
+
+    Networks of one fold share their table, which is there once.
+    """
+    places: dict[int, int] = {}
+    distinct: list[Tensor] = []
+    for table in tables:
+        if table.data_ptr() not in places:
+            places[table.data_ptr()] = sum(map(len, distinct))
+            distinct.append(table)
+    return torch.cat(distinct), [places[table.data_ptr()] for table in tables]
