@@ -13,7 +13,7 @@ from aedetect.training.devices import (
 )
 from aedetect.training.interrupt import Interrupt
 from aedetect.training.job import Job
-from aedetect.training.loop import train
+from aedetect.training.loop import Watcher, train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.state import Epoch, Run
@@ -29,6 +29,7 @@ __all__ = [
     "Job",
     "Objective",
     "Run",
+    "Watcher",
     "limit_threads",
     "make_generator",
     "move",
