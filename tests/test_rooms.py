@@ -21,6 +21,7 @@ ROOMS = [
     "estimators",
     "reasons",
     "conformal",
+    "model_selection",
     "persistence",
     "onnx",
     "datasets",

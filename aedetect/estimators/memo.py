@@ -8,6 +8,7 @@ trains.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import warnings
@@ -32,6 +33,7 @@ from aedetect.training import Epoch, Job, Run, Watcher, train_together
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
+MAX_BYTES = 2**28  # of rows that are held at once
 EPOCHS = "epochs"  # name of their measures beside the weights
 
 
@@ -69,14 +71,14 @@ class Memo:
         epochs = [Epoch(*row) for row in tensors.pop(EPOCHS).tolist()]
         return Trained(tensors, epochs)
 
-    def train(self, jobs: Iterable[Job]) -> None:
-        """Train networks side by side and store those that could be."""
-        jobs = list(jobs)
-        paths = [self._path(job) for job in jobs]  # by the weights before training
-        for job, path, run in zip(jobs, paths, train_together(jobs), strict=True):
-            if run is not None:
-                epochs = torch.tensor(run.epochs, dtype=torch.float64)
-                save_file({**_weights_of(job), EPOCHS: epochs}, path)
+    def train(self, jobs: Iterable[Job | None]) -> None:
+        """Train networks side by side and store those that could be; None is passed over."""
+        for batch in _batches(job for job in jobs if job is not None):
+            paths = [self._path(job) for job in batch]  # by the weights before training
+            for job, path, run in zip(batch, paths, train_together(batch), strict=True):
+                if run is not None:
+                    epochs = torch.tensor(run.epochs, dtype=torch.float64)
+                    save_file({**_weights_of(job), EPOCHS: epochs}, path)
 
     def random_state(self, estimator: BaseAutoencoder, X: NDArray) -> np.random.RandomState:
         """Return the generator of a fit to ``X`` without a seed of its own."""
@@ -169,6 +171,20 @@ def rehearse(estimator: Any, X: Any, y: Any = None) -> Job | None:
     except Exception:  # the fit itself will raise it
         return None
     return None
+
+
+def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Yield lists of jobs; those with equal rows hold them once, and all rows fit in memory."""
+    batch: list[Job] = []
+    known: dict[str, Tensor] = {}
+    for job in jobs:
+        x, x_val = (known.setdefault(joblib.hash(x.numpy()), x) for x in (job.x, job.x_val))
+        batch.append(dataclasses.replace(job, x=x, x_val=x_val))
+        if sum(rows.nbytes for rows in known.values()) > MAX_BYTES:
+            yield batch
+            batch, known = [], {}
+    if batch:
+        yield batch
 
 
 def _weights_of(job: Job) -> dict[str, Tensor]:

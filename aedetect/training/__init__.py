@@ -17,9 +17,10 @@ from aedetect.training.loop import Watcher, train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.state import Epoch, Run
-from aedetect.training.together import train_together
+from aedetect.training.together import AT_ONCE, train_together
 
 __all__ = [
+    "AT_ONCE",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
