@@ -281,3 +281,54 @@ def test_a_search_by_the_held_out_score_warns(table):
 def test_rows_that_memory_does_not_hold_at_once_are_trained_in_turn(table, monkeypatch):
     monkeypatch.setattr(aedetect.estimators.memo, "MAX_BYTES", 1)
     search_both(AutoencoderTransformer(2, **SMALL), {"learning_rate": [1e-3, 1e-2]}, table, cv=2)
+
+
+# A score for searches without labels.
+
+
+class Distance:
+    """A detector that calls rows odd that are far from zero."""
+
+    def decision_function(self, X):
+        self.rows = np.asarray(X, dtype=float)
+        self.dtype = np.asarray(X).dtype
+        return -np.abs(self.rows).sum(axis=1)
+
+
+def test_drawn_anomalies_fill_the_box_of_the_rows():
+    X = np.random.RandomState(1).randn(300, 3) * [1, 5, 0.1]
+    detector = Distance()
+    score = synthetic_auroc()(detector, X)
+    drawn = detector.rows
+    assert drawn.shape == (1000, 3)
+    assert (drawn >= X.min(axis=0)).all()
+    assert (drawn <= X.max(axis=0)).all()
+    middle = (X.min(axis=0) + X.max(axis=0)) / 2
+    np.testing.assert_allclose((drawn > middle).mean(axis=0), 0.5, atol=0.05)
+    assert 0.7 < score < 1
+    assert synthetic_auroc()(detector, X) == score
+
+
+def test_a_trained_network_tells_drawn_anomalies_better_than_an_untrained_one(normal):
+    settings = {"hidden_layer_sizes": (32,), "anomaly_score": "reconstruction", "random_state": 0}
+    untrained = AutoencoderTransformer(2, max_epochs=1, learning_rate=1e-9, **settings).fit(normal)
+    trained = AutoencoderTransformer(2, max_epochs=60, **settings).fit(normal)
+    scorer = synthetic_auroc("box")
+    assert scorer(trained, normal) > scorer(untrained, normal) + 0.05
+
+
+def test_drawn_anomalies_come_as_the_rows_do(table):
+    frame = pd.DataFrame(table, columns=list("abcde"))
+    frame.iloc[0, 0] = np.nan
+    detector = AutoencoderTransformer(2, missing="mask", **SMALL).fit(frame)
+    assert 0 <= synthetic_auroc()(detector, frame) <= 1
+    narrow = Distance()
+    synthetic_auroc()(narrow, table.astype(np.float32))
+    assert narrow.dtype == np.float32
+
+
+def test_what_cannot_be_drawn_is_refused():
+    with pytest.raises(ValueError, match=r"kind='ball' is unknown. Use 'box'"):
+        synthetic_auroc("ball")
+    with pytest.raises(ValueError, match=r"draws numbers .* dtype"):
+        synthetic_auroc()(Distance(), np.array([["a", "b"]], dtype=object))
