@@ -141,6 +141,19 @@ def test_errors_are_those_of_scikit_learn(table):
     assert "_memo" not in vars(search.estimator)
 
 
+def test_candidates_that_differ_in_the_score_share_their_network(table, monkeypatch):
+    jobs = []
+    train_together = aedetect.estimators.memo.train_together
+    monkeypatch.setattr(
+        aedetect.estimators.memo,
+        "train_together",
+        lambda new: jobs.extend(new) or train_together(new),
+    )
+    grid = {"anomaly_score": ["reconstruction", "sharp", "robust"]}
+    search_both(AutoencoderTransformer(2, **SMALL), grid, table, cv=2)
+    assert len(jobs) == 2  # one a fold
+
+
 def test_shares_of_anomalies_are_searched(table):
     grid = {"contamination": ["auto", 0.1, 0.2], "learning_rate": [1e-3, 1e-2]}
     search_both(DenoisingAutoencoder(2, **SMALL), grid, table)

@@ -263,9 +263,13 @@ def test_a_network_that_diverges_is_left_to_lone_training():
         assert measures_of(run) == measures_of(train_alone(make_job(seed, learning_rate=1e-3)))
 
 
-def test_jobs_without_a_like_and_networks_of_other_kinds_are_left_to_lone_training():
+def test_a_network_without_a_like_is_trained_as_alone():
+    assert_trained_as_alone(lambda: [make_job(), make_job(1, batch_size=9)])
+
+
+def test_networks_of_other_kinds_are_left_to_lone_training():
     penalised = [make_job(seed, objective=Objective("mse", contractive=0.1)) for seed in (0, 1)]
-    assert train_together([make_job(), *penalised]) == [None] * 3
+    assert train_together(penalised) == [None] * 2
 
 
 def test_networks_that_several_threads_train_are_left_to_lone_training(monkeypatch):

@@ -74,8 +74,11 @@ class Memo:
     def train(self, jobs: Iterable[Job | None]) -> None:
         """Train networks side by side and store those that could be; None is passed over."""
         for batch in _batches(job for job in jobs if job is not None):
-            paths = [self._path(job) for job in batch]  # by the weights before training
-            for job, path, run in zip(batch, paths, train_together(batch), strict=True):
+            # Candidates that differ in the score alone have one network.
+            found = {self._path(job): job for job in batch}
+            new = {path: job for path, job in found.items() if not path.exists()}
+            runs = train_together(list(new.values()))
+            for (path, job), run in zip(new.items(), runs, strict=True):
                 if run is not None:
                     epochs = torch.tensor(run.epochs, dtype=torch.float64)
                     save_file({**_weights_of(job), EPOCHS: epochs}, path)

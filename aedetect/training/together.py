@@ -36,9 +36,8 @@ def train_together(jobs: Sequence[Job]) -> list[Run | None]:
     Returns
     -------
     runs : list of Run or None
-        None for a job that is left to :func:`train`: no other job is like it, or it diverges, or
-        :class:`DenseStep` cannot train it, or it would use several threads. Its network may have
-        changed.
+        None for a job that is left to :func:`train`: it diverges, or :class:`DenseStep` cannot
+        train it, or it would use several threads. Its network may have changed.
     """
     runs: list[Run | None] = [None] * len(jobs)
     with one_thread():
@@ -50,15 +49,14 @@ def train_together(jobs: Sequence[Job]) -> list[Run | None]:
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[list[int]]:
-    """Yield the numbers of jobs that can be trained side by side, two or more."""
+    """Yield the numbers of jobs that can be trained side by side."""
     alike: dict[tuple, list[int]] = {}
     for number, job in enumerate(jobs):
         if DenseStep.accepts(job.network, job.objective):
             alike.setdefault(_kind(job), []).append(number)
     for numbers in alike.values():
-        for part in np.array_split(numbers, -(-len(numbers) // AT_ONCE)):
-            if len(part) > 1:
-                yield part.tolist()
+        parts = np.array_split(numbers, -(-len(numbers) // AT_ONCE))
+        yield from (part.tolist() for part in parts)
 
 
 def _kind(job: Job) -> tuple:
