@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
-  bench-missing bench-calibration bench-explain bench-mixed bench-scale clean
+  bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-calibration [METHODS=...] false alarms of ConformalDetector on ADBench"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 	@echo "make bench-missing [MAX_ROWS=...] AUROC and RMSE with missing cells, beside imputers"
+	@echo "make bench-search [TABLES=...]  AUROC of searches without labels on ADBench"
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
 	@echo "make bench-mixed [TABLES=...]   AUROC on tables with categories, beside one-hot coding"
 	@echo "make bench-scale [SCALE=...]   rows larger than memory: peak, rows a second, sorted rows"
@@ -88,6 +89,9 @@ bench-calibration: $(VENV)/bench
 
 bench-missing: $(VENV)/bench
 	$(BIN)/python benchmarks/missing.py $(if $(MAX_ROWS),--max-rows $(MAX_ROWS))
+
+bench-search: $(VENV)/bench
+	$(BIN)/python benchmarks/search.py $(if $(TABLES),--tables $(TABLES))
 
 bench-explain: $(VENV)/bench
 	$(BIN)/python benchmarks/explain.py $(if $(TABLES),--tables $(TABLES)) --out explain.csv

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aedetect import datasets, plotting
+    from aedetect import datasets, model_selection, plotting
     from aedetect.conformal import ConformalDetector
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
     from aedetect.onnx import to_onnx
@@ -25,6 +25,7 @@ __all__ = [
     "datasets",
     "explain",
     "load",
+    "model_selection",
     "open_rows",
     "plotting",
     "repair",
@@ -33,7 +34,7 @@ __all__ = [
     "to_onnx",
 ]
 
-_MODULES = {"datasets", "plotting"}
+_MODULES = {"datasets", "model_selection", "plotting"}
 _ROOMS = {  # of the names that are not in the room "estimators"
     "ConformalDetector": "conformal",
     "explain": "reasons",

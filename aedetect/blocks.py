@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,11 @@ class Blocks:
         self.sizes = tuple(sizes)
         self.shares = shares
         self.scales = scales
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the parameters, so that equal blocks have equal pickles and digests."""
+        names = ("n_numbers", "sizes", "shares", "scales")
+        return {name: vars(self)[name] for name in names}
 
     @cached_property
     def columns(self) -> NDArray[np.intp]:

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from sklearn.utils.validation import check_is_fitted
 
+import aedetect.estimators.fitting
 from aedetect import ConformalDetector, DenoisingAutoencoder
 from aedetect.conformal import scores_and_p_values
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
@@ -697,3 +698,30 @@ def test_methods_need_a_fit(rows, method):
         getattr(conformal(), method)(rows)
     with pytest.raises(NotFittedError):
         conformal().fpr_interval()
+
+
+def test_folds_are_trained_side_by_side_to_the_bits_of_lone_fits(normal, monkeypatch):
+    alone = []
+    train = aedetect.estimators.fitting.train
+    monkeypatch.setattr(
+        aedetect.estimators.fitting, "train", lambda *a, **k: alone.append(a) or train(*a, **k)
+    )
+    inner = DenoisingAutoencoder(2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0)
+    folds = [(rows, held_out) for rows, held_out in KFold(4).split(normal)]
+    detector = ConformalDetector(make_pipeline(StandardScaler(), inner), cv=folds, alpha=0.1)
+    detector.fit(normal)
+    assert not alone
+    for fitted, (rows, _) in zip(detector.estimators_, folds, strict=True):
+        lone = make_pipeline(StandardScaler(), clone(inner).set_params(contamination=0))
+        expected = lone.fit(normal[rows]).score_samples(normal)
+        np.testing.assert_array_equal(fitted.score_samples(normal), expected)
+        assert "_memo" not in vars(fitted[-1])
+    assert len(alone) == 4
+
+
+def test_a_fold_that_cannot_be_fitted_names_its_row(normal):
+    X = normal.copy()
+    X[17, 2] = np.nan
+    inner = DenoisingAutoencoder(2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0)
+    with pytest.raises(ValueError, match=r"row 17 .*column 2"):
+        ConformalDetector(inner, cv=3, random_state=0).fit(X)

@@ -23,6 +23,7 @@ ROOMS = [
     "estimators",
     "reasons",
     "conformal",
+    "model_selection",
     "persistence",
     "onnx",
     "datasets",

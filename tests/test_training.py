@@ -51,8 +51,11 @@ def make_network(n_members=1, *, variational=False, **parameters):
 def gradients_of(step_class, network, objective, x):
     """Return the losses of a batch, all gradients and all running statistics, in a row."""
     network = copy.deepcopy(network)
-    options = {"compile": False} if step_class is AutogradStep else {}
-    step = step_class(network, objective, make_generator(0, x.device), **options)
+    generator = make_generator(0, x.device)
+    if step_class is DenseStep:
+        step = DenseStep([network], [objective], [generator])
+    else:
+        step = AutogradStep(network, objective, generator, compile=False)
     losses = step.backpropagate(x)
     assert losses.shape == x.shape[:2]
     if step_class is DenseStep:
@@ -167,7 +170,7 @@ def test_noise_reaches_the_input_alone():
     objective = Objective("mse", corrupt=lambda x, generator: 0 * x)
     assert_same_gradients(make_network(), objective)
     network = make_network()
-    ((loss,),) = DenseStep(network, objective, None).backpropagate(torch.ones(1, 1, 6))
+    ((loss,),) = DenseStep([network], [objective], [None]).backpropagate(torch.ones(1, 1, 6))
     expected = (network(torch.zeros(1, 6)) - 1).square().sum()
     torch.testing.assert_close(loss, expected.detach())
 

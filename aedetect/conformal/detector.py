@@ -20,7 +20,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from aedetect.conformal.checks import check_weights
 from aedetect.conformal.inner import (
-    fit_rows,
+    fit_folds,
     resolve_direction,
     score_held_out,
     score_rows,
@@ -211,7 +211,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         folds = split_rows(
             X, cv=self.cv, calibration_size=self.calibration_size, random_state=random_state
         )
-        estimators = [fit_rows(clone(inner), X, train) for train, _ in folds]
+        estimators = fit_folds(inner, X, [train for train, _ in folds])
         return self._set_calibration(estimators, X, [held_out for _, held_out in folds])
 
     def calibrate(self, X: ArrayLike) -> Self:

@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d
 
 from aedetect.estimators.base import BaseAutoencoder
+from aedetect.estimators.memo import autoencoders_in, open_memo, rehearse, with_memo
 from aedetect.estimators.splitting import draw_seed
 from aedetect.places import PlaceError, rows_of
 from aedetect.scoring import FloatArray
@@ -57,7 +59,20 @@ def set_clean(detector: Any) -> Any:
     return detector
 
 
-def fit_rows(detector: Any, X: ArrayLike, rows: NDArray[np.intp]) -> Any:
+def fit_folds(detector: Any, X: ArrayLike, folds: Sequence[NDArray[np.intp]]) -> list[Any]:
+    """Return clones of the detector, fitted to the rows of each fold.
+
+    Networks of estimators of this package are trained side by side where they allow it.
+    """
+    if len(folds) == 1 or not autoencoders_in(detector):
+        return [_fit_rows(clone(detector), X, rows) for rows in folds]
+    with open_memo() as memo:
+        detector = with_memo(detector, memo)
+        memo.train(rehearse(clone(detector), _safe_indexing(X, rows)) for rows in folds)
+        return [_fit_rows(clone(detector), X, rows) for rows in folds]
+
+
+def _fit_rows(detector: Any, X: ArrayLike, rows: NDArray[np.intp]) -> Any:
     """Fit the detector to some rows of ``X``; errors name a row by its number in ``X``."""
     with rows_of(rows):
         return detector.fit(_safe_indexing(X, rows), None)  # FrozenEstimator asks for y

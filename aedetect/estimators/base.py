@@ -35,6 +35,7 @@ from aedetect.estimators.frames import (
     names_of,
     with_changes,
 )
+from aedetect.estimators.memo import Memo
 from aedetect.estimators.progress import History, warn_of_interruption
 from aedetect.estimators.row_tables import check_new_rows, refuse_rows
 from aedetect.estimators.splitting import Split
@@ -75,6 +76,7 @@ class BaseAutoencoder(
     _shaped_by: dict[str, str]  # parameters that the weights belong to, as text
     _corruption: Corruption | None  # the noise that the network was trained against
     _continuation: dict[str, Any] | None  # states of optimiser and generators, to go on with
+    _memo: Memo | None = None  # of networks that were trained ahead, until a fit
 
     def __init__(
         self,
@@ -674,6 +676,12 @@ class BaseAutoencoder(
         tags.input_tags.allow_nan = self.missing == "mask"
         return tags
 
+    def __sklearn_clone__(self) -> Self:
+        twin = super().__sklearn_clone__()
+        if self._memo is not None:
+            twin._memo = self._memo
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state as NumPy arrays and plain Python, which any machine can load."""
         return to_stored(dict(super().__getstate__()))
@@ -685,7 +693,7 @@ class BaseAutoencoder(
 # Attributes that a fit replaces.
 FITTED = {
     *("detector_", "history_", "n_iter_", "n_features_in_", "feature_names_in_"),
-    *("_column_numbers", "_shaped_by", "_corruption", "_continuation"),
+    *("_column_numbers", "_shaped_by", "_corruption", "_continuation", "_memo"),
 }
 
 

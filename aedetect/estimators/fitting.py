@@ -28,6 +28,7 @@ from aedetect.estimators.defaults import (
     resolve_score,
 )
 from aedetect.estimators.fingerprint import as_plain, describe, fingerprint
+from aedetect.estimators.memo import Trained, replay
 from aedetect.estimators.parameters import WEIGHTS, names_that
 from aedetect.estimators.pooled import DiskPools, PooledRows, pooled_rows, scale_rows
 from aedetect.estimators.progress import FitProgress, History
@@ -43,6 +44,7 @@ from aedetect.networks import Autoencoder, initialize
 from aedetect.scoring import Detector, spread_of
 from aedetect.training import (
     Checkpoint,
+    Job,
     Objective,
     Run,
     make_generator,
@@ -54,6 +56,7 @@ from aedetect.training import (
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
+LAYOUT = 2  # of the vector of parameters; an optimiser's state of another one is of no use
 HIDDEN = 0.2  # share of the observed cells that training hides for missing="mask"
 
 
@@ -114,7 +117,10 @@ class Fit:
         else:
             columns = fit_columns(table.X, table.coding, estimator.scaling, estimator.loss)
             spec = estimator._make_spec(columns.n_features, columns.width)
-        random_state = local_random_state(estimator.random_state)
+        if estimator.random_state is None and estimator._memo is not None:
+            random_state = estimator._memo.random_state(estimator, table.X)
+        else:
+            random_state = local_random_state(estimator.random_state)
         pooled = pooled_rows(table.X, spec.n_members)
         return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled)
 
@@ -178,15 +184,9 @@ class Fit:
         estimator, X = self.estimator, self.table.given
         seed = draw_seed(self.random_state)
         split = self._without_anomalies(split)
-        x_val, x_train = self._scaled(split)
-        batch_size = resolve_batch_size(estimator.batch_size, len(x_train), self.spec.image_shape)
-        max_epochs = resolve_max_epochs(
-            schedule.max_epochs, len(x_train), batch_size, self.spec.image_shape
-        )
-        if isinstance(x_train, DiskPools) and schedule.max_epochs == "auto":
-            max_epochs = max(max_epochs, x_train.plan.n_pools)  # every row is seen
-        corruption = self._corruption(x_train)
-        context = estimator._init_callback_context(max_subtasks=max_epochs)
+        job, corruption = self._make_job(network, split, schedule, seed)
+        trained = self._recall(job, may_recall=checkpoint is None and not keeps_state)
+        context = estimator._init_callback_context(max_subtasks=job.max_epochs)
         context.call_on_fit_task_begin(estimator=estimator, X=X)
 
         def attributes(network: Autoencoder, history: History) -> dict[str, Any]:
@@ -197,28 +197,22 @@ class Fit:
 
         with (
             self._seeded_globally(seed) as global_generators,
-            FitProgress(estimator, context, X, max_epochs, snapshot, history_before) as progress,
+            FitProgress(
+                estimator, context, X, job.max_epochs, snapshot, history_before
+            ) as progress,
         ):
-            run = train(
-                network.to(self.device),
-                self._objective(corruption),
-                x_train,
-                x_val,
-                optimizer=estimator.optimizer,
-                learning_rate=estimator.learning_rate,
-                weight_decay=estimator.weight_decay,
-                schedule=schedule.learning_rate,
-                batch_size=batch_size,
-                max_epochs=max_epochs,
-                patience=estimator.patience,
-                precision=estimator.precision,
-                compile=estimator.compile,
-                generator=make_generator(seed, self.device),
-                watcher=progress,
-                global_generators=global_generators,
-                continuation=self._continuation(),
-                checkpoint=checkpoint,
-            )
+            if trained is not None:
+                run = replay(trained, network, progress)
+            else:
+                run = train(
+                    **vars(job),
+                    precision=estimator.precision,
+                    compile=estimator.compile,
+                    watcher=progress,
+                    global_generators=global_generators,
+                    continuation=self._continuation(),
+                    checkpoint=checkpoint,
+                )
             # Inside, where the global generators are those that the network draws from.
             continuation = self._kept(run) if keeps_state else None
         fitted = attributes(network, progress.history)
@@ -226,6 +220,50 @@ class Fit:
         fitted = {**fitted, "_continuation": continuation}
         context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=fitted)
         return fitted, run
+
+    def _make_job(
+        self, network: Autoencoder, split: Split, schedule: Schedule, seed: int
+    ) -> tuple[Job, Corruption | None]:
+        """Return the training of the network, and the noise in it."""
+        estimator, shape = self.estimator, self.spec.image_shape
+        x_val, x_train = self._scaled(split)
+        n_rows = len(x_train)
+        batch_size = resolve_batch_size(estimator.batch_size, n_rows, shape)
+        max_epochs = resolve_max_epochs(schedule.max_epochs, n_rows, batch_size, shape)
+        if isinstance(x_train, DiskPools) and schedule.max_epochs == "auto":
+            max_epochs = max(max_epochs, x_train.plan.n_pools)  # every row is seen
+        corruption = self._corruption(x_train)
+        job = Job(
+            network.to(self.device),
+            self._objective(corruption),
+            x_train,
+            x_val,
+            make_generator(seed, self.device),
+            optimizer=estimator.optimizer,
+            learning_rate=estimator.learning_rate,
+            weight_decay=estimator.weight_decay,
+            schedule=schedule.learning_rate,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            patience=estimator.patience,
+        )
+        return job, corruption
+
+    def _recall(self, job: Job, *, may_recall: bool) -> Trained | None:
+        """Return the network that was trained ahead for this fit, if one was."""
+        estimator = self.estimator
+        if estimator._memo is None:
+            return None
+        is_ahead = (
+            may_recall
+            and not self.goes_on
+            and self.pooled is None
+            and self.device.type == "cpu"
+            and estimator.precision == "float32"
+            and not estimator.compile
+            and not getattr(estimator, "_skl_callbacks", None)  # they may end training
+        )
+        return estimator._memo.recall(job if is_ahead else None)
 
     def _without_anomalies(self, split: Split) -> Split:
         """Return the split without the rows that ``contamination`` takes for anomalies."""
@@ -343,4 +381,5 @@ class Fit:
 
     def _trained_by(self) -> list[Any]:
         estimator = self.estimator
-        return [estimator.optimizer, self.device.type, estimator.precision, estimator.compile]
+        kind = [estimator.optimizer, self.device.type, estimator.precision, estimator.compile]
+        return [*kind, LAYOUT]

@@ -172,8 +172,8 @@ class BatchNorm(MemberLayer):
             channels,
             self.running_mean.view(-1),
             self.running_var.view(-1),
-            self.weight.view(-1),
-            self.bias.view(-1),
+            self.weight.reshape(-1),  # members may lie apart in memory
+            self.bias.reshape(-1),
             self.training,
             self.momentum,
             self.eps,

@@ -12,22 +12,27 @@ from aedetect.training.devices import (
     seeded_globally,
 )
 from aedetect.training.interrupt import Interrupt
-from aedetect.training.loop import train
+from aedetect.training.job import Job
+from aedetect.training.loop import Watcher, train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.pools import Pools
 from aedetect.training.state import Epoch, Run
+from aedetect.training.together import AT_ONCE, train_together
 
 __all__ = [
+    "AT_ONCE",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
     "Checkpoint",
     "Epoch",
     "Interrupt",
+    "Job",
     "Objective",
     "Pools",
     "Run",
+    "Watcher",
     "limit_threads",
     "make_generator",
     "move",
@@ -36,4 +41,5 @@ __all__ = [
     "resolve_device",
     "seeded_globally",
     "train",
+    "train_together",
 ]

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from aedetect.atomic import atomic_write, remove_partial
 from aedetect.training.state import State
 
-FORMAT = 2
+FORMAT = 3
 SHARE = 1 / 20  # of the time, at most, goes into writing
 
 

@@ -8,6 +8,7 @@ shows the gain.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
@@ -29,36 +30,53 @@ from aedetect.networks import (
 )
 from aedetect.training.layers import (
     LAYERS,
+    Apart,
     DropoutLayer,
     GaussianCode,
-    Layer,
+    Input,
     Output,
     Place,
     SparseCode,
+    join,
+    split,
 )
 from aedetect.training.objective import Objective
+from aedetect.training.products import round_up
 
 
 class DenseStep:
-    """Trains the members of a dense network side by side, without autograd.
+    """Trains the members of dense networks side by side, without autograd.
+
+    Every network gets the bits that it gets alone: products pass a trial (see ``products.py``),
+    functions that round are computed network by network, and each has its own draws.
 
     Parameters
     ----------
-    network : Autoencoder
-        Its parameters become views of one vector.
-    objective : Objective
-        Without a contractive penalty.
-    generator : torch.Generator
-        On the network's device. Draws dropout and all noise.
+    networks : sequence of Autoencoder
+        Of one :func:`architecture`, with equally many members. Their parameters become views of
+        one vector a network.
+    objectives : sequence of Objective
+        One a network, without a contractive penalty, and alike but for numbers.
+    generators : sequence of torch.Generator
+        One a network, on its device. Draws dropout and all noise.
+
+    Attributes
+    ----------
+    parameters : list of Tensor of shape (n_members * size,)
+        Those of each network in one vector, with its gradient, for an optimiser.
     """
 
-    def __init__(self, network: Autoencoder, objective: Objective, generator: Generator) -> None:
-        self._member = _hold_members(network)[0]
-        self._n_members = network.n_members
-        self._objective = objective
-        self._generator = generator
-        self._weights = _Weights(network)
-        self.parameters: Sequence[Tensor] = [self._weights.vector]
+    def __init__(
+        self,
+        networks: Sequence[Autoencoder],
+        objectives: Sequence[Objective],
+        generators: Sequence[Generator],
+    ) -> None:
+        self._holders = [_hold_members(network)[0] for network in networks]
+        self._n_members = networks[0].n_members  # of a network
+        self._objectives, self._generators = objectives, generators
+        self._weights = _Weights(networks)
+        self.parameters: Sequence[Tensor] = self._weights.vectors
         self._passes: dict[int, _Pass] = {}  # by rows a member; the last batch may be shorter
         self._n_batches: Counter[int] = Counter()  # of an epoch, by rows a member
 
@@ -92,7 +110,7 @@ class DenseStep:
     def count_work(self, x: Tensor) -> int:
         """Return the multiplications and additions of one row, as :class:`Step` says."""
         # Two a weight and pass: forward, backward by the input, backward by the weights.
-        return 6 * self._weights.vector.numel()
+        return 6 * sum(vector.numel() for vector in self.parameters)
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
         """Plan the draws of an epoch, as :class:`Step` says."""
@@ -107,12 +125,32 @@ class DenseStep:
         """Set the gradients and return the losses, as :class:`Step` says."""
         n_rows = x.shape[1]
         if n_rows not in self._passes:
-            lead = (n_rows,) if self._n_members == 1 else (self._n_members, n_rows)
-            values, gradients = self._weights.values, self._weights.gradients
-            place = Place("", values, gradients, lead, self._generator)
-            self._passes[n_rows] = _Pass(self._member, self._objective, place)
+            self._passes[n_rows] = self._make_pass(n_rows)
             self._passes[n_rows].begin_epoch(self._n_batches[n_rows])
         return self._passes[n_rows].backpropagate(x)
+
+    def _make_pass(self, n_rows: int) -> _Pass:
+        n_all = len(self._holders) * self._n_members
+        lead = (n_rows,) if n_all == 1 else (n_all, n_rows)
+        values, gradients = self._weights.values, self._weights.gradients
+        place = Place("", values, gradients, lead, self._generators[0])
+        parts = [place]
+        if len(self._holders) > 1:
+            firsts = range(0, n_all, self._n_members)
+            parts = [
+                place.of_members(first, first + self._n_members, generator)
+                for first, generator in zip(firsts, self._generators, strict=True)
+            ]
+        return _Pass(self._holders, self._objectives, place, parts)
+
+
+def architecture(network: Autoencoder) -> str:
+    """Return text that is equal for dense networks that :class:`DenseStep` trains side by side."""
+    (holder, *_) = _hold_members(network)
+    layers = [*cast(nn.Sequential, holder.encoder), *cast(nn.Sequential, holder.decoder)]
+    names = ["Dropout()" if isinstance(layer, Dropout) else repr(layer) for layer in layers]
+    widths = [tuple(parameter.shape) for parameter in holder.encoder.parameters()]
+    return f"{type(holder).__name__} of {network.n_members}: {names}, encoder {widths}"
 
 
 def _hold_members(network: Autoencoder) -> list[Autoencoder]:
@@ -140,38 +178,52 @@ def _is_known(layer: nn.Module) -> bool:
 
 
 class _Weights:
-    """The weights of all members in one vector, of which the network's parameters become views.
+    """The weights of all members in one matrix, of which the networks' parameters become views.
 
-    One vector because an optimiser costs a small network a call a tensor, not the arithmetic. The
-    members lie side by side in each tensor, not in the vector: batched products are slower into
-    memory with gaps.
+    One row a member: an optimiser costs a small network a call a tensor, not the arithmetic.
+    Every tensor begins a line, as ``products.py`` says.
 
     Attributes
     ----------
-    vector : Tensor of shape (n_members * n_parameters,)
-        With its gradient.
-    values, gradients : dict of str to Tensor of shape (n_members, size)
+    vectors : list of Tensor of shape (n_members * n_parameters,)
+        The rows of each network, with their gradients.
+    values, gradients : dict of str to Tensor of shape (all members, size)
         Parameters, their gradients and, in ``values`` alone, running statistics, by name.
     """
 
-    def __init__(self, network: Autoencoder) -> None:
-        holders, n_members = _hold_members(network), network.n_members
+    def __init__(self, networks: Sequence[Autoencoder]) -> None:
+        holders, n_all = _all_holders(networks), sum(n.n_members for n in networks)
         parameters = _by_name([n.named_parameters() for n in holders])
-        parts = [_join(tensors, n_members).flatten() for tensors in parameters.values()]
-        self.vector = torch.cat(parts).requires_grad_()
-        self.vector.grad = torch.zeros_like(self.vector)
-        sizes = [len(part) for part in parts]
+        joined = {name: _join(tensors, n_all) for name, tensors in parameters.items()}
+        sizes = [round_up(tensor.shape[1]) for tensor in joined.values()]
+        matrix = next(iter(joined.values())).new_zeros(n_all, sum(sizes))
+        slopes = torch.zeros_like(matrix)
         self.values, self.gradients = (
             {
-                name: part.view(n_members, -1)
-                for name, part in zip(parameters, vector.split(sizes), strict=True)
+                name: part[:, : tensor.shape[1]]
+                for (name, tensor), part in zip(joined.items(), m.split(sizes, 1), strict=True)
             }
-            for vector in (self.vector.detach(), self.vector.grad)
+            for m in (matrix, slopes)
         )
+        for name, tensor in joined.items():
+            self.values[name].copy_(tensor)
+        rows = zip(*(m.chunk(len(networks)) for m in (matrix, slopes)), strict=True)
+        self.vectors = [_with_gradient(own.flatten(), slope.flatten()) for own, slope in rows]
         statistics = _by_name([n.named_buffers() for n in holders])
-        self.values |= {name: _join(b, n_members) for name, b in statistics.items()}
+        self.values |= {name: _join(b, n_all) for name, b in statistics.items()}
         for name, tensors in (parameters | statistics).items():
             _become_views(tensors, self.values[name])
+
+
+def _all_holders(networks: Iterable[Autoencoder]) -> list[Autoencoder]:
+    return [holder for network in networks for holder in _hold_members(network)]
+
+
+def _with_gradient(vector: Tensor, gradient: Tensor) -> Tensor:
+    """Return a vector with a gradient; both are views that stay views."""
+    vector = vector.requires_grad_()
+    vector.grad = gradient
+    return vector
 
 
 def _by_name(named: Iterable[Iterator[tuple[str, Tensor]]]) -> dict[str, list[Tensor]]:
@@ -198,49 +250,92 @@ def _become_views(tensors: Sequence[Tensor], values: Tensor) -> None:
 
 
 class _Pass:
-    """The layers with their buffers for batches of one size, forward and backward."""
+    """The layers with their buffers for batches of one size, forward and backward.
 
-    def __init__(self, network: Autoencoder, objective: Objective, place: Place) -> None:
-        self._objective, self._place = objective, place
-        self._variational = network.is_variational
-        encoder = cast(nn.Sequential, network.encoder)
-        decoder = cast(nn.Sequential, network.decoder)
-        hidden, last = list(decoder)[:-1], cast(Linear, decoder[-1])
+    Parameters
+    ----------
+    holders : sequence of Autoencoder
+        One a network, with its layers.
+    objectives : sequence of Objective
+    place : Place
+        That of all members.
+    parts : sequence of Place
+        That of each network.
+    """
+
+    def __init__(
+        self,
+        holders: Sequence[Autoencoder],
+        objectives: Sequence[Objective],
+        place: Place,
+        parts: Sequence[Place],
+    ) -> None:
+        self._objectives, self._parts, self._lead = objectives, parts, place.lead
+        self._n_members = math.prod(parts[0].lead[:-1])  # of a network
+        self._variational = holders[0].is_variational
+        encoders = [list(cast(nn.Sequential, holder.encoder)) for holder in holders]
+        decoders = [list(cast(nn.Sequential, holder.decoder)) for holder in holders]
+        *_, last = [cast(Linear, decoder.pop()) for decoder in decoders]
+        self._masked = isinstance(encoders[0][0], MaskInput)
         self._share = 1 / (place.lead[-1] * last.out_features)  # a row's, per feature
-        self._penalties: list[GaussianCode | SparseCode] = []
-        if self._variational:
-            self._penalties.append(GaussianCode(objective.beta, self._share, place.generator))
-        elif objective.l1_activity:
-            self._penalties.append(SparseCode(objective.l1_activity, self._share))
-        self._masked = isinstance(encoder[0], MaskInput)
-        self._first, *between = _make_layers("encoder", encoder, place)
-        self._layers: list[Layer] = [
+        self._penalties = self._make_penalties()
+        self._first, *between = self._make_layers("encoder", encoders, place)
+        self._layers: list[Any] = [
             *between,
             *self._penalties,
-            *_make_layers("decoder", hidden, place),
+            *self._make_layers("decoder", decoders, place),
         ]
-        self._output = Output(last, place._replace(name=f"decoder.{len(hidden)}"))
+        self._output = Output(last, place._replace(name=f"decoder.{len(decoders[0])}"))
+        self._losses, self._square_norms = self._output.make_norms()
+
+    def _make_penalties(self) -> list[Any]:
+        """Return the layer of the penalty on the code, if there is one."""
+        pairs = list(zip(self._objectives, self._parts, strict=True))
+        if self._variational:
+            return self._apart([GaussianCode(o.beta, self._share, p.generator) for o, p in pairs])
+        if self._objectives[0].l1_activity:
+            return self._apart([SparseCode(o.l1_activity, self._share) for o, _ in pairs])
+        return []
+
+    def _make_layers(
+        self, side: str, stacks: Sequence[Sequence[nn.Module]], place: Place
+    ) -> list[Any]:
+        """Return the layers of one side of all networks."""
+        layers: list[Any] = []
+        for index, modules in enumerate(zip(*stacks, strict=True)):
+            name, kind = f"{side}.{index}", type(modules[0])
+            if kind in (nn.Identity, MaskInput):
+                continue
+            if kind in EXACT:
+                make = Input if side == "encoder" and not layers else LAYERS[kind]
+                layers.append(make(modules[0], place._replace(name=name)))
+            else:
+                places = [part._replace(name=name) for part in self._parts]
+                pairs = zip(modules, places, strict=True)
+                layers += self._apart([LAYERS[kind](module, place) for module, place in pairs])
+        return layers
+
+    def _apart(self, layers: list[Any]) -> list[Any]:
+        """Return one layer of all networks, given that of each."""
+        return layers if len(layers) == 1 else [Apart(layers, self._n_members)]
 
     def begin_epoch(self, n_batches: int) -> None:
         for layer in self._layers:
-            if isinstance(layer, DropoutLayer):
-                layer.begin_epoch(n_batches)
+            for own in layer.layers if isinstance(layer, Apart) else [layer]:
+                if isinstance(own, DropoutLayer):
+                    own.begin_epoch(n_batches)
 
     def backpropagate(self, x: Tensor) -> Tensor:
-        """Set the gradients of rows ``(n_members, batch, n_features)``; return their losses."""
-        corrupt, loss = self._objective.corrupt, self._objective.loss
-        given = x if corrupt is None else corrupt(x, self._place.generator)
+        """Set the gradients of rows ``(all members, batch, n_features)``; return their losses."""
+        given = self._corrupt(x)
         if self._masked:
             given = MaskInput()(given)
-        lead = self._place.lead
-        x = x.view(*lead, -1)
-        h = self._first.forward(given.view(*lead, -1).mT)  # feature-major from here
+        x = x.view(*self._lead, -1)
+        h = self._first.forward(given.view(*self._lead, -1).mT)  # feature-major from here
         for layer in self._layers:
             h = layer.forward(h)
-        differentiate = _differentiate_observed if self._objective.missing else _differentiate
-        blocks = self._objective.blocks
-        losses, slope, factor = differentiate(self._output.forward(h), x, loss, blocks)
-        if self._variational and loss != "bce":
+        losses, slope, factor = self._differentiate(self._output.forward(h), x)
+        if self._variational and self._objectives[0].loss != "bce":
             losses, factor = losses / 2, factor / 2  # see losses.negative_log_likelihood
         for penalty in self._penalties:
             losses = losses + penalty.losses
@@ -248,15 +343,38 @@ class _Pass:
         for layer in reversed(self._layers):
             g = layer.backward(g)
         self._first.backward(g, to_input=False)
-        return losses.view(-1, lead[-1])
+        return losses.view(-1, self._lead[-1])
+
+    def _corrupt(self, x: Tensor) -> Tensor:
+        """Return the rows that the networks are given: each draws noise of its own."""
+        if self._objectives[0].corrupt is None:
+            return x
+        parts = zip(self._objectives, self._parts, x.split(self._n_members), strict=True)
+        noisy = [cast(Any, o.corrupt)(part, place.generator) for o, place, part in parts]
+        return noisy[0] if len(noisy) == 1 else torch.cat(noisy)
+
+    def _differentiate(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return the losses of rows, and the derivative by ``x_hat`` as a tensor and a factor.
+
+        ``x_hat`` is overwritten. The factor is left to a matrix product, where it costs nothing.
+        """
+        loss, missing = self._objectives[0].loss, self._objectives[0].missing
+        blocks = self._objectives[0].blocks
+        if loss == "mse" and not missing and blocks is None:
+            residual = x_hat.sub_(x)
+            return self._square_norms(residual, out=self._losses), residual, 2.0
+        differentiate = _differentiate_observed if missing else _differentiate
+        if len(self._parts) == 1:
+            return differentiate(x_hat, x, loss, blocks)
+        pairs = zip(split(x_hat, self._n_members), split(x, self._n_members), strict=True)
+        losses, _, factors = zip(
+            *[differentiate(*pair, loss, blocks) for pair in pairs], strict=True
+        )
+        return join(losses, self._n_members), x_hat, factors[0]
 
 
-def _make_layers(side: str, modules: Iterable[nn.Module], place: Place) -> list[Any]:
-    return [
-        LAYERS[type(module)](module, place._replace(name=f"{side}.{index}"))
-        for index, module in enumerate(modules)
-        if not isinstance(module, nn.Identity | MaskInput)
-    ]
+# Layers whose results do not depend on where a value lies among others, or that take care of it.
+EXACT = (Linear, nn.Linear, nn.ReLU, nn.LeakyReLU)
 
 
 def _differentiate(

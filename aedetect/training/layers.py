@@ -8,15 +8,29 @@ output, sets those by its parameters and returns that by its input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
 from aedetect.networks import BatchNorm, Dropout, Linear
+from aedetect.training.products import (
+    affine,
+    affine_in_rows,
+    as_alone,
+    empty,
+    in_lines,
+    multiply,
+    multiply_scaled,
+    square_norms,
+    sum_columns,
+    sum_rows,
+)
 
 aten = torch.ops.aten
+
+Product = Callable[..., Tensor]
 
 
 class Layer(Protocol):
@@ -40,51 +54,107 @@ class Place(NamedTuple):
     lead: tuple[int, ...]
     generator: Generator
 
+    def of_members(self, first: int, last: int, generator: Generator) -> Place:
+        """Return the place of some of the members."""
+        values, gradients = (
+            {name: tensor[first:last] for name, tensor in tensors.items()}
+            for tensors in (self.values, self.gradients)
+        )
+        members = () if last - first == 1 else (last - first,)
+        return Place(self.name, values, gradients, (*members, self.lead[-1]), generator)
+
 
 class LinearLayer:
     """``W @ x + b``."""
 
     def __init__(self, module: Linear | nn.Linear, place: Place) -> None:
         *members, n_rows = place.lead
-        self._multiply = torch.bmm if members else torch.mm
-        self._multiply_add = torch.baddbmm if members else torch.addmm
         n_in, n_out = module.in_features, module.out_features
         self._weight, self._bias, self._g_weight, self._g_bias = (
             tensors[f"{place.name}.{key}"].view(*members, *shape)
             for tensors in (place.values, place.gradients)
             for key, shape in (("weight", (n_out, n_in)), ("bias", (n_out,)))
         )
-        self._y = self._weight.new_empty(*members, n_out, n_rows)
-        self._g_x = self._weight.new_empty(*members, n_in, n_rows)
+        self._y = self._make_output(*members, n_rows=n_rows, n_features=n_out)
+        self._g_x = self._make_input(*members, n_rows=n_rows, n_features=n_in)
+        self._is_lone = not members
+        self._choose_products()
 
     def forward(self, x: Tensor) -> Tensor:
-        self._x = x
-        return self._multiply_add(self._bias[..., None], self._weight, x, out=self._y)
+        # The buffer of the derivative is free until ``backward`` has used x.
+        self._x = x if self._is_lone else in_lines(x, self._g_x)
+        return self._affine(self._bias, self._weight, self._x, out=self._y)
 
     def backward(self, g: Tensor, *, to_input: bool = True) -> Tensor:
+        g = g if self._is_lone else in_lines(g, self._y)  # no layer needs the output any more
         self._multiply(g, self._x.mT, out=self._g_weight)
-        torch.sum(g, dim=-1, out=self._g_bias)
-        return self._multiply(self._weight.mT, g, out=self._g_x) if to_input else g
+        self._sum(g, out=self._g_bias)
+        return self._multiply_back(self._weight.mT, g, out=self._g_x) if to_input else g
+
+    def _make_output(self, *members: int, n_rows: int, n_features: int) -> Tensor:
+        return empty(*members, n_features, n_rows, like=self._weight)
+
+    def _make_input(self, *members: int, n_rows: int, n_features: int) -> Tensor:
+        return empty(*members, n_features, n_rows, like=self._weight)
+
+    def _choose_products(self) -> None:
+        """Set the products; for several members those that pass the trial."""
+        self._affine: Product = affine
+        self._multiply: Product = multiply
+        self._multiply_back: Product = multiply
+        self._sum: Product = sum_columns
+        if self._is_lone:
+            return
+        generator = Generator(self._y.device).manual_seed(0)
+        w, x, y = self._weight, self._g_x.normal_(generator=generator), self._y
+        self._affine = as_alone(affine, self._bias, w, x, out=y)
+        g = y.normal_(generator=generator)
+        self._multiply = as_alone(multiply, g, x.mT, out=self._g_weight)
+        self._sum = as_alone(sum_columns, g, out=self._g_bias)
+        self._multiply_back = as_alone(multiply, w.mT, g, out=self._g_x)
+
+
+class Input(LinearLayer):
+    """The first layer, whose input is a transposed batch of rows."""
+
+    def _make_input(self, *members: int, n_rows: int, n_features: int) -> Tensor:
+        return empty(*members, n_rows, n_features, like=self._weight).mT
 
 
 class Output(LinearLayer):
     """The last layer, whose output is row-major, as the rows it is compared with."""
 
-    def __init__(self, module: Linear | nn.Linear, place: Place) -> None:
-        super().__init__(module, place)
-        self._y = self._weight.new_empty(*place.lead, module.out_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self._x = x
-        bias = self._bias[..., None, :]
-        return self._multiply_add(bias, x.mT, self._weight.mT, out=self._y)
-
     def backward_scaled(self, g: Tensor, scale: float) -> Tensor:
         """Do as ``backward`` does for ``scale * g``, without a pass over ``g``."""
-        product = {"beta": 0, "alpha": scale}
-        self._multiply_add(self._g_weight, g.mT, self._x.mT, **product, out=self._g_weight)
-        torch.sum(g, dim=-2, out=self._g_bias).mul_(scale)
-        return self._multiply_add(self._g_x, self._weight.mT, g.mT, **product, out=self._g_x)
+        self._multiply(g.mT, self._x.mT, out=self._g_weight, scale=scale)
+        self._sum(g, out=self._g_bias).mul_(scale)
+        return self._multiply_back(self._weight.mT, g.mT, out=self._g_x, scale=scale)
+
+    def make_norms(self) -> tuple[Tensor, Product]:
+        """Return a buffer, and a function of the squared norms of rows of the output."""
+        norms = self._y.new_empty(self._y.shape[:-1])
+        if self._is_lone:
+            return norms, square_norms
+        sample = self._y.normal_(generator=Generator(self._y.device).manual_seed(0))
+        return norms, as_alone(square_norms, sample, out=norms)
+
+    def _make_output(self, *members: int, n_rows: int, n_features: int) -> Tensor:
+        return empty(*members, n_rows, n_features, like=self._weight)
+
+    def _choose_products(self) -> None:
+        self._affine = affine_in_rows
+        self._multiply = self._multiply_back = multiply_scaled
+        self._sum = sum_rows
+        if self._is_lone:
+            return
+        generator = Generator(self._y.device).manual_seed(0)
+        w, x, y = self._weight, self._g_x.normal_(generator=generator), self._y
+        self._affine = as_alone(affine_in_rows, self._bias, w, x, out=y)
+        g = y.normal_(generator=generator)
+        factor = {"scale": 0.3}  # a power of two would round nothing
+        self._multiply = as_alone(multiply_scaled, g.mT, x.mT, out=self._g_weight, **factor)
+        self._sum = as_alone(sum_rows, g, out=self._g_bias)
+        self._multiply_back = as_alone(multiply_scaled, w.mT, g.mT, out=self._g_x, **factor)
 
 
 class BatchNormLayer:
@@ -93,29 +163,29 @@ class BatchNormLayer:
     def __init__(self, module: BatchNorm | nn.BatchNorm1d, place: Place) -> None:
         self._momentum, self._eps = module.momentum, module.eps
         name, values, gradients = place.name, place.values, place.gradients
-        self._weight, self._bias, self._mean, self._variance = (
-            values[f"{name}.{key}"].view(-1)
-            for key in ("weight", "bias", "running_mean", "running_var")
+        self._weight, self._bias = (values[f"{name}.{key}"] for key in ("weight", "bias"))
+        self._mean, self._variance = (
+            values[f"{name}.{key}"].view(-1) for key in ("running_mean", "running_var")
         )
-        self._gradients = [gradients[f"{name}.{key}"].view(-1) for key in ("weight", "bias")]
+        self._gradients = [gradients[f"{name}.{key}"] for key in ("weight", "bias")]
 
     def forward(self, x: Tensor) -> Tensor:
         # The features of all members are the channels of one long image.
-        self._x = x.view(1, -1, x.shape[-1])
+        self._x, weight = x.reshape(1, -1, x.shape[-1]), self._weight.reshape(-1)
         y, *self._statistics = aten.native_batch_norm.default(
-            *(self._x, self._weight, self._bias, self._mean, self._variance),
+            *(self._x, weight, self._bias.reshape(-1), self._mean, self._variance),
             *(True, self._momentum, self._eps),
         )
         return y.view(x.shape)
 
     def backward(self, g: Tensor) -> Tensor:
         g_x, *gradients = aten.native_batch_norm_backward.default(
-            g.view(self._x.shape),
-            *(self._x, self._weight, self._mean, self._variance, *self._statistics),
+            *(g.reshape(self._x.shape), self._x, self._weight.reshape(-1)),
+            *(self._mean, self._variance, *self._statistics),
             *(True, self._eps, (True, True, True)),
         )
         for own, gradient in zip(self._gradients, gradients, strict=True):
-            own.copy_(gradient)
+            own.copy_(gradient.view(own.shape))
         return g_x.view(g.shape)
 
 
@@ -199,6 +269,39 @@ class DropoutLayer:
 
     def backward(self, g: Tensor) -> Tensor:
         return g.mul_(self._mask)
+
+
+class Apart:
+    """A layer of several networks, each of which computes its own members."""
+
+    def __init__(self, layers: Sequence[Any], n_members: int) -> None:
+        self.layers = layers
+        self._n_members = n_members  # of a network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._each("forward", x)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return self._each("backward", g)
+
+    @property
+    def losses(self) -> Tensor:
+        """Those of a penalty."""
+        return join([layer.losses for layer in self.layers], self._n_members)
+
+    def _each(self, method: str, x: Tensor) -> Tensor:
+        parts = zip(self.layers, split(x, self._n_members), strict=True)
+        return join([getattr(layer, method)(part) for layer, part in parts], self._n_members)
+
+
+def split(x: Tensor, n_members: int) -> Sequence[Tensor]:
+    """Return the parts of several networks in a tensor, each as its network has it alone."""
+    return x.unbind() if n_members == 1 else x.split(n_members)
+
+
+def join(parts: Sequence[Tensor], n_members: int) -> Tensor:
+    """Return the tensor that :func:`split` splits."""
+    return torch.stack(list(parts)) if n_members == 1 else torch.cat(list(parts))
 
 
 class SparseCode:

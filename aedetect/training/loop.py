@@ -11,9 +11,20 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from aedetect.networks import Autoencoder, Dropout
+from aedetect.networks import (
+    ACTIVATIONS,
+    Autoencoder,
+    BatchNorm,
+    Dropout,
+    LayerNorm,
+    Linear,
+    MaskInput,
+    TiedLinear,
+    VariationalAutoencoder,
+)
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator, set_precision
+from aedetect.training.job import Job
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
@@ -108,7 +119,21 @@ def train(
     MemoryError
         If the device cannot hold even single rows.
     """
-    _prepare(network, generator)
+    job = Job(
+        network,
+        objective,
+        x,
+        x_val,
+        generator,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        patience=patience,
+    )
+    prepare(network, generator)
     step = make_step(network, objective, generator, precision=precision, compile=compile)
     optim = make_optimizer(
         optimizer, step.parameters, learning_rate=learning_rate, weight_decay=weight_decay
@@ -118,42 +143,102 @@ def train(
         run.continue_from(continuation)
     if checkpoint is not None:
         _resume(run, checkpoint, watcher)
-    pools = OnePool(x) if isinstance(x, Tensor) else x
-    n_features = x_val.shape[1]
-    first_steps = _first_steps(pools, batch_size, max_epochs)
-    work = step.count_work(torch.zeros(1, n_features, device=generator.device)) * batch_size
-    # Few held-out rows are repeated, so that each gets several draws of the noise.
-    n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // n_features)
-    x_val = x_val.repeat(max(1, math.ceil(n_needed / max(1, len(x_val)))), 1)
-    splitter = BatchSplitter()
-    while not run.is_over(max_epochs, patience if len(x_val) else None):
+    epochs = Epochs(job, run)
+    one_row = torch.zeros(1, x_val.shape[1], device=generator.device)
+    work = step.count_work(one_row) * batch_size
+    while not epochs.are_over():
         watcher.on_epoch_begin()
-        started = time.perf_counter()
-        number = len(run.epochs)
-        x = pools.load(number)
-        bounds = _batch_bounds(len(x), batch_size)
-        step.begin_epoch([last - first for first, last in bounds])
-        steps = range(*first_steps[number : number + 2])
-        rates = [learning_rate * SCHEDULES[schedule](n / first_steps[-1]) for n in steps]
-        batches = _shuffled_batches(len(x), bounds, network.n_members, generator)
+        rows = epochs.load()
+        step.begin_epoch(epochs.batch_sizes)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
-            total, run.interrupted = _train_epoch(step, optim, x, batches, rates, watcher)
+            orders, rates = epochs.begin()
+            batches = batches_of(rows, orders, epochs.bounds)
+            totals, run.interrupted = _train_epoch(step, optim, batches, rates, watcher)
             if run.interrupted:
                 break
-            held_out = _held_out_losses(network, objective, x_val, generator.device, splitter)
-        loss, *val_losses = _read(total / (len(x) * network.n_members), held_out)
-        val_loss = sum(val_losses) / len(val_losses)
-        _check_finite(loss, val_loss, number, learning_rate)
-        epoch = Epoch(loss, val_loss, rates[-1], time.perf_counter() - started)
-        run.add(epoch, val_losses)
-        run.stopped = watcher.on_epoch_end(epoch)
+            held_out = epochs.held_out_losses()
+        run.stopped = watcher.on_epoch_end(epochs.end(totals, held_out))
         if checkpoint is not None:
             checkpoint.keep(run.state_dict())
     if checkpoint is not None and run.interrupted:
         checkpoint.write()
     run.restore_best()
-    _release(network)
+    release(network)
     return run
+
+
+class Epochs:
+    """The epochs of one training, apart from its steps: draws of rows, losses, the end.
+
+    Parameters
+    ----------
+    job : Job
+    run : Run
+        Extended by every epoch.
+    """
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self._job, self._run = job, run
+        self._pools = OnePool(job.x) if isinstance(job.x, Tensor) else job.x
+        self._first_steps = _first_steps(self._pools, job.batch_size, job.max_epochs)
+        # Few held-out rows are repeated, so that each gets several draws of the noise.
+        n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // job.x_val.shape[1])
+        n_times = max(1, math.ceil(n_needed / max(1, len(job.x_val))))
+        self._x_val = job.x_val.repeat(n_times, 1)
+        self._splitter = BatchSplitter()
+        self._switched = _switched_by_mode(job.network)
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Rows of every batch of the epoch."""
+        return [last - first for first, last in self.bounds]
+
+    def are_over(self) -> bool:
+        """Return whether no epoch is left."""
+        return self._run.is_over(
+            self._job.max_epochs, self._job.patience if len(self._x_val) else None
+        )
+
+    def load(self) -> Tensor:
+        """Return the rows of the next epoch; ``bounds`` are those of its batches from here."""
+        self._started = time.perf_counter()
+        rows = self._pools.load(len(self._run.epochs))
+        self._n_rows = len(rows)
+        self.bounds = _batch_bounds(self._n_rows, self._job.batch_size)
+        return rows
+
+    def begin(self) -> tuple[Tensor, list[float]]:
+        """Return the orders of the epoch's rows ``(n_members, n_rows)``, and rates of its steps."""
+        job, number = self._job, len(self._run.epochs)
+        schedule, n_steps = SCHEDULES[job.schedule], self._first_steps[-1]
+        steps = range(*self._first_steps[number : number + 2])
+        rates = [job.learning_rate * schedule(step / n_steps) for step in steps]
+        self._rate = rates[-1]
+        return _draw_orders(self._n_rows, job.network.n_members, job.generator), rates
+
+    def held_out_losses(self) -> Tensor:
+        """Return each member's mean loss of the held-out rows, NaN where there are none."""
+        job, device = self._job, self._job.generator.device
+        if not len(self._x_val):
+            return torch.full((job.network.n_members,), math.nan, device=device)
+        for module in self._switched:
+            module.eval()
+        means = self._splitter.compute(
+            lambda n_parts: _mean_losses(job, self._x_val, device, 4096 // n_parts), 4096
+        )
+        for module in self._switched:
+            module.train()
+        return means
+
+    def end(self, totals: Tensor, held_out: Tensor) -> Epoch:
+        """End an epoch, given sums of the losses and held-out losses ``(n_members,)``."""
+        n_losses = self._n_rows * self._job.network.n_members
+        loss, *val_losses = _read(totals.sum() / n_losses, held_out)
+        val_loss = sum(val_losses) / len(val_losses)
+        _check_finite(loss, val_loss, len(self._run.epochs), self._job.learning_rate)
+        epoch = Epoch(loss, val_loss, self._rate, time.perf_counter() - self._started)
+        self._run.add(epoch, val_losses)
+        return epoch
 
 
 def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
@@ -165,16 +250,21 @@ def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
         watcher.on_resume(run.epochs)
 
 
-def _prepare(network: nn.Module, generator: Generator) -> None:
+def prepare(network: nn.Module, generator: Generator) -> None:
+    """Make a network ready for training."""
     # Channels last halves the time of convolutions with few channels.
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _set_dropout(network, generator)
 
 
-def _release(network: nn.Module) -> None:
+def release(network: nn.Module) -> None:
+    """Undo what :func:`prepare` and the step have done to a network."""
     network.zero_grad()
     network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     _set_dropout(network, None)
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        if not tensor.is_contiguous():  # one of several members that lie apart
+            tensor.data = tensor.data.contiguous()
 
 
 def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
@@ -186,22 +276,21 @@ def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
 def _train_epoch(
     step: Step,
     optimizer: torch.optim.Optimizer,
-    x: Tensor,
     batches: Iterable[Tensor],
     rates: Iterable[float],
     watcher: Watcher,
 ) -> tuple[Tensor, bool]:
-    """Take a step a batch; return the sum of the losses and whether the watcher stops training."""
-    total = torch.zeros((), device=step.parameters[0].device)
-    for rows, rate in zip(batches, rates, strict=True):
+    """Take a step a batch; return the sums of the losses and whether the watcher stops training."""
+    totals = torch.zeros(1, device=step.parameters[0].device)
+    for x, rate in zip(batches, rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = step.backpropagate(_take(x, rows))
+        losses = step.backpropagate(x)
         optimizer.step()
-        total += losses.sum()
+        totals = totals + losses.sum(dim=-1)  # of each member
         if watcher.on_step_end():
-            return total, True
-    return total, False
+            return totals, True
+    return totals, False
 
 
 def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
@@ -228,18 +317,19 @@ def _count_batches(n_rows: int, batch_size: int) -> int:
     return n_batches - has_lone_row
 
 
-def _shuffled_batches(
-    n_rows: int, bounds: Iterable[tuple[int, int]], n_members: int, generator: Generator
-) -> Iterator[Tensor]:
-    """Yield row numbers ``(n_members, batch)``: each member has an order of its own."""
-    orders = torch.stack(
+def _draw_orders(n_rows: int, n_members: int, generator: Generator) -> Tensor:
+    """Return row numbers ``(n_members, n_rows)``: each member has an order of its own."""
+    return torch.stack(
         [
             torch.randperm(n_rows, generator=generator, device=generator.device)
             for _ in range(n_members)
         ]
     )
-    for first, last in bounds:
-        yield orders[:, first:last]
+
+
+def batches_of(x: Tensor, orders: Tensor, bounds: Iterable[tuple[int, int]]) -> Iterator[Tensor]:
+    """Yield the batches ``(n_members, batch, n_features)`` of an epoch."""
+    return (_take(x, orders[:, first:last]) for first, last in bounds)
 
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:
@@ -249,32 +339,32 @@ def _take(x: Tensor, rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _held_out_losses(
-    network: Autoencoder,
-    objective: Objective,
-    x_val: Tensor,
-    device: torch.device,
-    splitter: BatchSplitter,
-) -> Tensor:
-    """Return each member's mean loss of the held-out rows, NaN where there are none."""
-    if not len(x_val):
-        return torch.full((network.n_members,), math.nan, device=device)
-    network.eval()
-    means = splitter.compute(
-        lambda n_parts: _mean_losses(network, objective, x_val, device, 4096 // n_parts), 4096
-    )
-    network.train()
-    return means
-
-
-def _mean_losses(
-    network: Autoencoder, objective: Objective, x_val: Tensor, device: torch.device, n_rows: int
-) -> Tensor:
+def _mean_losses(job: Job, x_val: Tensor, device: torch.device, n_rows: int) -> Tensor:
+    """Return each member's mean loss of the held-out rows, computed ``n_rows`` at a time."""
     generator = make_generator(0, device)  # every epoch draws the same noise: losses compare
-    shared = x_val if network.n_members == 1 else x_val[None]
+    shared = x_val if job.network.n_members == 1 else x_val[None]
     batches = (x.to(device) for x in shared.split(n_rows, dim=-2))
-    losses = torch.cat([objective(network, x, generator) for x in batches], dim=-1)
+    losses = torch.cat([job.objective(job.network, x, generator) for x in batches], dim=-1)
     return losses.mean(dim=-1).view(-1)
+
+
+def _switched_by_mode(network: Autoencoder) -> list[nn.Module]:
+    """Return the modules that compute otherwise in training: all, for layers of unknown kinds.
+
+    Most networks have none, and a switch of all modules takes as long as a small step.
+    """
+    modules = list(network.modules())
+    if any(type(module) not in (*PLAIN_MODULES, *MODE_MODULES) for module in modules):
+        return [network]
+    return [module for module in modules if type(module) in MODE_MODULES]
+
+
+MODE_MODULES = (Dropout, BatchNorm)
+PLAIN_MODULES = (
+    *(Autoencoder, VariationalAutoencoder, MaskInput, nn.Sequential),
+    *(Linear, TiedLinear, LayerNorm),
+    *(type(make()) for make in ACTIVATIONS.values()),
+)
 
 
 def _read(total: Tensor, losses: Tensor) -> list[float]:

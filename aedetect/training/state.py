@@ -34,7 +34,10 @@ class Best:
     """
 
     def __init__(self, network: Autoencoder, index: int) -> None:
-        self._network, self._index = network, index
+        is_loop = isinstance(network, MemberLoop)
+        holder = network.members[index] if isinstance(network, MemberLoop) else network
+        self._held = list(_tensors_of(holder))  # once: it takes longer than a small copy
+        self._index, self._is_part = index, not is_loop and network.n_members > 1
         self.loss, self.epoch = math.inf, -1
         self.weights: State | None = None
 
@@ -55,13 +58,8 @@ class Best:
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the member's weights and running statistics, which alias the network's."""
-        if isinstance(self._network, MemberLoop):
-            yield from _tensors_of(self._network.members[self._index])
-        elif self._network.n_members == 1:
-            yield from _tensors_of(self._network)
-        else:
-            for name, tensor in _tensors_of(self._network):
-                yield name, tensor[self._index]
+        for name, tensor in self._held:
+            yield name, tensor[self._index] if self._is_part else tensor
 
 
 class Run:
@@ -70,7 +68,8 @@ class Run:
     Parameters
     ----------
     network : Autoencoder
-    optimizer : torch.optim.Optimizer
+    optimizer : torch.optim.Optimizer or None
+        None for a training that no other continues.
     generators : sequence of torch.Generator
         All generators that training draws from.
     """
@@ -78,7 +77,7 @@ class Run:
     def __init__(
         self,
         network: Autoencoder,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | None,
         generators: Sequence[Generator],
     ) -> None:
         self._network = network
@@ -140,6 +139,7 @@ class Run:
         """Return copies of the optimiser's and the generators' states, for another run."""
         state = {f"generator.{i}": g.get_state() for i, g in enumerate(self._generators)}
         for index, parameter in enumerate(self._parameters):
+            assert self._optimizer is not None  # it has parameters
             for key, value in self._optimizer.state.get(parameter, {}).items():
                 if value is not None:  # momentum before the first step
                     state[f"optimizer.{index}.{key}"] = _copy(value)
@@ -156,11 +156,14 @@ class Run:
                 if value.shape == parameter.shape:  # in the parameter's order of memory
                     value = torch.empty_like(parameter).copy_(value)
                 moments.setdefault(index, {})[key] = value
+        assert self._optimizer is not None
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     @property
     def _parameters(self) -> list[Tensor]:
+        if self._optimizer is None:
+            return []
         return [p for group in self._optimizer.param_groups for p in group["params"]]
 
 

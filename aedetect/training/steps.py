@@ -168,5 +168,5 @@ def make_step(
     """Return the fastest step that can train the network."""
     plain = precision == "float32" and not compile
     if plain and DenseStep.accepts(network, objective):
-        return DenseStep(network, objective, generator)
+        return DenseStep([network], [objective], [generator])
     return AutogradStep(network, objective, generator, compile=compile)
