@@ -189,3 +189,16 @@ def test_parameters_that_bind_the_weights_are_refused_and_no_others(small, table
             with pytest.raises(ValueError, match=name):
                 small.partial_fit(table)
         small.set_params(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_another_step_begins_with_a_new_optimiser(table, value):
+    estimator = AutoencoderTransformer(
+        2, hidden_layer_sizes=(8,), random_state=0, contractive=value
+    )
+    estimator.partial_fit(table).set_params(contractive=1 - value).partial_fit(table)
+    moments = estimator._continuation["state"]
+    kept = {name for name in moments if name.endswith("exp_avg")}
+    n_weights = sum(p.numel() for p in estimator.network_.parameters())
+    assert sum(moments[name].size for name in kept) == n_weights
+    assert all(moments[name.replace("exp_avg", "step")] == 2 for name in kept)  # of one pass

@@ -147,7 +147,11 @@ class Run:
 
     @torch.no_grad()
     def continue_from(self, state: State) -> None:
-        """Set the optimiser and the generators to what :meth:`continuation` has returned."""
+        """Set the optimiser and the generators to what :meth:`continuation` has returned.
+
+        The optimiser begins anew if the state is that of another step, which holds the weights in
+        tensors of other shapes: a fused optimiser would write beyond them.
+        """
         for index, generator in enumerate(self._generators):
             generator.set_state(state[f"generator.{index}"])
         moments: dict[int, dict[str, Tensor]] = {}
@@ -155,6 +159,8 @@ class Run:
             for key, value in _below(f"optimizer.{index}.", state).items():
                 if value.shape == parameter.shape:  # in the parameter's order of memory
                     value = torch.empty_like(parameter).copy_(value)
+                elif value.ndim:
+                    return
                 moments.setdefault(index, {})[key] = value
         assert self._optimizer is not None
         groups = self._optimizer.state_dict()["param_groups"]
