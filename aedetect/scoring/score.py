@@ -12,6 +12,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from aedetect.model import Model, View
+    from aedetect.scoring.marks import Marks
 
 
 class Reference(NamedTuple):
@@ -47,22 +48,24 @@ class Score:
     def __call__(self, view: View) -> Tensor:
         """Return how odd each row is, ``(B,)``, float64.
 
-        A reference row gets the score that it would have, had covariances and neighbours been
-        fitted to the other rows alone.
+        Neighbours of a reference row are found among the other rows. Covariances hold all
+        reference rows; :attr:`known` has the scores of these rows without themselves.
         """
         raise NotImplementedError
+
+    @property
+    def known(self) -> Marks | None:
+        """The reference rows whose scores are stored, each left out; None if there are none."""
+        return None
+
+    def judge(self, view: View) -> Tensor:
+        """Return the call's scores, those of :attr:`known` rows replaced by the stored ones."""
+        scores = self(view)
+        return scores if self.known is None else self.known.replace_known(view.x, scores)
 
     def parts(self, view: View) -> Tensor | None:
         """Return the summands of the score by feature, ``(B, F)``; None if it is not a sum."""
         return None
-
-    def of_copies(self) -> Self:
-        """Return the score for comparing a row with changed copies of it.
-
-        The row must be scored as a new one, as its copies are. Otherwise leaving it out of a
-        covariance would be put down to the change.
-        """
-        return self
 
     def without_first(self, n_rows: int) -> Self:
         """Return the score without the first reference rows in its neighbour bank."""
