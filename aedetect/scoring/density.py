@@ -109,11 +109,13 @@ def fit_sites(x: NDArray[np.float32], share: float = SHARE) -> Sites:
 
 
 def _largest(values: Tensor, number: int) -> Tensor:
-    """Return the value of each row that ``number - 1`` others are above."""
+    """Return the value of each row that ``number - 1`` others are above; the rows get reordered."""
     if values.requires_grad or values.device.type != "cpu" or torch.compiler.is_exporting():
         return values.topk(number, dim=1, sorted=False).values.amin(dim=1)
-    # A third of the time of topk, and the same value.
-    return torch.from_numpy(np.partition(values.numpy(), -number, axis=1)[:, -number])
+    # Faster than topk, and the same value.
+    rows = values.numpy()
+    rows.partition(-number, axis=1)
+    return torch.from_numpy(rows[:, -number])
 
 
 def _n_nearest(n_sites: int, share: float) -> int:

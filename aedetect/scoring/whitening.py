@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, eigh, qr, solve_triangular
 from torch import Tensor
 
-from aedetect.model import aligned, mean_of_members, require, require_floats, require_number
+from aedetect.model import aligned, require, require_floats, require_number
 from aedetect.scoring.marks import Marks
 from aedetect.training import one_blas_thread
 
@@ -147,8 +147,10 @@ def fit_whitenings(rows: NDArray[np.float32]) -> tuple[list[Whitening], FloatArr
 
 def mean_distance(whitenings: list[Whitening], rows: Tensor) -> Tensor:
     """Return the squared distance of rows ``(M, n, width)``, mean over the members, ``(n,)``."""
+    if len(whitenings) == 1:
+        return whitenings[0](rows[0])
     pairs = zip(whitenings, rows, strict=True)
-    return mean_of_members(torch.stack([whitening(member) for whitening, member in pairs]))
+    return torch.stack([whitening(member) for whitening, member in pairs]).mean(dim=0)
 
 
 def leave_out(
