@@ -35,29 +35,28 @@ class Marks:
         """Return the scores of scaled rows ``x``; those of reference rows are replaced."""
         firsts = self._tensors[1].to(x.device)
         x = x.detach().double()
-        # Another number of rows may change the last bits of a product, 1e-16 of a row's length.
-        # They decide only between the scores of a row that is as near to the limit below, 2e-6
-        # away from a reference row: one in 1e10 of the rows that are changed so little.
-        own = _project(x)
+        # Its last bits, 1e-16 of a row's length, may depend on the number of rows. They matter only
+        # to a row that differs from a reference row by the limit below, 2e-6, to within 1e-16.
+        own = _project(x, 1)
         length = x.square().sum(dim=1, keepdim=True).sqrt()
         # Without a limit, a row that is not finite would equal every mark.
         rounding = (SAME * length).clamp_max(LARGEST)
-        first = _count_below(firsts, own[:, :1] - rounding)
+        first = _count_below(firsts, own - rounding)
         if torch.compiler.is_exporting():
-            return self._compare(own, rounding, first, scores)
+            return self._compare(x, rounding, first, scores)
         nearest = firsts[first.clamp_max(len(firsts) - 1)]
-        near = ((nearest - own[:, :1]).abs() <= rounding).nonzero()[:, 0]
+        near = ((nearest - own).abs() <= rounding).nonzero()[:, 0]
         if not len(near):
             return scores
         replaced = scores.clone()
-        replaced[near] = self._compare(own[near], rounding[near], first[near], scores[near])
+        replaced[near] = self._compare(x[near], rounding[near], first[near], scores[near])
         return replaced
 
-    def _compare(self, own: Tensor, rounding: Tensor, first: Tensor, scores: Tensor) -> Tensor:
-        """Return the scores, replaced where a mark from the ``first`` on equals a row's own."""
-        marks, _, kept = (tensor.to(own.device) for tensor in self._tensors)
-        places = (first + torch.arange(N_TRIED, device=own.device)).clamp_max(len(marks) - 1)
-        gaps = (marks[places] - own[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
+    def _compare(self, x: Tensor, rounding: Tensor, first: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores, replaced where all marks of a row from the ``first`` on are equal."""
+        marks, _, kept = (tensor.to(x.device) for tensor in self._tensors)
+        places = (first + torch.arange(N_TRIED, device=x.device)).clamp_max(len(marks) - 1)
+        gaps = (marks[places] - _project(x)[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
         is_known = (gaps <= rounding[:, None]).all(dim=2)
         found = torch.where(is_known, kept[places], -1.0).amax(dim=1)
         return torch.where(found >= 0, found, scores)
@@ -84,8 +83,8 @@ def fit_marks(x: NDArray[np.float32], scores: FloatArray) -> Marks:
     return Marks(marks[order], scores[order])
 
 
-def _project(x: Tensor) -> Tensor:
-    return x @ torch.from_numpy(_directions(x.shape[1])).to(x.device)
+def _project(x: Tensor, n_marks: int = N_MARKS) -> Tensor:
+    return x @ torch.from_numpy(_directions(x.shape[1]))[:, :n_marks].to(x.device)
 
 
 @functools.lru_cache
