@@ -38,7 +38,7 @@ class Marks:
         # Its last bits, 1e-16 of a row's length, may depend on the number of rows. They matter only
         # to a row that differs from a reference row by the limit below, 2e-6, to within 1e-16.
         own = _project(x, 1)
-        length = x.square().sum(dim=1, keepdim=True).sqrt()
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         # Without a limit, a row that is not finite would equal every mark.
         rounding = (SAME * length).clamp_max(LARGEST)
         first = _count_below(firsts, own - rounding)
