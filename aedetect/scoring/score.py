@@ -48,8 +48,8 @@ class Score:
     def __call__(self, view: View) -> Tensor:
         """Return how odd each row is, ``(B,)``, float64.
 
-        Neighbours of a reference row are found among the other rows. Covariances hold all
-        reference rows; :attr:`known` has the scores of these rows without themselves.
+        A reference row is scored as a new row; only a bank of neighbours leaves it out. In a
+        covariance it would seem too normal, so such scores have :attr:`known` rows.
         """
         raise NotImplementedError
 
@@ -75,7 +75,8 @@ class Score:
         """Return the score without those reference rows that are among the rows of a view.
 
         A training row that is moved becomes a new row to the score. It would seem less odd than it
-        is while the row that it was made of is still among the reference rows.
+        is while the row that it was made of is still among the reference rows. The result is
+        called; its :attr:`known` rows stay as they were.
         """
         return self
 
