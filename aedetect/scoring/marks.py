@@ -35,9 +35,9 @@ class Marks:
         """Return the scores of scaled rows ``x``; those of reference rows are replaced."""
         firsts = self._tensors[1].to(x.device)
         x = x.detach().double()
-        # The last bits of a product, 1e-16 of a row's length, may depend on the number of rows. They
-        # matter only if a row differs from a reference row by the limit below, 2e-6, to within
-        # 1e-16, and then either score would do.
+        # The last bits of a product, 1e-16 of a row's length, may depend on the number of rows.
+        # They matter only if a row differs from a reference row by the limit below, 2e-6, to
+        # within 1e-16, and then either score would do.
         own = _project(x, 1)
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         # Without a limit, a row that is not finite would equal every mark.
