@@ -124,7 +124,6 @@ def test_anomalies_that_differ_in_a_column_that_is_constant_for_all_others_are_f
         {"units": (0.0, 1.0)},
         {"units": (1.0,)},
         {"whitenings": []},
-        {"marks": None},
     ],
     ids=str,
 )
@@ -133,3 +132,10 @@ def test_a_forged_score_is_refused(change, detector):
     fitted.score.check(fitted.model)
     with pytest.raises(StateError):
         replace(fitted.score, **change).check(fitted.model)
+
+
+def test_forged_marks_are_refused(detector):
+    score = detector.detector_.score
+    marks = replace(score.marks, scores=score.marks.scores[1:])
+    with pytest.raises(StateError):
+        replace(score, marks=marks).check(detector.detector_.model)

@@ -38,10 +38,10 @@ def test_parts_of_other_scores_are_refused(normal):
     score = detector.score
     score.check(detector.model)
     for change in (
-        {"activations": replace(score.activations, name="nap")},
+        {"whitenings": 2 * score.whitenings},
         {"reconstruction": Reconstruction("standardized")},
         {"residual": replace(score.residual, width=-1.0)},
-        {"activations": replace(score.activations, marks=None)},
+        {"marks": replace(score.marks, scores=score.marks.scores[1:])},
     ):
         with pytest.raises(StateError):
             replace(score, **change).check(detector.model)

@@ -80,6 +80,20 @@ def test_marks_recognise_rows_in_any_order_and_no_others():
     assert np.isinf(found[2000:]).all()
 
 
+@pytest.mark.parametrize("settings", [{}, {"missing": "mask"}, {"anomaly_score": "sharp"}])
+def test_a_training_row_has_its_stored_score_in_any_company(settings):
+    rng = np.random.RandomState(0)
+    X = rng.randn(200, 6)
+    if settings.get("missing"):
+        X[rng.rand(200, 6) < 0.1] = np.nan
+    detector = DenoisingAutoencoder(random_state=0, max_epochs=3, **settings).fit(X)
+    scores = detector.score_samples(X)
+    mixed = detector.score_samples(np.vstack([rng.randn(77, 6), X[::-1], rng.randn(9, 6)]))
+    np.testing.assert_array_equal(mixed[77:277], scores[::-1])
+    alone = np.concatenate([detector.score_samples(X[i : i + 1]) for i in range(20)])
+    np.testing.assert_array_equal(alone, scores[:20])
+
+
 @pytest.mark.parametrize("settings", [{}, {"missing": "mask"}, {"anomaly_score": "activations"}])
 def test_odd_training_rows_are_repaired_as_new_ones(settings):
     X = with_odd_rows(60, 0)

@@ -20,6 +20,7 @@ from aedetect.model import (
     require_floats,
     require_keys,
     require_number,
+    row_blocks,
     writable,
 )
 from aedetect.networks import Autoencoder
@@ -157,11 +158,24 @@ class Detector:
         PlaceError
             If a score is not finite.
         """
-        return -check_finite(self.model.map(self.measure, X, "score"))
+        if self.model.takes_missing:  # known rows are found once they are filled, in a tile
+            return -check_finite(self.model.map(self.measure, X, "score"))
+        blocks = [self._judge(self.model.scale(X[rows])) for rows in row_blocks(*X.shape)]
+        return -check_finite(np.concatenate(blocks))
 
     def measure(self, view: View) -> Tensor:
         """Return how odd each row of a view is, ``(B,)``, float64; missing cells are filled."""
-        scores = self.score(view.filled)
+        return self._levelled(self.score.judge(view.filled), view)
+
+    def _judge(self, x: NDArray[np.float32]) -> FloatArray:
+        """Return the measure of scaled complete rows; all known rows are found at once."""
+        scores, known = self.model.map_scaled(self.score, x, "score"), self.score.known
+        if known is None:
+            return scores
+        return known.replace_known(torch.from_numpy(x), torch.from_numpy(scores)).numpy()
+
+    def _levelled(self, scores: Tensor, view: View) -> Tensor:
+        """Return the scores of filled rows at the level of complete rows."""
         if self.levels is None:
             return scores
         return self.levels.apply(scores, self.model.columns.missing_cells(view.x))
@@ -215,7 +229,7 @@ class Detector:
 
     def _surprise(self, score: Score, *, is_complete: bool) -> Surprise:
         floor = 1e-6 * -self.offset or 1.0
-        return Surprise(self.model, score.of_copies(), self.typical, floor, is_complete)
+        return Surprise(self.model, score, self.typical, floor, is_complete)
 
     def repair(self, X: NDArray) -> tuple[NDArray, int]:
         """Return rows made normal with few features changed, and how many could not be.
@@ -239,11 +253,11 @@ class Detector:
         return np.where(is_changed, columns.invert(moved), X).astype(X.dtype)
 
     def _repair_scaled(self, x: Tensor) -> Tensor:
-        without = replace(self, score=self._leaving_out(x))
+        score = self._leaving_out(x)
         limit, columns = max((1 - MARGIN) * -self.offset, np.finfo(float).tiny), self.model.columns
         with limit_threads(x.numel(), SHARED):
             return repair(
-                self._of(lambda view: torch.log(without.measure(view))),
+                self._of(lambda view: torch.log(self._levelled(score(view.filled), view))),
                 self._of(lambda view: columns.with_levels(view.x_hat)),
                 x,
                 torch.from_numpy(self.typical).to(x.device),

@@ -40,7 +40,8 @@ class Surprise:
     ----------
     model : Model
     score : Score
-        The score of copies (:meth:`Score.of_copies`).
+        Called, not :meth:`~Score.judge`: a reference row and its copies are all scored as new rows.
+        Otherwise leaving the row out of a covariance would be put down to the change.
     typical : ndarray of shape (n_features,), float32
         A scaled row of typical values.
     floor : float

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.model import aligned, require, require_floats
+from aedetect.model import aligned, require_floats
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.thresholds import FloatArray
 
@@ -33,20 +33,31 @@ class Marks:
 
     def replace_known(self, x: Tensor, scores: Tensor) -> Tensor:
         """Return the scores of scaled rows ``x``; those of reference rows are replaced."""
-        marks, firsts, kept = (tensor.to(x.device) for tensor in self._tensors)
+        firsts = self._tensors[1].to(x.device)
         x = x.detach().double()
-        own = _project(x)
-        length = x.square().sum(dim=1, keepdim=True).sqrt()
+        # The last bits of a product, 1e-16 of a row's length, may depend on the number of rows.
+        # They matter only if a row differs from a reference row by the limit below, 2e-6, to
+        # within 1e-16, and then either score would do.
+        own = _project(x, 1)
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         # Without a limit, a row that is not finite would equal every mark.
         rounding = (SAME * length).clamp_max(LARGEST)
-        low = own[:, :1] - rounding
-        first = _count_below(firsts, low)
-        if not torch.compiler.is_exporting():
-            nearest = firsts[first.clamp_max(len(marks) - 1)]
-            if not ((nearest - own[:, :1]).abs() <= rounding).any():  # all rows are new: most tiles
-                return scores
+        first = _count_below(firsts, own - rounding)
+        if torch.compiler.is_exporting():
+            return self._compare(x, rounding, first, scores)
+        nearest = firsts[first.clamp_max(len(firsts) - 1)]
+        near = ((nearest - own).abs() <= rounding).nonzero()[:, 0]
+        if not len(near):
+            return scores
+        replaced = scores.clone()
+        replaced[near] = self._compare(x[near], rounding[near], first[near], scores[near])
+        return replaced
+
+    def _compare(self, x: Tensor, rounding: Tensor, first: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores, replaced where all marks of a row from the ``first`` on are equal."""
+        marks, _, kept = (tensor.to(x.device) for tensor in self._tensors)
         places = (first + torch.arange(N_TRIED, device=x.device)).clamp_max(len(marks) - 1)
-        gaps = (marks[places] - own[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
+        gaps = (marks[places] - _project(x)[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
         is_known = (gaps <= rounding[:, None]).all(dim=2)
         found = torch.where(is_known, kept[places], -1.0).amax(dim=1)
         return torch.where(found >= 0, found, scores)
@@ -73,8 +84,8 @@ def fit_marks(x: NDArray[np.float32], scores: FloatArray) -> Marks:
     return Marks(marks[order], scores[order])
 
 
-def _project(x: Tensor) -> Tensor:
-    return x @ torch.from_numpy(_directions(x.shape[1])).to(x.device)
+def _project(x: Tensor, n_marks: int = N_MARKS) -> Tensor:
+    return x @ torch.from_numpy(_directions(x.shape[1]))[:, :n_marks].to(x.device)
 
 
 @functools.lru_cache
@@ -88,10 +99,3 @@ def _count_below(values: Tensor, limits: Tensor) -> Tensor:
     if torch.compiler.is_exporting():  # no other runtime has a binary search
         return (values < limits).sum(dim=1, keepdim=True)
     return torch.searchsorted(values, limits)
-
-
-def check_marks(marks: Marks | None) -> None:
-    """Raise a StateError unless there are marks, and each row has a score."""
-    require(marks is not None, "the marks of the reference rows are missing")
-    if marks is not None:
-        marks.check()

@@ -85,7 +85,7 @@ def fit_levels(score: Score, model: Model, x: NDArray[np.float32]) -> Levels:
     hidden = [(rng.random_sample(cells) < share)[:, columns.sources] for share in HIDDEN_SHARES]
     rows = np.concatenate([np.where(cells, np.nan, x) for cells in hidden])
     rows = rows.astype(x.dtype, copy=False)
-    scores = model.map_scaled(lambda view: score(view.filled), rows)
+    scores = model.map_scaled(lambda view: score.judge(view.filled), rows)
     numbers = np.isnan(rows[:, columns.firsts]).sum(axis=1)
     return Levels(*_fit_map(numbers, np.log(np.maximum(scores, TINY)), columns.n_features))
 

@@ -9,14 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aedetect.model import mean_of_members, require, require_number
+from aedetect.model import require, require_number
 from aedetect.scoring.density import Sites, fit_sites
-from aedetect.scoring.marks import Marks, check_marks, fit_marks
+from aedetect.scoring.marks import Marks, fit_marks
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.sketch import sketch
 from aedetect.scoring.thresholds import FloatArray
 from aedetect.scoring.whitened import WHITENED
-from aedetect.scoring.whitening import Whitening, check_whitenings, fit_whitening
+from aedetect.scoring.whitening import (
+    Whitening,
+    check_whitenings,
+    fit_whitenings,
+    leave_out,
+    mean_distance,
+)
 
 if TYPE_CHECKING:
     from aedetect.model import Model, View
@@ -37,7 +43,7 @@ class Robust(Score):
     sites: Sites
     whitenings: list[Whitening]  # of each member
     units: tuple[float, float]  # of the Mahalanobis distance and of the density
-    marks: Marks | None  # None: every row is scored as a new one
+    marks: Marks
 
     @classmethod
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
@@ -45,22 +51,20 @@ class Robust(Score):
         sites = fit_sites(reference.x)
         spread = sites.of_rows(reference.x)
         rows = model.map_scaled(lambda view: _rows(view).movedim(0, 1), reference.x)
-        fitted = [fit_whitening(rows[:, member]) for member in range(rows.shape[1])]
-        distances = np.mean([left_out for _, left_out in fitted], axis=0)
+        whitenings, distances = fit_whitenings(rows)
         units = (_unit(distances), _unit(spread))
         marks = fit_marks(reference.x, distances / units[0] + spread / units[1])
-        return cls(name, sites, [whitening for whitening, _ in fitted], units, marks)
+        return cls(name, sites, whitenings, units, marks)
 
     def __call__(self, view: View) -> Tensor:
         """Return the sum of both distances."""
-        pairs = zip(self.whitenings, _rows(view), strict=True)
-        distances = torch.stack([whitening(member) for whitening, member in pairs])
-        scores = mean_of_members(distances) / self.units[0] + self.sites(view.x) / self.units[1]
-        return scores if self.marks is None else self.marks.replace_known(view.x, scores)
+        distances = mean_distance(self.whitenings, _rows(view))
+        return distances / self.units[0] + self.sites(view.x) / self.units[1]
 
-    def of_copies(self) -> Self:
-        """Return the score that scores reference rows as new ones."""
-        return replace(self, marks=None)
+    @property
+    def known(self) -> Marks:
+        """All reference rows."""
+        return self.marks
 
     def without_first(self, n_rows: int) -> Self:
         """Return the score without the first sites."""
@@ -68,18 +72,8 @@ class Robust(Score):
 
     def leaving_out(self, view: View) -> Self:
         """Return the score without the reference rows of a view."""
-        sites = self.sites.without(view.x)
-        if self.marks is None:
-            return replace(self, sites=sites)
-        x = self.marks.known_rows(view.x)
-        if not len(x):
-            return replace(self, sites=sites, marks=None)
-        rows = _rows(type(view)(view.model, x))
-        whitenings = [
-            whitening.without(member, len(self.marks.scores))
-            for whitening, member in zip(self.whitenings, rows, strict=True)
-        ]
-        return replace(self, sites=sites, whitenings=whitenings, marks=None)
+        whitenings = leave_out(self.whitenings, self.marks, view, _rows)
+        return replace(self, sites=self.sites.without(view.x), whitenings=whitenings)
 
     def check(self, model: Model) -> None:
         """Raise a StateError if a part does not fit the model."""
@@ -89,7 +83,7 @@ class Robust(Score):
             require_number("a unit of the score", unit, above=0)
         width = _rows(model.shapes()).shape[2]
         check_whitenings(self.whitenings, model.spec.n_members, width)
-        check_marks(self.marks)
+        self.marks.check()
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from aedetect.model import Model, View
+    from aedetect.scoring.marks import Marks
 
 
 class Reference(NamedTuple):
@@ -47,22 +48,24 @@ class Score:
     def __call__(self, view: View) -> Tensor:
         """Return how odd each row is, ``(B,)``, float64.
 
-        A reference row gets the score that it would have, had covariances and neighbours been
-        fitted to the other rows alone.
+        A reference row is scored as a new row; only a bank of neighbours leaves it out. In a
+        covariance it would seem too normal, so such scores have :attr:`known` rows.
         """
         raise NotImplementedError
+
+    @property
+    def known(self) -> Marks | None:
+        """The reference rows whose scores are stored, each left out; None if there are none."""
+        return None
+
+    def judge(self, view: View) -> Tensor:
+        """Return the call's scores, those of :attr:`known` rows replaced by the stored ones."""
+        scores = self(view)
+        return scores if self.known is None else self.known.replace_known(view.x, scores)
 
     def parts(self, view: View) -> Tensor | None:
         """Return the summands of the score by feature, ``(B, F)``; None if it is not a sum."""
         return None
-
-    def of_copies(self) -> Self:
-        """Return the score for comparing a row with changed copies of it.
-
-        The row must be scored as a new one, as its copies are. Otherwise leaving it out of a
-        covariance would be put down to the change.
-        """
-        return self
 
     def without_first(self, n_rows: int) -> Self:
         """Return the score without the first reference rows in its neighbour bank."""
@@ -72,7 +75,8 @@ class Score:
         """Return the score without those reference rows that are among the rows of a view.
 
         A training row that is moved becomes a new row to the score. It would seem less odd than it
-        is while the row that it was made of is still among the reference rows.
+        is while the row that it was made of is still among the reference rows. The result is
+        called; its :attr:`known` rows stay as they were.
         """
         return self
 

@@ -30,12 +30,12 @@ def sketch(x: Tensor, n_columns: int = WIDEST) -> Tensor:
     width = x.shape[-1]
     if width <= n_columns:
         return x
-    signed = x * torch.from_numpy(_signs(width)).to(x)
-    first = signed[..., :n_columns]
+    signs = torch.from_numpy(_signs(width)).to(x)
+    y = x[..., :n_columns] * signs[:n_columns]
     for start in range(n_columns, width, n_columns):
-        part = signed[..., start : start + n_columns]
-        first[..., : part.shape[-1]] += part  # memory of ``signed``, which is new
-    return first
+        part = slice(start, min(start + n_columns, width))
+        y[..., : part.stop - start].addcmul_(x[..., part], signs[part])
+    return y
 
 
 @functools.lru_cache

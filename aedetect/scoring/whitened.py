@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from aedetect.model import mean_of_members
-from aedetect.scoring.marks import Marks, check_marks, fit_marks
+from aedetect.scoring.marks import Marks, fit_marks
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.sketch import sketch
-from aedetect.scoring.whitening import Whitening, check_whitenings, fit_whitening
+from aedetect.scoring.whitening import (
+    Whitening,
+    check_whitenings,
+    fit_whitenings,
+    leave_out,
+    mean_distance,
+)
 
 if TYPE_CHECKING:
     from aedetect.model import Model, View
@@ -53,47 +58,35 @@ class Whitened(Score):
     """
 
     whitenings: list[Whitening]  # of each member
-    marks: Marks | None  # None: every row is scored as a new one
+    marks: Marks
 
     @classmethod
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with the mean and the covariance of each member."""
-        rows = model.map_scaled(lambda view: _rows(name, view).movedim(0, 1), reference.x)
-        fitted = [fit_whitening(rows[:, member]) for member in range(rows.shape[1])]
-        left_out = np.mean([distances for _, distances in fitted], axis=0) / rows.shape[2]
-        return cls(name, [whitening for whitening, _ in fitted], fit_marks(reference.x, left_out))
+        rows = model.map_scaled(lambda view: rows_of(name, view).movedim(0, 1), reference.x)
+        whitenings, distances = fit_whitenings(rows)
+        return cls(name, whitenings, fit_marks(reference.x, distances / rows.shape[2]))
 
     def __call__(self, view: View) -> Tensor:
         """Return the squared distance of each row, divided by the number of directions."""
-        rows = _rows(self.name, view)
-        pairs = zip(self.whitenings, rows, strict=True)
-        distances = torch.stack([whitening(member) for whitening, member in pairs])
-        distances = mean_of_members(distances) / rows.shape[2]
-        return distances if self.marks is None else self.marks.replace_known(view.x, distances)
+        rows = rows_of(self.name, view)
+        return mean_distance(self.whitenings, rows) / rows.shape[2]
 
-    def of_copies(self) -> Self:
-        """Return the score that scores reference rows as new ones."""
-        return replace(self, marks=None)
+    @property
+    def known(self) -> Marks:
+        """All reference rows."""
+        return self.marks
 
     def leaving_out(self, view: View) -> Self:
         """Return the score without the reference rows of a view in its covariances."""
-        if self.marks is None:
-            return self
-        x = self.marks.known_rows(view.x)
-        if not len(x):
-            return replace(self, marks=None)
-        rows = _rows(self.name, type(view)(view.model, x))
-        whitenings = [
-            whitening.without(member, len(self.marks.scores))
-            for whitening, member in zip(self.whitenings, rows, strict=True)
-        ]
-        return replace(self, whitenings=whitenings, marks=None)
+        rows = partial(rows_of, self.name)
+        return replace(self, whitenings=leave_out(self.whitenings, self.marks, view, rows))
 
     def check(self, model: Model) -> None:
         """Raise a StateError unless there is one whitening of the right width a member."""
-        width = _rows(self.name, model.shapes()).shape[2]
+        width = rows_of(self.name, model.shapes()).shape[2]
         check_whitenings(self.whitenings, model.spec.n_members, width)
-        check_marks(self.marks)
+        self.marks.check()
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
@@ -102,6 +95,6 @@ class Whitened(Score):
         return cls(state["name"], whitenings, Marks(**state["marks"]))
 
 
-def _rows(name: str, view: View) -> Tensor:
+def rows_of(name: str, view: View) -> Tensor:
     """Return the values that a distance is taken of, ``(M, B, width)``."""
     return torch.cat([sketch(part) for part in WHITENED[name](view)], dim=2)

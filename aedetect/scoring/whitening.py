@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from scipy.linalg import cholesky, eigh, qr, solve_triangular
 from torch import Tensor
 
 from aedetect.model import aligned, require, require_floats, require_number
+from aedetect.scoring.marks import Marks
 from aedetect.training import one_blas_thread
+
+if TYPE_CHECKING:
+    from aedetect.model import View
 
 FloatArray = NDArray[np.float64]
 
@@ -130,6 +135,37 @@ def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
     left_out = n_rows / others * squares / np.maximum(1 - squares / others, LEAST)
     # Files hold arrays in C order, and products with few rows round by the order.
     return Whitening(mean, np.ascontiguousarray(weight, np.float32), basis, ridge), left_out
+
+
+def fit_whitenings(rows: NDArray[np.float32]) -> tuple[list[Whitening], FloatArray]:
+    """Return the whitening of each member, and the mean distance of each row from the others.
+
+    The rows are ``(n_rows, M, width)``, the distances ``(n_rows,)``; see :func:`fit_whitening`.
+    """
+    fitted = [fit_whitening(rows[:, member]) for member in range(rows.shape[1])]
+    return [whitening for whitening, _ in fitted], np.mean([d for _, d in fitted], axis=0)
+
+
+def mean_distance(whitenings: list[Whitening], rows: Tensor) -> Tensor:
+    """Return the squared distance of rows ``(M, n, width)``, mean over the members, ``(n,)``."""
+    if len(whitenings) == 1:
+        return whitenings[0](rows[0])
+    pairs = zip(whitenings, rows, strict=True)
+    return torch.stack([whitening(member) for whitening, member in pairs]).mean(dim=0)
+
+
+def leave_out(
+    whitenings: list[Whitening], marks: Marks, view: View, rows_of: Callable[[View], Tensor]
+) -> list[Whitening]:
+    """Return the whitenings without the reference rows of a view.
+
+    ``rows_of`` returns what the whitenings of members are fitted to, ``(M, n, width)``.
+    """
+    x = marks.known_rows(view.x)
+    if not len(x):
+        return whitenings
+    pairs = zip(whitenings, rows_of(type(view)(view.model, x)), strict=True)
+    return [whitening.without(member, len(marks.scores)) for whitening, member in pairs]
 
 
 def _inverse_root(coordinates: FloatArray, width: int) -> tuple[FloatArray, float]:
