@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -16,9 +18,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, load, save
 from aedetect.blocks import Blocks
+from aedetect.estimators.tables import check_new_rows
 from aedetect.losses import feature_errors
 from aedetect.model import Coding, StateError, fit_categories, fit_columns
 from aedetect.scoring import SCORES
+from aedetect.scoring.score import Reference
 
 CITIES = {"Berlin": 10.0, "Hamburg": 30.0, "Munich": 20.0}
 OF_CODES = {"relative", "mahalanobis", "latent_neighbors"}  # which need not tell of one column
@@ -161,9 +165,24 @@ def test_errors_have_the_slope_that_autograd_finds():
 # Scores.
 
 
+@pytest.fixture(scope="module")
+def vae():
+    return VAEDetector(max_epochs=60, random_state=0).fit(customers())
+
+
+def with_score(detector, score, X):
+    """Return the detector with another score of the same network."""
+    model = detector.detector_.model
+    reference = Reference(model.scale(check_new_rows(detector, X)), n_held_out=30)
+    twin = copy.copy(detector)
+    fitted = SCORES[score].fit(score, model, reference)
+    twin.detector_ = dataclasses.replace(detector.detector_, score=fitted)
+    return twin
+
+
 @pytest.mark.parametrize("score", [name for name in SCORES if name not in OF_CODES])
-def test_every_score_finds_a_level_that_contradicts_the_row(score, new):
-    detector = VAEDetector(anomaly_score=score, max_epochs=60, random_state=0).fit(customers())
+def test_every_score_finds_a_level_that_contradicts_the_row(score, vae, new):
+    detector = with_score(vae, score, customers())
     wrong = new.assign(city=new["city"].map({"Berlin": "Munich", "Munich": "Hamburg"}))
     wrong["city"] = wrong["city"].fillna("Berlin")
     assert detector.score_samples(wrong).mean() < detector.score_samples(new).mean()
