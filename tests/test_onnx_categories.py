@@ -21,10 +21,7 @@ from aedetect import (
 )
 
 DETECTORS = {
-    "denoising": DenoisingAutoencoder(3, **QUICK),
-    "clean": DenoisingAutoencoder(3, contamination=0, **QUICK),
     "missing": DenoisingAutoencoder(3, missing="mask", n_members=2, **QUICK),
-    "ensemble": AutoencoderTransformer(2, n_members=3, anomaly_score="latent_neighbors", **QUICK),
     "vae": VAEDetector(3, anomaly_score="elbo", **QUICK),
     "conformal": ConformalDetector(
         AutoencoderTransformer(3, anomaly_score="standardized", **QUICK), random_state=0

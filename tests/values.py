@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 OTHER_VALUES = {
+    "categorical_features": None,
     "latent_dim": 3,
     "network": "conv",
     "image_shape": (1, 2, 2),
