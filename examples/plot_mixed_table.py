@@ -2,14 +2,15 @@
 A table with text columns
 =========================
 
-A table of machines has numbers, text and yes-or-no columns. It goes in as it is. The cells that do not
-fit come out by name, with the level that would fit.
+A table of machines has numbers, text and yes-or-no columns. It goes in as it is. The cells that do
+not fit come out by name, with the level that would fit.
 """
 
 # %%
 # A CSV file
 # ----------
-# Every model has its site, its voltage and its usual load. In the last five rows, one cell is wrong.
+# Every model has its site, its voltage and its usual load. In the last five rows, one cell is
+# wrong.
 
 from pathlib import Path
 from tempfile import mkdtemp
@@ -45,8 +46,8 @@ machines.to_csv(path, index=False)
 # %%
 # Fit and score
 # -------------
-# Columns of text and of true and false are categories. Voltage is a number, but only as a name is: it is
-# named in ``categorical_features``.
+# Columns of text and of true and false are categories. Voltage is a number that stands for a kind of
+# machine, so it is named in ``categorical_features``.
 
 table = pd.read_csv(path)
 categories = ["model", "site", "voltage", "hot", "serviced by"]
@@ -62,7 +63,7 @@ plt.show()
 
 new = table[500:]
 odd = new.iloc[np.argsort(detector.score_samples(new))[:5]].sort_index()
-odd
+print(odd)
 
 # %%
 
