@@ -46,8 +46,8 @@ machines.to_csv(path, index=False)
 # %%
 # Fit and score
 # -------------
-# Columns of text and of true and false are categories. Voltage is a number that stands for a kind of
-# machine, so it is named in ``categorical_features``.
+# Columns of text and of true and false are categories. Voltage is a number that stands for a kind
+# of machine, so it is named in ``categorical_features``.
 
 table = pd.read_csv(path)
 categories = ["model", "site", "voltage", "hot", "serviced by"]
