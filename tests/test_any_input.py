@@ -18,7 +18,7 @@ from strategies import CONTAINERS, cases, memory_mapped, outcome_of, read_only
 from aedetect import AutoencoderTransformer
 from aedetect.scoring.whitening import fit_whitening
 
-N_CASES = 200
+N_CASES = 140
 
 
 def test_any_table_gets_a_finite_answer_or_an_error_that_names_the_rule(record_property):

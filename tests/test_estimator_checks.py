@@ -31,10 +31,8 @@ VARIANTS = [
         contamination=0.1,
         scaling="standard",
     ),
-    DenoisingAutoencoder(**SMALL, missing="mask", tied_weights=True),
 ]
 ENSEMBLES = [
-    DenoisingAutoencoder(**SMALL, n_members=3),
     VAEDetector(
         **{**SMALL, "anomaly_score": "elbo"}, network="residual", missing="mask", n_members=2
     ),
@@ -87,7 +85,6 @@ class ConvVAE(OnePixelHigh, VAEDetector): ...
 CONV = {**SMALL, "network": "conv", "hidden_layer_sizes": (4, 4)}
 CONV_ESTIMATORS = [
     ConvAutoencoder(**CONV),
-    ConvDenoising(**CONV, downsample="maxpool", latent="map"),
     ConvDenoising(**CONV, downsample="maxpool", upsample="unpool", dropout=0.1),
     ConvVAE(**CONV, batch_norm=True, upsample="transpose"),
     ConvAutoencoder(**CONV, missing="mask", downsample="maxpool", upsample="unpool"),

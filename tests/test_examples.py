@@ -14,7 +14,7 @@ from aedetect.estimators import fitting
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("plot_*.py"))
 EVERY = 3  # of the digits is taken
-MAX_EPOCHS = 8
+MAX_EPOCHS = 4
 
 
 @pytest.fixture

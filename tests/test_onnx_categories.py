@@ -16,13 +16,11 @@ from aedetect import (
     AutoencoderTransformer,
     ConformalDetector,
     DenoisingAutoencoder,
-    VAEDetector,
     to_onnx,
 )
 
 DETECTORS = {
     "missing": DenoisingAutoencoder(3, missing="mask", n_members=2, **QUICK),
-    "vae": VAEDetector(3, anomaly_score="elbo", **QUICK),
     "conformal": ConformalDetector(
         AutoencoderTransformer(3, anomaly_score="standardized", **QUICK), random_state=0
     ),
