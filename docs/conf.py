@@ -1,5 +1,7 @@
 """Sphinx configuration. Nothing here reaches for the network."""
 
+import re
+
 from sphinx_gallery.sorting import ExplicitOrder
 
 import aedetect
@@ -48,3 +50,14 @@ html_theme_options = {
     "footer_end": [],
 }
 html_sidebars = {"index": [], "user_guide": []}
+
+
+def _without_foreign_labels(app, what, name, obj, options, lines) -> None:
+    """Let inherited docstrings name a page of scikit-learn's guide without a link to it."""
+    for number, line in enumerate(lines):
+        lines[number] = re.sub(r":ref:`([^<`]+) <metadata_routing>`", r"\1", line)
+
+
+def setup(app) -> None:
+    """Connect the hook above."""
+    app.connect("autodoc-process-docstring", _without_foreign_labels)
