@@ -300,6 +300,17 @@ def test_a_level_that_fit_never_saw_is_repaired(detector, new):
     assert (repaired["city"] == new["city"]).mean() > 0.8
 
 
+def test_a_level_that_is_a_whole_number_stays_one():
+    frame = customers()[["price", "city"]]
+    frame["zone"] = frame["city"].map({"Berlin": 1, "Hamburg": 2, "Munich": 3})
+    named = {"categorical_features": ["city", "zone"], "random_state": 0}
+    detector = DenoisingAutoencoder(**named).fit(frame)
+    wrong = frame[frame["zone"] == 1].head(20).assign(zone=2)
+    repaired = detector.repair(wrong)
+    assert (repaired["zone"] == 1).any()
+    assert repaired["zone"].dtype == frame["zone"].dtype
+
+
 # Columns at scoring time.
 
 

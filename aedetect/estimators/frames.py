@@ -119,11 +119,17 @@ def with_changes(X: Any, repaired: Any, is_changed: NDArray[np.bool_]) -> Any:
 
 
 def with_cells(old: nw.Series[Any], new: list[Any], changed: NDArray[np.bool_]) -> nw.Series[Any]:
-    """Return a column with the changed cells of another; whole numbers become real ones."""
+    """Return a column with the changed cells of another.
+
+    Whole numbers become real ones, but for levels, which are whole numbers themselves.
+    """
     pairs = zip(changed, old.to_list(), new, strict=True)
     cells = [after if is_new else before for is_new, before, after in pairs]
     if old.dtype.is_numeric():
-        dtype = old.dtype if old.dtype.is_float() else nw.Float64()
+        holds_new = old.dtype.is_float() or all(
+            type(cell) is int for cell, is_new in zip(new, changed, strict=True) if is_new
+        )
+        dtype = old.dtype if holds_new else nw.Float64()
         return nw.new_series(old.name, cells, dtype, backend=old.implementation)
     native = old.to_native()
     if isinstance(native, pd.Series) and isinstance(native.dtype, CATEGORICAL):
