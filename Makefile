@@ -14,12 +14,13 @@ SEED ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
+.PHONY: help demo test test-slow audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
   bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
 	@echo "make test                       run the tests"
+	@echo "make test-slow                  the tests that take seconds each"
 	@echo "make lint                       ruff and mypy"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
@@ -51,6 +52,9 @@ demo: $(VENV)/plot
 # One thread a worker: more would only fight over the cores.
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+test-slow: $(VENV)/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow tests
 
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)

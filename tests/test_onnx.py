@@ -102,6 +102,7 @@ DETECTORS = {
         **QUICK,
     ),
 }
+COMMON = ("dense", "conv", "missing")  # the others are slow: PyTorch takes seconds to trace each
 OF_IMAGES = ("conv", "unpool", "transpose", "bernoulli vae")
 
 
@@ -137,7 +138,14 @@ def assert_agree(outputs, estimator, X, *, atol=0.0):
     np.testing.assert_array_equal(outputs["label"][clear], estimator.predict(X)[clear])
 
 
-@pytest.fixture(scope="module", params=DETECTORS)
+def with_slow_ones(names, common):
+    """Return the names as parameters, those that are not common marked as slow."""
+    return [
+        name if name in common else pytest.param(name, marks=pytest.mark.slow) for name in names
+    ]
+
+
+@pytest.fixture(scope="module", params=with_slow_ones(DETECTORS, COMMON))
 def exported(request, tmp_path_factory):
     """Return a detector, its graph, rows of which the first are training rows, and the file."""
     X = make_images() if request.param in OF_IMAGES else make_table()
@@ -302,7 +310,7 @@ ENCODERS = {
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", with_slow_ones(ENCODERS, ("one-hot", "bins", "two scalers")))
 def test_steps_side_by_side_agree_in_either_order(name, dtype, frame, tmp_path):
     frame = frame.fillna({"colour": "none"})
     if dtype == "float32":
@@ -316,6 +324,7 @@ def test_steps_side_by_side_agree_in_either_order(name, dtype, frame, tmp_path):
         np.testing.assert_allclose(found, columns.transform(frame), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
     [

@@ -10,7 +10,7 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
-from test_onnx import QUICK, answer, assert_agree, load
+from test_onnx import QUICK, answer, assert_agree, load, with_slow_ones
 
 from aedetect import (
     AutoencoderTransformer,
@@ -66,7 +66,7 @@ def feeds_of(session, frame):
     return feeds
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", with_slow_ones(DETECTORS, ("conformal",)))
 def test_a_graph_of_a_frame_agrees_with_python(name, tmp_path):
     train, frame = make_frame(0), make_odd_frame()
     detector = DETECTORS[name].fit(train)
@@ -93,6 +93,7 @@ def assert_same_levels(codes, frame, session):
             np.testing.assert_allclose(cells, frame[column], rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_missing_text_may_be_given_as_pandas_has_it(tmp_path):
     frame = make_frame(0)[["city of birth", "size"]]
     detector = AutoencoderTransformer(2, **QUICK).fit(frame)
@@ -106,6 +107,7 @@ def test_missing_text_may_be_given_as_pandas_has_it(tmp_path):
     np.testing.assert_allclose(scores[0], detector.score_samples(frame), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_empty_text_that_is_a_level_is_not_missing(tmp_path):
     frame = make_frame(0)[["city of birth", "size"]].fillna({"city of birth": ""})
     detector = AutoencoderTransformer(2, **QUICK).fit(frame)
@@ -116,6 +118,7 @@ def test_an_empty_text_that_is_a_level_is_not_missing(tmp_path):
     assert_agree(outputs, detector, frame.astype({"size": "float32"}))
 
 
+@pytest.mark.slow
 def test_columns_of_an_array_are_numbered(tmp_path):
     X = make_frame(0)[["size", "grade", "price"]].to_numpy(float, na_value=9)
     detector = AutoencoderTransformer(2, categorical_features=[1], **QUICK).fit(X)
@@ -125,6 +128,7 @@ def test_columns_of_an_array_are_numbered(tmp_path):
     assert_agree(answer(session, feeds), detector, X)
 
 
+@pytest.mark.slow
 def test_levels_that_are_numbers_pass_the_steps_before(tmp_path):
     frame = make_frame(0).drop(columns=["ok", "grade"]).fillna({"city of birth": "none"})
     coder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
