@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
   bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search clean
 
 help:
-	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
+	@echo "make demo [DATA=digits|mnist]   flag odd digits and machines, write reports to demo/"
 	@echo "make test                       run the tests"
 	@echo "make test-slow                  the tests that take seconds each"
 	@echo "make lint                       ruff and mypy"

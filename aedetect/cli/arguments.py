@@ -138,7 +138,7 @@ def _add_info(commands: Commands) -> None:
 
 
 def _add_demo(commands: Commands) -> None:
-    demo = commands.add_parser("demo", help="flag anomalous handwritten digits")
+    demo = commands.add_parser("demo", help="flag odd handwritten digits and machines")
     demo.add_argument(
         "--data",
         choices=["digits", "mnist"],
