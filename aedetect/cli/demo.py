@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ N_PICTURES = 10
 IMAGE_SHAPES = {"digits": (8, 8), "mnist": (28, 28)}
 
 
-def run(arguments: Namespace) -> None:
+def run(arguments: Namespace) -> dict[str, Any]:
     """Train on one digit, compare with two other methods, and write a picture and a report."""
     import matplotlib.figure  # noqa: F401  # if it is missing, fail before training
 
@@ -44,7 +45,8 @@ def run(arguments: Namespace) -> None:
         f" and {is_flagged[y_test == 1].sum()} of {(y_test == 1).sum()} normal ones."
     )
     worst = X_test[scores.argsort()[:N_PICTURES]]
-    print(f"Picture: {_draw(detector, worst, image_shape, arguments.out)}")
+    picture = _draw(detector, worst, image_shape, arguments.out)
+    print(f"Picture: {picture}")
     path = report(
         detector,
         X_test,
@@ -54,6 +56,11 @@ def run(arguments: Namespace) -> None:
         title=f"Which handwritten digits are not a {NORMAL_DIGIT}?",
     )
     print(f"Report: {path}")
+    return {
+        "measures": measures.to_dict(orient="index"),
+        "picture": str(picture),
+        "report": str(path),
+    }
 
 
 def _demo_problem(data: str) -> tuple[NDArray, NDArray, NDArray]:

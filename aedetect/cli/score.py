@@ -6,6 +6,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from aedetect.scoring import alarm_rank, rows_needed
 Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 
 
-def run(arguments: Namespace) -> None:
+def run(arguments: Namespace) -> dict[str, Any]:
     """Score the rows of a table and write one line each."""
     model = load(arguments.model)
     if arguments.alpha is not None and not isinstance(model, ConformalDetector):
@@ -31,11 +32,22 @@ def run(arguments: Namespace) -> None:
             " Fit it again without --calibration 0."
         )
     _warn_of_too_few(model, arguments)
+    n_rows = n_anomalies = 0
     with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
             with rows_of(X.index):
                 results = _results(model, X, arguments)
             write(_with_kept(results, chunk, arguments.keep))
+            n_rows += len(results)
+            n_anomalies += int(results["anomaly"].sum())
+    return {
+        "model": str(arguments.model),
+        "table": str(arguments.table),
+        "out": str(arguments.out),
+        "n_rows": n_rows,
+        "n_anomalies": n_anomalies,
+        "alpha": arguments.alpha,
+    }
 
 
 def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
