@@ -16,7 +16,7 @@ from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.features import model_columns, text_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
-from aedetect.conformal import scores_and_p_values
+from aedetect.conformal import block_size_of, scores_and_p_values
 from aedetect.places import rows_of
 from aedetect.scoring import alarm_rank, rows_needed
 
@@ -55,12 +55,12 @@ def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
     if not isinstance(model, ConformalDetector):
         return
     alpha = model.alpha if arguments.alpha is None else arguments.alpha
-    n_rows = len(model.calibration_scores_)
-    if alarm_rank(n_rows, alpha) == 0:
+    n_rows, block_size = len(model.calibration_scores_), block_size_of(model)
+    if alarm_rank(n_rows, alpha, block_size) == 0:
         warnings.warn(
             f"{n_rows} calibration rows are too few for any alarm at --alpha {alpha:g}: it takes"
-            f" {rows_needed(alpha)}. Fit again with more rows or a larger --calibration, or raise"
-            f" --alpha above {1 / (n_rows + 1):.4g}.",
+            f" {rows_needed(alpha, block_size)}. Fit again with more rows or a larger"
+            f" --calibration, or raise --alpha above {block_size / (n_rows + block_size):.4g}.",
             stacklevel=2,
         )
 

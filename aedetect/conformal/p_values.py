@@ -19,18 +19,25 @@ N_DIFFERENCES = 2**22  # between new and calibration scores, at most in memory a
 
 
 def conformal_p_values(
-    calibration: Sequence[FloatArray], scores: Sequence[FloatArray]
+    calibration: Sequence[FloatArray], scores: Sequence[FloatArray], block_size: int = 1
 ) -> FloatArray:
     """Return (1 + the number of calibration scores at or below that of a row) / (n + 1).
 
     One detector: Vovk et al., "Algorithmic learning in a random world", 2005. Several: Vovk,
     "Cross-conformal predictors", 2015.
+
+    With ``block_size`` above 1 it takes the place of the 1: a row counts as if its whole block
+    scored as low. If blocks of that many rows are exchangeable, the rows of all blocks whose share
+    of rows at or below their score is at most ``t`` are at most the share ``t`` of all rows, so
+    they are at most that share of the new block, on average; and no row has a smaller p-value than
+    that share. (Blocks take the place of rows as in Chernozhukov et al., "Exact and robust
+    conformal inference methods for predictive machine learning with dependent data", COLT 2018.)
     """
     n_calibration = sum(map(len, calibration))
     n_at_most = np.zeros(len(scores[0]), dtype=np.intp)
     for fold, new in zip(calibration, scores, strict=True):
         n_at_most += np.searchsorted(fold, new, side="right")
-    return (1 + n_at_most) / (n_calibration + 1)
+    return (block_size + n_at_most) / (n_calibration + block_size)
 
 
 def cross_margins(

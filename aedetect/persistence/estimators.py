@@ -123,10 +123,12 @@ def _calibration(node: dict[str, Any], table: dict[str, Any]) -> dict[str, Any] 
     if "calibration_scores_" not in fitted:
         return None
     n_rows = table[fitted["calibration_scores_"]["name"]]["shape"][0]
+    rank, block_size = fitted["_rank"], fitted.get("_block_size", 1)
     return {
         "n_rows": n_rows,
         "n_detectors": len(fitted["estimators_"]),
-        "false_alarms": fitted["_rank"] / (n_rows + 1),
+        "block_size": block_size,
+        "false_alarms": rank and (rank - 1 + block_size) / (n_rows + block_size),
     }
 
 
