@@ -123,6 +123,7 @@ def test_the_card_tells_columns_decision_and_checksum(folder, capsys):
     assert "| a\\|b | 2 levels: x, (missing) |" in text
     assert f"below {facts['threshold']:.6g}" in text
     assert f"at most {facts['calibration']['false_alarms']:.3g}" in text
+    assert "if new normal rows and those" in text
     assert "3 epochs" in text
     assert f"- torch {facts['versions']['torch']}" in text
     assert facts["sha256"] in text

@@ -85,8 +85,10 @@ def _decision(facts: dict[str, Any]) -> str:
         promise = f"mostly at most {rate}; twice that is proved"
     else:
         promise = f"at most {rate}"
+    size = calibration["block_size"]
+    rows = "rows" if size == 1 else f"blocks of {size:,} consecutive rows"
     return (
         f"A row is an anomaly if its score is below {offset:.6g}. The probability that a new normal"
         f" row is flagged is {promise}, on average over draws of the {calibration['n_rows']:,}"
-        " calibration rows, if new normal rows and calibration rows are exchangeable."
+        f" calibration rows, if new normal {rows} and those that calibrate are exchangeable."
     )

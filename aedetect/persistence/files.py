@@ -159,10 +159,11 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
         ``ConformalDetector``), ``n_features``, ``feature_names`` (None where there were none),
         ``levels`` (of each categorical column, by its name), ``threshold`` (rows that score below
         it are anomalies; None where no row can be), ``calibration`` (None where there was none;
-        ``n_rows``, ``n_detectors``, one or one a fold, and ``false_alarms``, the share of normal
-        rows that the threshold flags), ``training`` (of the autoencoder: ``epochs``, the last
-        ``loss`` and ``val_loss``, ``seconds``), ``versions`` (of the packages that wrote it),
-        ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum holds.
+        ``n_rows``, ``n_detectors``, one or one a fold, ``block_size``, and ``false_alarms``, the
+        share of normal rows that the threshold flags), ``training`` (of the autoencoder:
+        ``epochs``, the last ``loss`` and ``val_loss``, ``seconds``), ``versions`` (of the packages
+        that wrote it), ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum
+        holds.
 
     Raises
     ------
