@@ -4,7 +4,7 @@
     python benchmarks/series.py detection --seeds 2   # a part
     python benchmarks/series.py alarms --repeats 50
 
-Needs the extra ``bench``. The series are real: sea temperatures (``examples/``, 732 months), and
+Needs the extra ``plot``. The series are real: sea temperatures (``examples/``, 732 months), and
 electroencephalogram (800 rows of four channels) and current through a membrane (12,000 rows, of
 which every fourth is taken), which ship with matplotlib.
 

@@ -227,6 +227,14 @@ def test_files_keep_the_blocks(saved, windows):
     assert flags.max() <= calibration["false_alarms"] <= 0.2
 
 
+def test_detectors_of_earlier_versions_have_blocks_of_one_row(windows):
+    detector = ConformalDetector(Nearest(), alpha=0.2, random_state=0).fit(windows)
+    p = detector.p_values(windows)
+    del detector._block_size
+    np.testing.assert_array_equal(detector.p_values(windows), p)
+    assert detector.fpr_interval()[1] > 0
+
+
 @pytest.mark.filterwarnings("default:.*too few for any alarm")
 def test_the_command_line_counts_blocks(saved, windows, tmp_path, capsys):
     _, path = saved
