@@ -26,12 +26,13 @@ def conformal_p_values(
     One detector: Vovk et al., "Algorithmic learning in a random world", 2005. Several: Vovk,
     "Cross-conformal predictors", 2015.
 
-    With ``block_size`` above 1 it takes the place of the 1: a row counts as if its whole block
-    scored as low. If blocks of that many rows are exchangeable, the rows of all blocks whose share
-    of rows at or below their score is at most ``t`` are at most the share ``t`` of all rows, so
-    they are at most that share of the new block, on average; and no row has a smaller p-value than
-    that share. (Blocks take the place of rows as in Chernozhukov et al., "Exact and robust
-    conformal inference methods for predictive machine learning with dependent data", COLT 2018.)
+    ``block_size`` takes the place of either 1: a row counts as if its whole block scored as low.
+    Then the share of a new block with a p-value of at most t is at most t on average, if blocks are
+    exchangeable. For the rank of a row among the rows of all blocks, over their number, is at most
+    its p-value; at most the share t of all rows has such a rank of at most t; and each block is
+    equally likely to be the new one. (Blocks are exchanged in Chernozhukov et al., "Exact and
+    robust conformal inference methods for predictive machine learning with dependent data", COLT
+    2018, too.)
     """
     n_calibration = sum(map(len, calibration))
     n_at_most = np.zeros(len(scores[0]), dtype=np.intp)

@@ -1,4 +1,4 @@
-"""What a graph's file tells about its columns and its threshold, as JSON."""
+"""Columns and threshold in the metadata of a graph's file, as JSON."""
 
 from __future__ import annotations
 
