@@ -64,10 +64,7 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
     estimator, decision = _unwrapped(estimator)
     check_place_of_text(estimator, _first_step(estimator))
     types = _input_types(estimator, dtype)
-    last = _last_step(estimator)
-    if decision is None and isinstance(last, ESTIMATORS):
-        decision = Decision(float(last.offset_))
-    graphs = _Graphs(last, decision, dtype, opset)
+    graphs = _Graphs(_last_step(estimator), decision, dtype, opset)
     try:
         model = convert_sklearn(
             estimator,
@@ -101,7 +98,7 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
         ) from error
     model.producer_name, model.producer_version = "aedetect", aedetect.__version__
     strings = [name for name, kind in types if isinstance(kind, StringTensorType)]
-    properties = describe(_first_step(estimator), last, strings, decision)
+    properties = describe(_first_step(estimator), _last_step(estimator), strings, decision)
     onnx.helper.set_model_props(model, properties)
     return model
 
@@ -217,10 +214,14 @@ def _identity(source: str, target: str) -> onnx.NodeProto:
 
 
 def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None]:
-    """Return the estimator that scores, and the decision of a ConformalDetector around it."""
+    """Return the estimator that scores, and its decision or that of a ConformalDetector around it.
+
+    The decision is None where the last step is no detector of this package.
+    """
     estimator = _found(estimator)
     if not hasattr(estimator, "calibration_scores_"):
-        return estimator, None
+        last = _last_step(estimator)
+        return estimator, Decision(float(last.offset_)) if isinstance(last, ESTIMATORS) else None
     if not hasattr(estimator, "estimator_"):
         raise ValueError(
             f"A graph holds one detector, but this {type(estimator).__name__} has one a fold."
