@@ -15,7 +15,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo test test-slow audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
-  bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search clean
+  bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search bench-series \
+  clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag odd digits and machines, write reports to demo/"
@@ -34,6 +35,7 @@ help:
 	@echo "make bench-search [TABLES=...]  AUROC of searches without labels on ADBench"
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
 	@echo "make bench-mixed [TABLES=...]   AUROC on tables with categories, beside one-hot coding"
+	@echo "make bench-series [PARTS=...]   VUS-PR on series beside PCA and neighbours, false alarms"
 	@echo "make bench-scale [SCALE=...]   rows larger than memory: peak, rows a second, sorted rows"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
@@ -108,6 +110,9 @@ bench-mixed: $(VENV)/bench
 # All of it: make bench-scale SCALE="--rows 50_000_000 --memory 256MB --limit 900"
 bench-scale: $(VENV)/bench
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py $(SCALE)
+
+bench-series: $(VENV)/plot
+	$(BIN)/python benchmarks/series.py $(PARTS)
 
 clean:
 	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated

@@ -641,6 +641,8 @@ CALIBRATION = {
     "a detector to come": lambda e: e["fitted"].update(estimator_={"$": "same", "number": 1}),
     "a detector of text": lambda e: e["fitted"].update(estimator_={"$": "same", "number": "0"}),
     "a rank beyond all rows": lambda e: e["fitted"].update(_rank=10**9),
+    "a block beyond all rows": lambda e: e["fitted"].update(_block_size=10**9),
+    "a block of no row": lambda e: e["fitted"].update(_block_size=0),
     "a threshold of NaN": lambda e: e["fitted"].update(offset_={"$": "float", "value": "nan"}),
     "a threshold that is missing": lambda e: e["fitted"].pop("offset_"),
     "no scores": lambda e: e["fitted"].update(calibration_scores_=1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -264,6 +265,10 @@ def test_a_calibrated_pipeline_takes_the_columns_of_a_dataframe(conformal, frame
     X = frame[-n_rows:]
     feeds = columns_of(session, X)
     assert set(feeds) == {"size in m", "weight", "colour", "shape", "count"}
+    columns = json.loads(session.get_modelmeta().custom_metadata_map["aedetect.columns"])
+    strings = [column["name"] for column in columns if column["type"] == "string"]
+    assert [column["name"] for column in columns] == list(frame)
+    assert set(strings) == {"colour", "shape"}
     outputs = answer(session, feeds)
     assert_agree(outputs, detector, X)
     scores = detector.score_samples(X)

@@ -22,7 +22,9 @@ from aedetect import (
 DETECTORS = {
     "missing": DenoisingAutoencoder(3, missing="mask", n_members=2, **QUICK),
     "conformal": ConformalDetector(
-        AutoencoderTransformer(3, anomaly_score="standardized", **QUICK), random_state=0
+        AutoencoderTransformer(3, anomaly_score="standardized", **QUICK),
+        block_size=4,
+        random_state=0,
     ),
 }
 N_ROWS = 500
@@ -78,6 +80,25 @@ def test_a_graph_of_a_frame_agrees_with_python(name, tmp_path):
     assert_same_levels(outputs["reconstruct"], inner.reconstruct(frame), session)
     if name == "conformal":
         np.testing.assert_allclose(outputs["p_value"], detector.p_values(frame), atol=0.01)
+    assert_told(session, detector, frame, outputs)
+
+
+def assert_told(session, detector, frame, outputs):
+    """Compare the file's columns and threshold with the detector's."""
+    told = session.get_modelmeta().custom_metadata_map
+    columns = json.loads(told["aedetect.columns"])
+    assert [column["name"] for column in columns] == list(frame)
+    types = {column.name: column.type for column in session.get_inputs()}
+    for column in columns:
+        assert (column["type"] == "string") == ("string" in types[column["name"]])
+        assert column.get("levels") == json.loads(told["aedetect.levels"]).get(column["name"])
+    threshold = json.loads(told["aedetect.threshold"])
+    assert threshold["offset"] == detector.offset_
+    if hasattr(detector, "calibration_scores_"):
+        assert threshold["n_calibration"] == len(detector.calibration_scores_)
+        is_flagged = outputs["label"] == -1
+        largest = outputs["p_value"][is_flagged].max(initial=0)
+        assert largest <= threshold["false_alarms"] <= detector.alpha
 
 
 def assert_same_levels(codes, frame, session):

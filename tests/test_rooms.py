@@ -22,6 +22,7 @@ ROOMS = [
     "rows",
     "estimators",
     "reasons",
+    "series",
     "conformal",
     "model_selection",
     "persistence",

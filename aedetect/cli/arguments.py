@@ -41,7 +41,12 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     _add_report(commands)
     _add_info(commands)
     _add_demo(commands)
-    return parser.parse_args(argv)
+    for command in commands.choices.values():
+        _add_json(command)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "score" and arguments.json and arguments.out is None:
+        commands.choices["score"].error("--json needs -o: without it, stdout is for the scores")
+    return arguments
 
 
 def _add_fit(commands: Commands) -> None:
@@ -135,6 +140,7 @@ def _add_report(commands: Commands) -> None:
 def _add_info(commands: Commands) -> None:
     info = commands.add_parser("info", help="describe a model file")
     info.add_argument("model", type=Path, help="a model file")
+    info.add_argument("--card", action="store_true", help="print a model card in Markdown")
 
 
 def _add_demo(commands: Commands) -> None:
@@ -148,6 +154,12 @@ def _add_demo(commands: Commands) -> None:
     )
     demo.add_argument(
         "--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)"
+    )
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object on stdout"
     )
 
 

@@ -44,7 +44,7 @@ class Problem(NamedTuple):
     y_test: NDArray[np.int_]
 
 
-def run(arguments: Namespace) -> None:
+def run(arguments: Namespace) -> dict[str, Any]:
     """Flag anomalies among digits and in a table, and write pictures and reports."""
     import jinja2  # noqa: F401  # if one of these is missing, fail before training
     import matplotlib.figure  # noqa: F401
@@ -55,11 +55,13 @@ def run(arguments: Namespace) -> None:
         " of calibration rows.\nOne test row in twenty is an anomaly.",
         flush=True,
     )
-    _flag_digits(arguments.data, arguments.out)
-    _flag_machines(arguments.out)
+    return {
+        "digits": _flag_digits(arguments.data, arguments.out),
+        "machines": _flag_machines(arguments.out),
+    }
 
 
-def _flag_digits(data: str, folder: Path) -> None:
+def _flag_digits(data: str, folder: Path) -> dict[str, Any]:
     problem = _digits(data)
     names = ", ".join(map(str, NORMAL_DIGITS[data]))
     print(f"\nDigits: normal are {names}. {_sizes(problem)}", flush=True)
@@ -70,13 +72,15 @@ def _flag_digits(data: str, folder: Path) -> None:
         "LocalOutlierFactor": LocalOutlierFactor(novelty=True),
         "IsolationForest": IsolationForest(random_state=0),
     }
-    print(_compare(alarm, peers, problem), flush=True)
+    results = _compare(alarm, peers, problem)
     title = f"The oddest test digits and their scores (normal: {names})"
-    print(f"Picture: {_draw(alarm, problem.X_test, image_shape, title, folder)}", flush=True)
-    _report(alarm, problem, folder / "digits.html", f"Which digits are none of {names}?")
+    picture = _draw(alarm, problem.X_test, image_shape, title, folder)
+    print(f"Picture: {picture}", flush=True)
+    path = _report(alarm, problem, folder / "digits.html", f"Which digits are none of {names}?")
+    return {"results": results, "picture": str(picture), "report": path}
 
 
-def _flag_machines(folder: Path) -> None:
+def _flag_machines(folder: Path) -> dict[str, Any]:
     X_train, _ = datasets.make_machines(1000, random_state=0)
     problem = Problem(X_train, *datasets.make_machines(500, n_anomalies=25, random_state=1))
     print(
@@ -92,9 +96,10 @@ def _flag_machines(folder: Path) -> None:
             "IsolationForest": IsolationForest(random_state=0),
         }.items()
     }
-    print(_compare(alarm, peers, problem), flush=True)
+    results = _compare(alarm, peers, problem)
     print(_wrong_cells(alarm, problem.X_test), flush=True)
-    _report(alarm, problem, folder / "machines.html", "Which machines are odd?")
+    path = _report(alarm, problem, folder / "machines.html", "Which machines are odd?")
+    return {"results": results, "report": path}
 
 
 def _digits(data: str) -> Problem:
@@ -128,33 +133,48 @@ def _coded_columns() -> Any:
     return make_column_transformer((StandardScaler(), numbers), (one_hot, others))
 
 
-def _compare(alarm: ConformalDetector, peers: dict[str, Any], problem: Problem) -> str:
-    """Fit ``alarm``, and the peers with an alarm around each; return a table of results."""
+def _compare(
+    alarm: ConformalDetector, peers: dict[str, Any], problem: Problem
+) -> dict[str, dict[str, float]]:
+    """Fit ``alarm``, and the peers with an alarm around each; print and return the results."""
     alarms = {type(alarm.estimator).__name__: alarm}
     alarms |= {name: _alarm(peer) for name, peer in peers.items()}
     results = {name: _result(each, problem) for name, each in alarms.items()}
     low, high = alarm.fpr_interval()
-    table = pd.DataFrame.from_dict(results, orient="index")
-    return (
-        f"{table.to_string(float_format='{:.3f}'.format)}\n"
+    print(
+        f"{_table(results, (problem.y_test == -1).sum())}\n"
         f"Expected with {len(alarm.calibration_scores_)} calibration rows: {low:.1%} to {high:.1%}"
-        " false alarms, with a probability of 95%."
+        " false alarms, with a probability of 95%.",
+        flush=True,
     )
+    return results
 
 
-def _result(alarm: ConformalDetector, problem: Problem) -> dict[str, float | str]:
+def _result(alarm: ConformalDetector, problem: Problem) -> dict[str, float]:
     started = time.perf_counter()
     scores = alarm.fit(problem.X_train).score_samples(problem.X_test)
     seconds = time.perf_counter() - started
     is_anomaly = problem.y_test == -1
     flagged = scores < alarm.offset_
     return {
-        "AUROC": roc_auc_score(problem.y_test, scores),
-        "average precision": average_precision_score(is_anomaly, -scores),
-        "anomalies found": f"{flagged[is_anomaly].sum()} of {is_anomaly.sum()}",
-        "false alarms": f"{flagged[~is_anomaly].mean():.1%}",
-        "seconds": f"{seconds:.1f}",
+        "auroc": float(roc_auc_score(problem.y_test, scores)),
+        "average_precision": float(average_precision_score(is_anomaly, -scores)),
+        "found": int(flagged[is_anomaly].sum()),
+        "false_alarms": float(flagged[~is_anomaly].mean()),
+        "seconds": seconds,
     }
+
+
+def _table(results: dict[str, dict[str, float]], n_anomalies: int) -> str:
+    table = pd.DataFrame.from_dict(results, orient="index")
+    columns = {
+        "AUROC": table["auroc"].map("{:.3f}".format),
+        "average precision": table["average_precision"].map("{:.3f}".format),
+        "anomalies found": table["found"].map(lambda found: f"{found:.0f} of {n_anomalies}"),
+        "false alarms": table["false_alarms"].map("{:.1%}".format),
+        "seconds": table["seconds"].map("{:.1f}".format),
+    }
+    return pd.DataFrame(columns).to_string()
 
 
 def _draw(
@@ -195,6 +215,7 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, Real) else str(value)
 
 
-def _report(alarm: ConformalDetector, problem: Problem, path: Path, title: str) -> None:
+def _report(alarm: ConformalDetector, problem: Problem, path: Path, title: str) -> str:
     report(alarm, problem.X_test, problem.y_test, path, X_train=problem.X_train, title=title)
     print(f"Report: {path}", flush=True)
+    return str(path)

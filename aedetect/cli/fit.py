@@ -7,6 +7,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from aedetect import (
 )
 from aedetect.cli.features import levels_of
 from aedetect.cli.tables import leave_out, read_table, with_floats
+from aedetect.persistence import info
 from aedetect.places import PlaceError
 
 ESTIMATORS = {
@@ -31,7 +33,7 @@ MOSTLY = 0.9  # share of the cells that are numbers, for a column of text to be 
 FEW_NUMBERS = 20  # different ones, which may well be categories
 
 
-def run(arguments: Namespace) -> None:
+def run(arguments: Namespace) -> dict[str, Any]:
     """Train an estimator, calibrate it unless ``--calibration`` is 0, and write the model."""
     estimator = ESTIMATORS[arguments.estimator](verbose=sys.stderr.isatty())
     settings = {"random_state": arguments.seed, **dict(arguments.settings)}
@@ -52,6 +54,15 @@ def run(arguments: Namespace) -> None:
         model.fit(X)
     save(model, arguments.out)
     print(_summary(X, model, arguments), file=sys.stderr)
+    facts = info(arguments.out)
+    kept = ("estimator", "threshold", "calibration", "training", "n_bytes", "sha256")
+    return {
+        "table": str(arguments.table),
+        "model": str(arguments.out),
+        "n_rows": len(X),
+        "n_columns": X.shape[1],
+        **{name: facts[name] for name in kept},
+    }
 
 
 def _warn_of_numbers(X: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,14 @@ from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.features import model_columns, text_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
-from aedetect.conformal import scores_and_p_values
+from aedetect.conformal import block_size_of, scores_and_p_values
 from aedetect.places import rows_of
 from aedetect.scoring import alarm_rank, rows_needed
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 
 
-def run(arguments: Namespace) -> None:
+def run(arguments: Namespace) -> dict[str, Any]:
     """Score the rows of a table and write one line each."""
     model = load(arguments.model)
     if arguments.alpha is not None and not isinstance(model, ConformalDetector):
@@ -31,11 +32,22 @@ def run(arguments: Namespace) -> None:
             " Fit it again without --calibration 0."
         )
     _warn_of_too_few(model, arguments)
+    n_rows = n_anomalies = 0
     with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
             with rows_of(X.index):
                 results = _results(model, X, arguments)
             write(_with_kept(results, chunk, arguments.keep))
+            n_rows += len(results)
+            n_anomalies += int(results["anomaly"].sum())
+    return {
+        "model": str(arguments.model),
+        "table": str(arguments.table),
+        "out": str(arguments.out),
+        "n_rows": n_rows,
+        "n_anomalies": n_anomalies,
+        "alpha": arguments.alpha,
+    }
 
 
 def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
@@ -43,12 +55,12 @@ def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
     if not isinstance(model, ConformalDetector):
         return
     alpha = model.alpha if arguments.alpha is None else arguments.alpha
-    n_rows = len(model.calibration_scores_)
-    if alarm_rank(n_rows, alpha) == 0:
+    n_rows, block_size = len(model.calibration_scores_), block_size_of(model)
+    if alarm_rank(n_rows, alpha, block_size) == 0:
         warnings.warn(
             f"{n_rows} calibration rows are too few for any alarm at --alpha {alpha:g}: it takes"
-            f" {rows_needed(alpha)}. Fit again with more rows or a larger --calibration, or raise"
-            f" --alpha above {1 / (n_rows + 1):.4g}.",
+            f" {rows_needed(alpha, block_size)}. Fit again with more rows or a larger"
+            f" --calibration, or raise --alpha above {block_size / (n_rows + block_size):.4g}.",
             stacklevel=2,
         )
 

@@ -15,7 +15,9 @@ from aedetect.estimators.base import BaseAutoencoder
 from aedetect.estimators.memo import autoencoders_in, open_memo, rehearse, with_memo
 from aedetect.estimators.splitting import draw_seed
 from aedetect.places import PlaceError, rows_of
+from aedetect.reasons.pipelines import split
 from aedetect.scoring import FloatArray
+from aedetect.series import WindowTransformer
 
 
 def resolve_direction(detector: Any, higher_is_normal: bool | Literal["auto"]) -> bool:
@@ -35,6 +37,17 @@ def resolve_direction(detector: Any, higher_is_normal: bool | Literal["auto"]) -
             " scores are anomalies, and True for scikit-learn."
         )
     return higher_is_normal
+
+
+def check_rows_remain(detector: Any) -> None:
+    """Refuse a detector that makes windows of rows: rows could not be held out from it."""
+    steps, _ = split(detector)
+    if steps is not None and any(isinstance(step, WindowTransformer) for _, step in steps.steps):
+        raise ValueError(
+            "estimator must give each row one score, but a WindowTransformer changes their number."
+            " Put it before: make_pipeline(WindowTransformer(width), ConformalDetector(estimator,"
+            " block_size=2 * width))."
+        )
 
 
 def set_seeds(detector: Any, random_state: np.random.RandomState) -> Any:

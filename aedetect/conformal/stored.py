@@ -36,6 +36,9 @@ def check_stored(state: dict[str, Any]) -> None:
     rank, direction, offset = state["_rank"], state["_higher_is_normal"], state["offset_"]
     require(rank in range(n_rows + 1), f"{rank!r:.80} is not the rank of a calibration row")
     require(isinstance(direction, bool | np.bool_), "the direction of the scores is unknown")
+    block_size = state.get("_block_size", 1)  # files of earlier versions have none
+    is_size = type(block_size) is int and 1 <= block_size <= max(n_rows, 1)
+    require(is_size, f"{block_size!r:.80} is not the size of a block of calibration rows")
     # -inf stands for too few calibration rows for an alarm.
     is_number = isinstance(offset, int | float) and not np.isnan(offset)
     require(is_number, f"offset_ is {offset!r:.80}, which is not a number")

@@ -37,6 +37,7 @@ class Decision(NamedTuple):
 
     offset: float
     calibration_scores: FloatArray | None = None  # of a ConformalDetector, (n_rows,)
+    block_size: int = 1
 
 
 class Encoding(nn.Module):
@@ -94,6 +95,7 @@ class Detection(Encoding):
         # As a tensor: the exporter rounds a Python number to float32.
         self._offset = torch.tensor(decision.offset, dtype=torch.float64)
         self._calibration_scores = decision.calibration_scores
+        self._block_size = decision.block_size
         self.outputs = OUTPUTS if self._calibration_scores is None else (*OUTPUTS, "p_value")
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
@@ -110,7 +112,8 @@ class Detection(Encoding):
         values = (labels, scores, decisions, z, self._restored(view).to(X.dtype))
         if self._calibration_scores is None:
             return values
-        return *values, _p_values(scores, torch.from_numpy(self._calibration_scores))
+        calibration = torch.from_numpy(self._calibration_scores)
+        return *values, _p_values(scores, calibration, self._block_size)
 
     def _restored(self, view: View) -> Tensor:
         coding, blocks = self._columns.coding, self._columns.blocks
@@ -137,10 +140,10 @@ def one_hot(codes: Tensor, size: int) -> Tensor:
     return entries.masked_fill(codes.isnan()[:, None], torch.nan)
 
 
-def _p_values(scores: Tensor, calibration_scores: Tensor) -> Tensor:
-    """Return the share of the calibration rows, and the row itself, that are as odd."""
+def _p_values(scores: Tensor, calibration_scores: Tensor, block_size: int) -> Tensor:
+    """Return the share of the calibration rows, and the block of the row, that are as odd."""
     n_odder = (calibration_scores <= scores[:, None]).sum(dim=1, dtype=torch.int32)
-    return (1 + n_odder).double() / (1 + len(calibration_scores))
+    return (block_size + n_odder).double() / (block_size + len(calibration_scores))
 
 
 def trace(module: Encoding, dtype: torch.dtype, opset: int) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ SKOPS_TRUSTED = [
     "aedetect.estimators.autoencoder.AutoencoderTransformer",
     "aedetect.estimators.denoising.DenoisingAutoencoder",
     "aedetect.estimators.vae.VAEDetector",
+    "aedetect.series.windows.WindowTransformer",
     "numpy.dtype",  # SimpleImputer and KBinsDiscretizer keep the type of their columns
     "sklearn.compose._column_transformer.make_column_selector",  # a pattern, names of types
     "sklearn.impute._iterative.IterativeImputer",  # skops trusts no experimental estimator

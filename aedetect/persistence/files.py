@@ -155,10 +155,15 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     facts : dict
-        ``class``, ``parameters``, ``n_features``, ``feature_names`` (None where there were none),
-        ``training`` (``epochs``, the last ``loss`` and ``val_loss``, ``seconds``; of the detector
-        inside, if there is one), ``versions`` (of the packages that wrote it), ``format``,
-        ``n_bytes``, ``sha256``, and ``intact``: whether that checksum holds.
+        ``class``, ``parameters``, ``estimator`` (class of the autoencoder, which is inside a
+        ``ConformalDetector``), ``n_features``, ``feature_names`` (None where there were none),
+        ``levels`` (of each categorical column, by its name), ``threshold`` (rows that score below
+        it are anomalies; None where no row can be), ``calibration`` (None where there was none;
+        ``n_rows``, ``n_detectors``, one or one a fold, ``block_size``, and ``false_alarms``, the
+        share of normal rows that the threshold flags), ``training`` (of the autoencoder:
+        ``epochs``, the last ``loss`` and ``val_loss``, ``seconds``), ``versions`` (of the packages
+        that wrote it), ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum
+        holds.
 
     Raises
     ------
@@ -170,7 +175,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     with _naming(path), open_file(path) as file:
         header = read_header(file)
         return {
-            **describe(header.document["estimator"]),
+            **describe(header.document["estimator"], header.table),
             **{key: header.document[key] for key in ("training", "versions", "format", "sha256")},
             "n_bytes": os.fstat(file.fileno()).st_size,
             "intact": is_intact(file, header),
