@@ -26,6 +26,7 @@ ROOMS = [
     "model_selection",
     "persistence",
     "onnx",
+    "scale",
     "datasets",
     "tracking",
     "plotting",

@@ -506,6 +506,11 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             for estimator in self.estimators_
         ]
 
+    def _scores_and_p_values(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return ``score_samples(X)`` and ``p_values(X)``, and score each row only once."""
+        scores = self._score(X)
+        return self._combine(scores), conformal_p_values(self._calibration, scores)
+
     def _combine(self, scores: list[FloatArray]) -> FloatArray:
         """Return one score a row from the scores by each inner detector."""
         if hasattr(self, "estimator_"):
@@ -538,8 +543,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
 def scores_and_p_values(detector: ConformalDetector, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return ``score_samples(X)`` and ``p_values(X)``, and score each row only once."""
-    scores = detector._score(X)
-    return detector._combine(scores), conformal_p_values(detector._calibration, scores)
+    return detector._scores_and_p_values(X)
 
 
 def _inner_attributes(estimators: list, *, has_folds: bool) -> dict[str, Any]:
