@@ -11,7 +11,7 @@ import pytest
 
 from aedetect import AutoencoderTransformer
 
-LIMIT = 90  # seconds, after which a test has hung
+LIMIT = 170  # seconds, after which a test has hung
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -59,13 +59,13 @@ def dying(folder, n_kills, argument):
     return 2 * argument
 
 
-def test_an_error_names_the_row_and_parts_are_gone_on_with(engine, model, frame, rows, tmp_path):
+def test_an_error_names_the_row(engine, model, frame, tmp_path):
     holes = frame.copy()
     holes.loc[2900, "c"] = np.nan
     holes.to_parquet(tmp_path / "x.parquet")
+    rows, out = open_rows(tmp_path / "x.parquet"), tmp_path / "holes.parquet"
     with pytest.raises(ValueError, match=r"row 2900 .*x.parquet.* has no value in column 'c'"):
-        out = tmp_path / "holes.parquet"
-        scale.score(model, open_rows(tmp_path / "x.parquet"), out, engine=engine)
+        scale.score(model, rows, out, engine=engine)
     assert not out.exists()
 
 
