@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
-import cloudpickle
-import killing
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,9 +12,6 @@ from killing import Deadly, kill_once
 from aedetect import ConformalDetector, open_rows, save, scale
 from aedetect.rows import scoring
 from aedetect.scale.engines import compute_on_dask
-
-for module in (killing, sys.modules[__name__]):
-    cloudpickle.register_pickle_by_value(module)  # workers cannot import it
 
 
 @pytest.fixture(autouse=True)

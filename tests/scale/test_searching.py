@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import os
 
-import cloudpickle
-import killing
 import numpy as np
 import pytest
 from killing import kill_once
@@ -14,9 +12,6 @@ from sklearn.model_selection import GridSearchCV
 from aedetect import AutoencoderTransformer, open_rows, scale
 from aedetect.model_selection import GridSearch
 
-for module in (killing, sys.modules[__name__]):
-    cloudpickle.register_pickle_by_value(module)  # workers cannot import it
-
 GRID = {"learning_rate": [1e-3, 3e-3], "latent_dim": [1, 2]}
 
 
@@ -24,10 +19,10 @@ class Scorer:
     """Kills the first worker that comes."""
 
     def __init__(self, folder=None):
-        self.folder = folder
+        self.folder, self.spared = folder, os.getpid()
 
     def __call__(self, estimator, X, y=None):
-        if self.folder is not None:
+        if self.folder is not None and os.getpid() != self.spared:
             kill_once(self.folder)
         return estimator.score_samples(X).mean()
 
