@@ -2,16 +2,15 @@
 
     OMP_NUM_THREADS=1 python benchmarks/engines.py --rows 5_000_000
 
-Needs the extras ``parquet``, ``ray`` and ``dask``. The rate of an engine is that after its start:
-from the first part of the rows that is scored to the last. It is compared with as many plain
-processes as there are workers, side by side, before and after the engine: on an idle machine that
-is the rate of one process times the number of processors, and on a busy one it is as fair.
+Needs the extras ``parquet``, ``ray`` and ``dask``. Behind the start, which is over with the first
+part of the rows, an engine is as fast as its workers are busy with scores, and as these take no
+more of the processor than in this process. Both shares are printed: on a machine that does other
+work, the clock tells little. Their product is the share of the goal that is reached.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import signal
 import statistics
@@ -33,7 +32,7 @@ from aedetect.scale.engines import ENGINES
 
 N_COLUMNS = 40
 CHUNK = 100_000  # rows
-N_PARTS = 3  # that a plain process scores
+N_PARTS = 5  # that this process scores
 DIES_AT = 3  # call of the worker that is killed
 
 
@@ -71,30 +70,28 @@ def cluster(engine: str, n_workers: int) -> Iterator[None]:
             yield
 
 
-def rate_of_processes(model: Any, rows: Rows, n_processes: int) -> float:
-    """Return the rows a second of plain processes that score side by side, all together."""
-    with multiprocessing.get_context("fork").Pool(n_processes) as pool:
-        tasks = [(model, rows)] * n_processes
-        return sum(pool.starmap(rate_alone, tasks, chunksize=1))
+class Timed:
+    """Returns the result of a call, its seconds, and those of the processor."""
 
+    def __init__(self, task: Callable[[int], Any]) -> None:
+        self._task = task
 
-def rate_alone(model: Any, rows: Rows) -> float:
-    score = PartScorer(model, rows, CHUNK)
-    score(0)  # loads what is loaded once
-    started = time.perf_counter()
-    for number in range(N_PARTS):
-        score(number * CHUNK)
-    return N_PARTS * CHUNK / (time.perf_counter() - started)
+    def __call__(self, first: int) -> tuple[Any, float, float]:
+        clock, processor = time.perf_counter(), time.process_time()
+        result = self._task(first)
+        return result, time.perf_counter() - clock, time.process_time() - processor
 
 
 def measure(engine: str, model: Any, rows: Rows, n_workers: int) -> dict[str, float]:
-    """Return the seconds of the start, and the rate behind it."""
-    times: list[float] = []
+    """Return seconds of the start, and what workers did behind it."""
+    ends, clocks, processors = [], [], []
 
     def timed(task: Callable[[int], Any], firsts: Any) -> Iterator[tuple[int, Any]]:
-        for result in ENGINES[engine](task, firsts):
-            times.append(time.perf_counter())
-            yield result
+        for first, (result, clock, processor) in ENGINES[engine](Timed(task), firsts):
+            ends.append(time.perf_counter())
+            clocks.append(clock)
+            processors.append(processor)
+            yield first, result
 
     with tempfile.TemporaryDirectory() as folder, cluster(engine, n_workers):
         started = time.perf_counter()
@@ -102,8 +99,19 @@ def measure(engine: str, model: Any, rows: Rows, n_workers: int) -> dict[str, fl
         path = score_parts(deadly, rows, Path(folder) / "x.parquet", resume=True, compute=timed)
         assert (Path(folder) / "killed").exists()
         assert (pd.read_parquet(path)["row"] == np.arange(len(rows))).all()
-    n_rows = len(rows) * (1 - 1 / len(times))  # without those of the first part
-    return {"start": times[0] - started, "rate": n_rows / (times[-1] - times[0])}
+    seconds = ends[-1] - ends[0]
+    return {
+        "start": ends[0] - started,
+        "rate": len(rows) * (1 - 1 / len(ends)) / seconds,
+        "busy": sum(clocks[1:]) / (n_workers * seconds),
+        "processor": statistics.median(processors) * len(ends) / len(rows),
+    }
+
+
+def processor_alone(model: Any, rows: Rows) -> float:
+    """Return the median of the processor's seconds a row in this process."""
+    score = Timed(PartScorer(model, rows, CHUNK))
+    return statistics.median(score(number * CHUNK)[2] for number in range(N_PARTS)) / CHUNK
 
 
 def main() -> None:
@@ -125,15 +133,16 @@ def main() -> None:
         rows = open_rows(chunks, cache=folder)
         model = DenoisingAutoencoder(random_state=0, max_epochs=3).fit(rows[:100_000])
         print(f"{len(rows):,} rows of {N_COLUMNS} columns, {n_workers} workers, one is killed")
-        alone = [rate_of_processes(model, rows, n_workers)]
+        alone = [processor_alone(model, rows)]
         for engine in options.engines:
             result = measure(engine, model, rows, n_workers)
-            alone.append(rate_of_processes(model, rows, n_workers))
+            alone.append(processor_alone(model, rows))
             own = statistics.mean(alone[-2:])
-            share = result["rate"] / own
+            shares = result["busy"], own / result["processor"]
             print(
-                f"{engine}: start {result['start']:.0f} s, then {result['rate']:,.0f} rows/s;"
-                f" {n_workers} plain processes {own:,.0f} rows/s; ratio {share:.2f}",
+                f"{engine}: start {result['start']:.0f} s, then {result['rate']:,.0f} rows/s; busy"
+                f" {shares[0]:.2f}, rows a second of the processor {shares[1]:.2f} of those of this"
+                f" process ({1 / own:,.0f}); product {shares[0] * shares[1]:.2f}",
                 flush=True,
             )
 
