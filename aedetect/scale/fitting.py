@@ -70,8 +70,9 @@ def fit(estimator: Estimator, X: ArrayLike | Rows, *, n_shards: int = 8) -> Esti
     """
     _check(estimator)
     processes = Processes(n_shards)
+    _check_shards(n_shards, processes.size)
     _check_equal(processes, estimator, X)
-    _choose_gpu()
+    _choose_gpu(estimator.device)
     given = estimator.random_state
     if not isinstance(given, Integral):
         estimator.random_state = processes.share(local_random_state(given))
@@ -100,6 +101,14 @@ def _check(estimator: Any) -> None:
         )
 
 
+def _check_shards(n_shards: int, n_processes: int) -> None:
+    if n_shards < 1 or n_shards & (n_shards - 1) or n_shards % n_processes:
+        raise ValueError(
+            f"n_shards={n_shards} must be a power of two and a multiple of the number of processes,"
+            f" which is {n_processes}."
+        )
+
+
 def _check_equal(processes: Processes, estimator: BaseAutoencoder, X: Any) -> None:
     """Refuse rows and parameters that are not those of the first process."""
     rows = X.digest if isinstance(X, Rows) else joblib.hash(X)
@@ -113,7 +122,7 @@ def _check_equal(processes: Processes, estimator: BaseAutoencoder, X: Any) -> No
         )
 
 
-def _choose_gpu() -> None:
+def _choose_gpu(device: Any) -> None:
     """Let ``device="auto"`` be a GPU of this process's own."""
-    if torch.cuda.is_available():
+    if str(device) in ("auto", "cuda") and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())

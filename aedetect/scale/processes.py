@@ -22,25 +22,15 @@ class Processes:
 
     Parameters
     ----------
-    n_shards : int
+    n_shards : int, default=1
         Parts of a batch.
-
-    Raises
-    ------
-    ValueError
-        If ``n_shards`` is no power of two, or the number of processes does not divide it.
     """
 
-    def __init__(self, n_shards: int) -> None:
+    def __init__(self, n_shards: int = 1) -> None:
         self._group = _join()
         self.n_shards = n_shards
         self.rank = dist.get_rank(self._group) if self._group else 0
         self.size = dist.get_world_size(self._group) if self._group else 1
-        if n_shards < 1 or n_shards & (n_shards - 1) or n_shards % self.size:
-            raise ValueError(
-                f"n_shards={n_shards} must be a power of two and a multiple of the number of"
-                f" processes, which is {self.size}."
-            )
 
     def gather(self, x: Tensor) -> Tensor:
         """Return the tensors of all processes, ``(size, *x.shape)``, in the order of ranks."""
@@ -79,7 +69,7 @@ def main_process_first() -> Iterator[None]:
     >>> with scale.main_process_first():
     ...     rows = open_rows(lambda: [X])
     """
-    processes = Processes(n_shards=2**20)
+    processes = Processes()
     if processes.rank > 0:
         processes.wait()
     try:
