@@ -14,14 +14,15 @@ SEED ?= 0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
-  bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search bench-series \
-  clean
+.PHONY: help demo test test-slow test-scale audit lint docs fuzz clean \
+  bench-speed bench-quality bench-one-class bench-tutorials bench-missing bench-calibration \
+  bench-explain bench-mixed bench-scale bench-search bench-series
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag odd digits and machines, write reports to demo/"
 	@echo "make test                       run the tests"
 	@echo "make test-slow                  the tests that take seconds each"
+	@echo "make test-scale                 run the tests that start Ray, Dask and torchrun"
 	@echo "make lint                       ruff and mypy"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
@@ -36,7 +37,7 @@ help:
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
 	@echo "make bench-mixed [TABLES=...]   AUROC on tables with categories, beside one-hot coding"
 	@echo "make bench-series [PARTS=...]   VUS-PR on series beside PCA and neighbours, false alarms"
-	@echo "make bench-scale [SCALE=...]   rows larger than memory: peak, rows a second, sorted rows"
+	@echo "make bench-scale [SCALE=...] [ENGINES=...] rows larger than memory; scores by Ray and Dask"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
 $(VENV)/torch: constraints.txt
@@ -57,6 +58,10 @@ test: $(VENV)/test
 
 test-slow: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow tests
+
+# Slow only by the start of processes that import PyTorch: some hundred seconds of a processor.
+test-scale: $(VENV)/scale
+	OMP_NUM_THREADS=1 timeout 900 $(BIN)/python -m pytest -m engines tests/scale
 
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)
@@ -108,8 +113,9 @@ bench-mixed: $(VENV)/bench
 	$(BIN)/python benchmarks/mixed.py $(if $(TABLES),--tables $(TABLES)) $(if $(SEEDS),--seeds $(SEEDS))
 
 # All of it: make bench-scale SCALE="--rows 50_000_000 --memory 256MB --limit 900"
-bench-scale: $(VENV)/bench
+bench-scale: $(VENV)/bench $(VENV)/scale
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py $(SCALE)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py $(ENGINES)
 
 bench-series: $(VENV)/plot
 	$(BIN)/python benchmarks/series.py $(PARTS)

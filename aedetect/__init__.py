@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aedetect import datasets, model_selection, plotting, series
+    from aedetect import datasets, model_selection, plotting, scale, series
     from aedetect.conformal import ConformalDetector
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
     from aedetect.onnx import to_onnx
@@ -31,11 +31,12 @@ __all__ = [
     "repair",
     "report",
     "save",
+    "scale",
     "series",
     "to_onnx",
 ]
 
-_MODULES = {"datasets", "model_selection", "plotting", "series"}
+_MODULES = {"datasets", "model_selection", "plotting", "scale", "series"}
 _ROOMS = {  # of the names that are not in the room "estimators"
     "ConformalDetector": "conformal",
     "explain": "reasons",

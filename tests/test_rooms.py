@@ -27,6 +27,7 @@ ROOMS = [
     "model_selection",
     "persistence",
     "onnx",
+    "scale",
     "datasets",
     "tracking",
     "plotting",

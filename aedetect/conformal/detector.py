@@ -529,6 +529,12 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             for estimator in self.estimators_
         ]
 
+    def _scores_and_p_values(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return ``score_samples(X)`` and ``p_values(X)``, and score each row only once."""
+        scores = self._score(X)
+        p_values = conformal_p_values(self._calibration, scores, block_size_of(self))
+        return self._combine(scores), p_values
+
     def _combine(self, scores: list[FloatArray]) -> FloatArray:
         """Return one score a row from the scores by each inner detector."""
         if hasattr(self, "estimator_"):
@@ -569,9 +575,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
 def scores_and_p_values(detector: ConformalDetector, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return ``score_samples(X)`` and ``p_values(X)``, and score each row only once."""
-    scores = detector._score(X)
-    p_values = conformal_p_values(detector._calibration, scores, block_size_of(detector))
-    return detector._combine(scores), p_values
+    return detector._scores_and_p_values(X)
 
 
 def block_size_of(detector: Any) -> int:

@@ -52,7 +52,7 @@ from aedetect.scoring import (
     labelled_threshold,
     threshold,
 )
-from aedetect.training import Objective, resolve_device
+from aedetect.training import Exchange, Objective, resolve_device
 
 
 class BaseAutoencoder(
@@ -77,6 +77,7 @@ class BaseAutoencoder(
     _corruption: Corruption | None  # the noise that the network was trained against
     _continuation: dict[str, Any] | None  # states of optimiser and generators, to go on with
     _memo: Memo | None = None  # of networks that were trained ahead, until a fit
+    _exchange: Exchange | None = None  # with other processes that take part in the next fit
 
     def __init__(
         self,
@@ -693,7 +694,7 @@ class BaseAutoencoder(
 # Attributes that a fit replaces.
 FITTED = {
     *("detector_", "history_", "n_iter_", "n_features_in_", "feature_names_in_"),
-    *("_column_numbers", "_shaped_by", "_corruption", "_continuation", "_memo"),
+    *("_column_numbers", "_shaped_by", "_corruption", "_continuation", "_memo", "_exchange"),
 }
 
 

@@ -141,7 +141,14 @@ class Fit:
         start = as_plain({"draws": draws, "history": self.history_before})
         identity = fingerprint(self.estimator, self.table.X, self.columns, self.device)
         identity |= self.pooled.describe() if self.pooled else {}
-        checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
+        exchange = self.estimator._exchange
+        if exchange is None:
+            checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
+        else:
+            identity["shards"] = str(exchange.n_shards)
+            writes = exchange.rank == 0
+            checkpoint = Checkpoint(self.estimator.checkpoint, identity, start, writes=writes)
+            exchange.wait()  # until all have read it
         self.random_state.set_state(checkpoint.start["draws"])
         return checkpoint
 
@@ -212,6 +219,7 @@ class Fit:
                     global_generators=global_generators,
                     continuation=self._continuation(),
                     checkpoint=checkpoint,
+                    exchange=estimator._exchange,
                 )
             # Inside, where the global generators are those that the network draws from.
             continuation = self._kept(run) if keeps_state else None

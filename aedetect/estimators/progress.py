@@ -60,12 +60,14 @@ class FitProgress:
         self._max_epochs = max_epochs
         self._epochs: list[Epoch] = []
         self._end = "early stopping"  # the reason for an end before the last epoch
-        self._interrupt = Interrupt(wanted=_is_on_its_own(context))
+        exchange = estimator._exchange
+        # Processes that train together must stop at one step: none does so by itself.
+        self._interrupt = Interrupt(wanted=exchange is None and _is_on_its_own(context))
         self._bar = tqdm(
             total=max_epochs,
             desc=type(estimator).__name__,
             unit="epoch",
-            disable=not estimator.verbose,
+            disable=not estimator.verbose or (exchange is not None and exchange.rank > 0),
         )
 
     def __enter__(self) -> Self:

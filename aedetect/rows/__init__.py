@@ -3,7 +3,8 @@
 from aedetect.rows.opening import open_rows
 from aedetect.rows.plan import Plan, count_blocks, fits_one_pool, memory_needed, pool_blocks
 from aedetect.rows.row_set import RowSet
-from aedetect.rows.scoring import score
+from aedetect.rows.score_columns import compute_scores, offset_of, score_columns, takes_names
+from aedetect.rows.scoring import score, score_parts
 from aedetect.rows.spool import Spool
 from aedetect.rows.view import Reader, Rows
 
@@ -13,10 +14,15 @@ __all__ = [
     "RowSet",
     "Rows",
     "Spool",
+    "compute_scores",
     "count_blocks",
     "fits_one_pool",
     "memory_needed",
+    "offset_of",
     "open_rows",
     "pool_blocks",
     "score",
+    "score_columns",
+    "score_parts",
+    "takes_names",
 ]

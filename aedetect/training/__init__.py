@@ -17,6 +17,7 @@ from aedetect.training.loop import Watcher, train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.pools import Pools
+from aedetect.training.shards import Exchange
 from aedetect.training.state import Epoch, Run
 from aedetect.training.together import AT_ONCE, train_together
 
@@ -27,6 +28,7 @@ __all__ = [
     "SCHEDULES",
     "Checkpoint",
     "Epoch",
+    "Exchange",
     "Interrupt",
     "Job",
     "Objective",

@@ -29,6 +29,7 @@ from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.pools import OnePool, Pools
+from aedetect.training.shards import Exchange, ShardedStep
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import Step, make_step
 
@@ -72,6 +73,7 @@ def train(
     global_generators: Sequence[Generator] = (),
     continuation: State | None = None,
     checkpoint: Checkpoint | None = None,
+    exchange: Exchange | None = None,
 ) -> Run:
     """Train a network in place and leave every member with its best weights.
 
@@ -106,6 +108,8 @@ def train(
         ``Run.continuation()`` of an earlier training of this network, with this optimiser.
     checkpoint : Checkpoint or None, default=None
         Training resumes from its state, bit for bit, and stores its own there after each epoch.
+    exchange : Exchange or None, default=None
+        Connects this process to others that train copies of the network with these arguments.
 
     Returns
     -------
@@ -133,8 +137,11 @@ def train(
         max_epochs=max_epochs,
         patience=patience,
     )
-    prepare(network, generator)
-    step = make_step(network, objective, generator, precision=precision, compile=compile)
+    noise = generator if exchange is None else make_generator(0, generator.device)
+    prepare(network, noise)
+    step = make_step(network, objective, noise, precision=precision, compile=compile)
+    if exchange is not None:
+        step = ShardedStep(step, network, generator, [noise, *global_generators], exchange)
     optim = make_optimizer(
         optimizer, step.parameters, learning_rate=learning_rate, weight_decay=weight_decay
     )
@@ -157,6 +164,8 @@ def train(
             if run.interrupted:
                 break
             held_out = epochs.held_out_losses()
+            if exchange is not None:
+                held_out = exchange.gather(held_out)[0]  # all processes stop at one epoch
         run.stopped = watcher.on_epoch_end(epochs.end(totals, held_out))
         if checkpoint is not None:
             checkpoint.keep(run.state_dict())
