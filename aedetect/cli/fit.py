@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 
@@ -18,8 +20,8 @@ from aedetect import (
     save,
 )
 from aedetect.cli.features import levels_of
-from aedetect.cli.tables import leave_out, read_table, with_floats
-from aedetect.places import PlaceError
+from aedetect.cli.tables import check_cells, leave_out, read_table, with_floats
+from aedetect.places import PlaceError, rows_of
 
 ESTIMATORS = {
     "autoencoder": AutoencoderTransformer,
@@ -29,6 +31,8 @@ ESTIMATORS = {
 Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 MOSTLY = 0.9  # share of the cells that are numbers, for a column of text to be worth a warning
 FEW_NUMBERS = 20  # different ones, which may well be categories
+FEW_ROWS = 20  # whose numbers may differ by chance
+N_NAMES = 5  # of columns in a warning, at most
 
 
 def run(arguments: Namespace) -> None:
@@ -40,6 +44,7 @@ def run(arguments: Namespace) -> None:
     X = with_floats(leave_out(table, arguments.drop, arguments.table))
     if estimator.categorical_features == "from_dtype":
         _warn_of_numbers(X)
+    _check_numbers(_numbers_of(X, estimator.categorical_features), arguments, estimator.missing)
     if arguments.calibration:
         model = ConformalDetector(
             estimator,
@@ -48,7 +53,7 @@ def run(arguments: Namespace) -> None:
         )
     else:
         model = estimator
-    with _naming_drop():
+    with _naming_drop(), rows_of(X.index):
         model.fit(X)
     save(model, arguments.out)
     print(_summary(X, model, arguments), file=sys.stderr)
@@ -68,6 +73,36 @@ def _warn_of_numbers(X: pd.DataFrame) -> None:
                 " omit the rows.",
                 stacklevel=2,
             )
+
+
+def _numbers_of(X: pd.DataFrame, categorical: Any) -> pd.DataFrame:
+    """Return the columns of numbers that are not named as categories."""
+    named = categorical if isinstance(categorical, list) else []
+    columns = [name for i, name in enumerate(X) if not {i, name} & set(named)]
+    return X[columns].select_dtypes("float64")
+
+
+def _check_numbers(numbers: pd.DataFrame, arguments: Namespace, missing: str) -> None:
+    """Refuse missing cells that training does not take, and warn of identifiers."""
+    remedy = (
+        "--set missing=mask trains on the cells that are there, and --drop leaves the column out."
+    )
+    takes_missing = missing == "mask"
+    check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=remedy)
+    names = [name for name in numbers if _tells_rows_apart(numbers[name].dropna())]
+    if names and arguments.table.suffix != ".npy":
+        warnings.warn(
+            f"{', '.join(map(repr, names[:N_NAMES]))}: every row has a number of its own there, as"
+            " identifiers, row numbers and times have. New ones will look like anomalies. If so,"
+            f" fit again with --drop {shlex.join(names[:N_NAMES])}.",
+            stacklevel=2,
+        )
+
+
+def _tells_rows_apart(cells: pd.Series) -> bool:
+    """Return whether numbers are all different, and whole or in order."""
+    is_ordered = cells.is_monotonic_increasing or cells.is_monotonic_decreasing
+    return len(cells) >= FEW_ROWS and cells.is_unique and (is_ordered or not (cells % 1).any())
 
 
 @contextmanager

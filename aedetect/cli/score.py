@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 
@@ -12,12 +11,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
+from aedetect.cli.alpha import check_alpha
 from aedetect.cli.features import model_columns, text_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
 from aedetect.conformal import scores_and_p_values
 from aedetect.places import rows_of
-from aedetect.scoring import alarm_rank, rows_needed
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 
@@ -25,32 +24,12 @@ Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this
 def run(arguments: Namespace) -> None:
     """Score the rows of a table and write one line each."""
     model = load(arguments.model)
-    if arguments.alpha is not None and not isinstance(model, ConformalDetector):
-        raise ValueError(
-            f"--alpha={arguments.alpha:g} needs calibration rows, and {arguments.model} has none."
-            " Fit it again without --calibration 0."
-        )
-    _warn_of_too_few(model, arguments)
+    check_alpha(model, arguments)
     with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
             with rows_of(X.index):
                 results = _results(model, X, arguments)
             write(_with_kept(results, chunk, arguments.keep))
-
-
-def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
-    """Warn if there are too few calibration rows to flag any row."""
-    if not isinstance(model, ConformalDetector):
-        return
-    alpha = model.alpha if arguments.alpha is None else arguments.alpha
-    n_rows = len(model.calibration_scores_)
-    if alarm_rank(n_rows, alpha) == 0:
-        warnings.warn(
-            f"{n_rows} calibration rows are too few for any alarm at --alpha {alpha:g}: it takes"
-            f" {rows_needed(alpha)}. Fit again with more rows or a larger --calibration, or raise"
-            f" --alpha above {1 / (n_rows + 1):.4g}.",
-            stacklevel=2,
-        )
 
 
 def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterable
@@ -534,6 +535,16 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self._inner()).input_tags
         return tags
+
+
+def with_alpha(detector: ConformalDetector, alpha: float) -> ConformalDetector:
+    """Return a fitted detector at another ``alpha``, with the same calibration rows."""
+    other = copy.copy(detector)
+    rank = alarm_rank(len(detector.calibration_scores_), alpha)
+    has_folds = not hasattr(detector, "estimator_")
+    other.alpha, other._rank = alpha, rank
+    other.offset_ = _alarm_offset(detector.calibration_scores_, rank, has_folds=has_folds)
+    return other
 
 
 def scores_and_p_values(detector: ConformalDetector, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
