@@ -328,10 +328,14 @@ def test_two_fits_with_one_seed_are_equal_and_others_are_not(folder, tmp_path):
         assert main([*arguments, *SMALL[:4], *seed]) == 0
         return aedetect.load(path)
 
+    def file_of(model):
+        model.estimator_.history_["seconds"][:] = 0  # all else is the same
+        aedetect.save(model, tmp_path / "again")
+        return (tmp_path / "again").read_bytes()
+
     first, second = fitted("--seed", "7"), fitted("--set", "random_state=7")
     other = fitted("--seed", "8")
-    np.testing.assert_array_equal(first.calibration_indices_, second.calibration_indices_)
-    np.testing.assert_array_equal(first.calibration_scores_, second.calibration_scores_)
+    assert file_of(first) == file_of(second)
     assert not np.array_equal(first.calibration_indices_, other.calibration_indices_)
     assert not np.array_equal(first.calibration_scores_, other.calibration_scores_)
 
@@ -487,6 +491,64 @@ def test_report_writes_a_page_with_the_labels(folder, tmp_path, capsys):
     assert capsys.readouterr().out == f"{page}\n"
     assert "load, total" in page.read_text()
     assert "AUROC" in page.read_text()
+    assert f"<h3>row {score(folder)['score'].idxmin() + 2}</h3>" in page.read_text()
+
+
+@pytest.mark.filterwarnings("default")
+def test_columns_of_numbers_that_tell_rows_apart_are_named_with_the_remedy(tmp_path, capsys):
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"heat": rng.randn(60), "hours": rng.randint(9, size=60)})
+    frame["serial no"] = rng.permutation(np.arange(7000, 7060))
+    frame["time"] = np.cumsum(rng.rand(60))
+    frame.to_csv(tmp_path / "ids.csv", index=False)
+    arguments = ["fit", str(tmp_path / "ids.csv"), "-o", str(tmp_path / "m"), *SMALL]
+    assert main([*arguments, "--calibration", "0"]) == 0
+    (line, _) = capsys.readouterr().err.splitlines()
+    assert "a different number in every row" in line
+    assert "do: 'serial no', 'time'. New" in line
+    assert line.endswith("fit again with --drop 'serial no' time.")
+    assert main([*arguments, "--calibration", "0", "--drop", "serial no", "time"]) == 0
+    assert "number in every row" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "normal"), [([1, 0], "0"), ([1.0, 0.0], "0"), ([True, False], "False"), ("an", "n")]
+)
+def test_any_label_may_mark_normal_rows(folder, tmp_path, monkeypatch, labels, normal):
+    frame = pd.read_csv(folder / "rows.csv")
+    is_odd = np.arange(200) < 9
+    frame.assign(truth=np.where(is_odd, *labels)).to_csv(tmp_path / "t.csv", index=False)
+    given = []
+    monkeypatch.setattr("aedetect.cli.report.report", lambda *args, **more: given.append(args[2]))
+    paths = ["report", str(folder / "model.aedetect"), str(tmp_path / "t.csv"), "--label", "truth"]
+    assert main([*paths, "--label-normal", normal]) == 0
+    np.testing.assert_array_equal(given[0], np.where(is_odd, -1, 1))
+
+
+def test_labels_that_no_row_has_and_rows_without_a_label_are_refused(folder, tmp_path, capsys):
+    frame = pd.read_csv(folder / "rows.csv").assign(truth=0)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    arguments = ["report", folder / "model.aedetect", tmp_path / "t.csv", "--label", "truth"]
+    text = error_of([*arguments, "--label-normal", "ok"], capsys)
+    assert "holds --label-normal ok: 0." in text
+    frame.astype({"truth": object}).assign(
+        truth=lambda part: part["truth"].where(part.index != 5)
+    ).to_csv(tmp_path / "t.csv", index=False)
+    text = error_of([*arguments, "--label-normal", "0"], capsys)
+    assert "Row 7 of column 'truth'" in text
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, arguments[:3]), "--label-normal", "0"])
+    assert stop.value.code == 2
+
+
+def test_report_flags_at_alpha_and_names_rows_by_the_kept_columns(folder, tmp_path):
+    page = tmp_path / "page.html"
+    paths = [str(folder / "model.aedetect"), str(folder / "rows.csv"), "-o", str(page)]
+    assert main(["report", *paths, "--keep", "id", "odd", "--alpha", "0.5"]) == 0
+    table = score(folder, "--alpha", "0.5", "--keep", "id")
+    assert f"{table['anomaly'].sum()} of 200 rows" in page.read_text()
+    worst = table.loc[table["score"].idxmin()]
+    assert f"<h3>id {worst['id']}, odd 1, row {worst['row']}</h3>" in page.read_text()
 
 
 def test_info_describes_a_file_without_torch(folder):

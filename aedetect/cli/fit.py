@@ -33,6 +33,7 @@ MOSTLY = 0.9  # share of the cells that are numbers, for a column of text to be 
 FEW_NUMBERS = 20  # different ones, which may well be categories
 FEW_ROWS = 20  # whose numbers may differ by chance
 N_NAMES = 5  # of columns in a warning, at most
+MISSING = "--set missing=mask trains on the cells that are there; --drop leaves the column out."
 
 
 def run(arguments: Namespace) -> None:
@@ -44,7 +45,11 @@ def run(arguments: Namespace) -> None:
     X = with_floats(leave_out(table, arguments.drop, arguments.table))
     if estimator.categorical_features == "from_dtype":
         _warn_of_numbers(X)
-    _check_numbers(_numbers_of(X, estimator.categorical_features), arguments, estimator.missing)
+    numbers = _numbers_of(X, estimator.categorical_features)
+    takes_missing = estimator.missing == "mask"
+    check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=MISSING)
+    if arguments.table.suffix != ".npy":
+        _warn_of_identifiers(numbers)
     if arguments.calibration:
         model = ConformalDetector(
             estimator,
@@ -82,19 +87,14 @@ def _numbers_of(X: pd.DataFrame, categorical: Any) -> pd.DataFrame:
     return X[columns].select_dtypes("float64")
 
 
-def _check_numbers(numbers: pd.DataFrame, arguments: Namespace, missing: str) -> None:
-    """Refuse missing cells that training does not take, and warn of identifiers."""
-    remedy = (
-        "--set missing=mask trains on the cells that are there, and --drop leaves the column out."
-    )
-    takes_missing = missing == "mask"
-    check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=remedy)
-    names = [name for name in numbers if _tells_rows_apart(numbers[name].dropna())]
-    if names and arguments.table.suffix != ".npy":
+def _warn_of_identifiers(numbers: pd.DataFrame) -> None:
+    """Warn of columns of numbers that identify rows."""
+    names = [str(name) for name in numbers if _tells_rows_apart(numbers[name].dropna())]
+    if names:
         warnings.warn(
-            f"{', '.join(map(repr, names[:N_NAMES]))}: every row has a number of its own there, as"
-            " identifiers, row numbers and times have. New ones will look like anomalies. If so,"
-            f" fit again with --drop {shlex.join(names[:N_NAMES])}.",
+            "Columns that hold a different number in every row, as identifiers and times do:"
+            f" {', '.join(map(repr, names[:N_NAMES]))}. New rows then look like anomalies. Unless"
+            f" these are measurements, fit again with --drop {shlex.join(names[:N_NAMES])}.",
             stacklevel=2,
         )
 

@@ -213,7 +213,7 @@ def _draw_classes(ax: Axes, positions: NDArray, labels: NDArray) -> None:
         style: dict[str, Any] = {
             "marker": MARKERS[index % len(MARKERS)],
             "color": COLORS[index % len(COLORS)],
-            "alpha": 0.9 - 0.6 * share,
+            "alpha": 0.9 - 0.35 * share,
             "zorder": 2 - share,  # below the axes
         }
         ax.scatter(x, y, s=12, label=name, linewidths=0, **style)

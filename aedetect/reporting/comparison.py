@@ -163,7 +163,7 @@ def _draw_curves(
             chance_level_kw={"color": "gray", "linestyle": ":"},
         )
     ax.set(**labels, aspect="auto")
-    lowest = min(line.get_ydata().min() for line in ax.get_lines())
+    lowest = min(float(np.min(line.get_ydata())) for line in ax.get_lines())
     margin = MARGIN * (1 - lowest)
     ax.set_ylim(lowest - margin, 1 + margin)  # where precision is high, only the top is of interest
     ax.legend(fontsize="small")

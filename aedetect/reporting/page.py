@@ -94,7 +94,9 @@ def report(
     'digits.html'
     """
     check_scalar(n_rows, "n_rows", int, min_val=1)
-    subject = examine(estimator, X, y, X_train=X_train, image_shape=image_shape, row_names=row_names)
+    subject = examine(
+        estimator, X, y, X_train=X_train, image_shape=image_shape, row_names=row_names
+    )
     page = _render(subject, peers=peers, n_rows=n_rows, title=title)
     with atomic_write(path) as file:
         file.write(page.encode())

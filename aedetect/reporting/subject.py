@@ -50,7 +50,7 @@ class Subject(NamedTuple):
     train_numbers: NDArray | None  # (n_train, n_columns), of the training rows
     way: Way | None  # through the steps, if each column can be traced back to one of X
     names: Sequence[str]  # of the detector's features
-    row_names: Sequence[Any]  # of length n_samples; whole numbers or text
+    row_names: Any  # a sequence of length n_samples: whole numbers or text
     y: NDArray | None  # classes, (n_samples,)
     scores: NDArray[np.float64]  # higher is more normal
     is_flagged: NDArray[np.bool_]
@@ -149,6 +149,7 @@ def examine(
         _check_train(X_train, X)
         train_numbers = _numbers(detector, X_train if steps is None else steps.transform(X_train))
     given = np.asarray(X)
+    names_of_rows = X.index if isinstance(X, pd.DataFrame) else range(len(rows))
     way = _way_back(steps, given, rows)
     return Subject(
         name=type(detector).__name__,
@@ -161,7 +162,7 @@ def examine(
         train_numbers=train_numbers,
         way=way,
         names=_names(detector, steps, way, X, rows.shape[1]),
-        row_names=_row_names(X, len(rows)) if row_names is None else row_names,
+        row_names=names_of_rows if row_names is None else row_names,
         y=labels,
         scores=scores,
         is_flagged=is_flagged,
@@ -198,10 +199,6 @@ def read_labels(
             f" of classes, but it holds {classes[:5].tolist()}. {remedy}"
         )
     return labels
-
-
-def _row_names(X: ArrayLike, n_rows: int) -> Sequence[Any]:
-    return X.index if isinstance(X, pd.DataFrame) else range(n_rows)
 
 
 def _judge(

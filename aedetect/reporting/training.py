@@ -12,7 +12,6 @@ from aedetect.reporting.drawing import Picture, draw
 from aedetect.reporting.subject import Subject
 from aedetect.reporting.text import number, times
 
-
 WIDE_GAP = 2  # times the training loss
 
 
@@ -82,7 +81,7 @@ def _describe_gap(history: dict[str, np.ndarray]) -> str | None:
     if loss <= 0 or lowest < WIDE_GAP * loss:
         return None
     return (
-        f"The held-out loss is {times(lowest / loss)} the training loss: the network fits new rows much"
-        " worse than those it was trained on. More training rows, a smaller"
-        " network or more regularisation narrow the gap."
+        f"The held-out loss is {times(lowest / loss)} the training loss: the network fits new rows"
+        " much worse than those it was trained on. More training rows, a smaller network or more"
+        " regularisation narrow the gap."
     )
