@@ -530,12 +530,13 @@ def test_labels_that_no_row_has_and_rows_without_a_label_are_refused(folder, tmp
     frame.to_csv(tmp_path / "t.csv", index=False)
     arguments = ["report", folder / "model.aedetect", tmp_path / "t.csv", "--label", "truth"]
     text = error_of([*arguments, "--label-normal", "ok"], capsys)
-    assert "holds --label-normal ok: 0." in text
+    assert "No row has --label-normal ok: column 'truth'" in text
+    assert text.endswith("holds 0.\n")
     frame.astype({"truth": object}).assign(
         truth=lambda part: part["truth"].where(part.index != 5)
     ).to_csv(tmp_path / "t.csv", index=False)
     text = error_of([*arguments, "--label-normal", "0"], capsys)
-    assert "Row 7 of column 'truth'" in text
+    assert "t.csv has no label in row 7 of column 'truth'" in text
     with pytest.raises(SystemExit) as stop:
         main([*map(str, arguments[:3]), "--label-normal", "0"])
     assert stop.value.code == 2

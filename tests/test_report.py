@@ -37,6 +37,7 @@ from aedetect import (
 from aedetect.reporting.comparison import compare
 from aedetect.reporting.drawing import INK
 from aedetect.reporting.subject import examine
+from aedetect.reporting.text import apart, number, times
 from aedetect.reporting.top_rows import describe_top_rows
 
 HOSTILE = "<script>alert(1)</script>"
@@ -230,12 +231,12 @@ def test_a_row_is_normal_once_its_values_are_those_of_its_card(detector, frame):
     top = subject.top_rows(5)
     rows = describe_top_rows(subject, top, subject.explain(top))
     assert [row.name for row in rows] == [f"pump {i}" for i in top]
-    for number, row in zip(top, rows, strict=True):
+    for place, row in zip(top, rows, strict=True):
         assert row.is_flagged
         changes = {part.name: float(part.normal) for part in row.features if part.normal}
         assert len(changes) == row.n_changed > 0
         # Four digits are shown, which may lie just beyond the threshold.
-        repaired = frame.iloc[[number]].assign(**changes)
+        repaired = frame.iloc[[place]].assign(**changes)
         assert calibrated.score_samples(repaired) > 1.05 * calibrated.offset_
 
 
@@ -528,3 +529,15 @@ def test_characters_that_the_drawing_font_lacks_reach_the_reader(frame, path):
     detector = AutoencoderTransformer(2, max_epochs=1, random_state=0).fit(frame)
     page = written(detector, frame, ["正常"] * 60 + ["異常"] * 6, path, peers=False)
     assert "異常" in page[page.index('id="maps"') :]
+
+
+def test_numbers_are_written_with_the_digits_that_tell_them_apart():
+    assert [number(value) for value in (12345.67, 0.12345, 2e7 + 0.5, 7.0, None)] == [
+        *("12346", "0.1235", "2e+07", "7", "missing")
+    ]
+    assert apart(100300.42, 100300.28) == ("100300.4", "100300.3")
+    assert apart(1.5, 2.25) == ("1.5", "2.25")
+    assert apart("Atlantis", "Rome") == ("Atlantis", "Rome")
+    assert [times(factor) for factor in (1.44, 38.4, 12345)] == [
+        *("1.4 times", "38 times", "over 1,000 times")
+    ]

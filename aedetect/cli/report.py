@@ -43,11 +43,10 @@ def _pop_labels(frame: pd.DataFrame, arguments: Namespace) -> NDArray:
     """Take the column of labels out of the table, and return +1 and -1, or classes."""
     check_columns(frame, [arguments.label], arguments.table)
     cells = frame.pop(arguments.label)
-    place = f"of column {arguments.label!r} in {arguments.table}"
     if cells.isna().any():
         raise ValueError(
-            f"Row {cells.index[cells.isna()][0]} {place} has no label. Give it one, or omit the"
-            " row."
+            f"{arguments.table} has no label in row {cells.index[cells.isna()][0]} of column"
+            f" {arguments.label!r}. Give it one, or omit the row."
         )
     if arguments.label_normal is None:
         remedy = f"Name the one that marks normal rows, with --label-normal {cells.mode()[0]}."
@@ -55,5 +54,8 @@ def _pop_labels(frame: pd.DataFrame, arguments: Namespace) -> NDArray:
     is_normal = (as_levels(cells, [arguments.label_normal]) == arguments.label_normal).to_numpy()
     if not is_normal.any():
         values = ", ".join(map(str, cells.unique()[:5]))
-        raise ValueError(f"No row {place} holds --label-normal {arguments.label_normal}: {values}.")
+        raise ValueError(
+            f"No row has --label-normal {arguments.label_normal}: column {arguments.label!r} of"
+            f" {arguments.table} holds {values}."
+        )
     return np.where(is_normal, 1, -1)

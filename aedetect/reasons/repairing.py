@@ -77,10 +77,10 @@ def repair_traced(model: Any, X: ArrayLike) -> tuple[NDArray | pd.DataFrame, boo
 def differs(before: NDArray, after: NDArray) -> NDArray[np.bool_]:
     """Return which cells differ; two missing ones do not."""
     missing_before, missing_after = pd.isna(before), pd.isna(after)
-    differs = missing_before != missing_after
+    changed = missing_before != missing_after
     both = ~(missing_before | missing_after)
-    differs[both] = before[both] != after[both]
-    return differs
+    changed[both] = before[both] != after[both]
+    return changed
 
 
 def _resolve(model: Any) -> tuple[Pipeline | None, Any]:

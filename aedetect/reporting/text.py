@@ -12,7 +12,10 @@ MOST_TIMES = 1000  # larger factors are no longer told apart
 
 
 def number(value: object, digits: int = FEWEST_DIGITS) -> str:
-    """Return a number with some digits, or in full if it is whole; anything else as text."""
+    """Return a number with some digits, or in full if it is whole; anything else as text.
+
+    Real numbers below a million have at least the digits before their point.
+    """
     if is_missing(value):
         return "missing"
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -20,6 +23,8 @@ def number(value: object, digits: int = FEWEST_DIGITS) -> str:
     size = abs(float(value))
     if isinstance(value, Integral) or (size.is_integer() and size < LARGEST):
         return f"{float(value):,.0f}"
+    if size < LARGEST:  # no exponent
+        digits = max(digits, len(f"{size:.0f}"))
     return f"{float(value):.{digits}g}"
 
 

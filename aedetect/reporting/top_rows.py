@@ -96,10 +96,7 @@ def _label(subject: Subject, row: int) -> str:
 
 
 def _features(
-    subject: Subject,
-    top: NDArray,
-    contributions: NDArray,
-    repaired: Repaired | None,
+    subject: Subject, top: NDArray, contributions: NDArray, repaired: Repaired | None
 ) -> list[list[Feature]]:
     """Return the oddest features and those to be changed, in the units of ``X`` if possible."""
     values = subject.rows[top]
@@ -107,23 +104,23 @@ def _features(
     if subject.way is not None:
         values, normal = subject.given[top][:, subject.way.sources], subject.way.undo(normal)
     is_changed = np.zeros(values.shape, bool) if repaired is None else repaired.is_changed
-    sizes = contributions
-    if subject.is_sum:
-        totals = contributions.sum(axis=1, keepdims=True)
-        sizes = contributions / np.where(totals > 0, totals, 1)
-    usual = 0.0 if subject.is_sum else 1.0
-    longest = np.maximum(sizes.max(axis=1, keepdims=True), np.finfo(float).tiny)
-    features: list[list[Feature]] = []
-    for row, (size, changed) in enumerate(zip(sizes, is_changed, strict=True)):
-        listed = _choose(size, changed, usual)
-        pairs = [_as_text(values[row, i], normal[row, i], changed[i]) for i in listed]
-        features.append(
-            [
-                Feature(subject.names[i], *pair, float(size[i]), float((size / longest[row])[i]))
-                for i, pair in zip(listed, pairs, strict=True)
-            ]
+    sizes = _shares(contributions) if subject.is_sum else contributions
+    usual = 0 if subject.is_sum else 1
+    bars = sizes / np.maximum(sizes.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    return [
+        [
+            Feature(subject.names[i], *_as_text(value[i], new[i], changed[i]), size[i], bar[i])
+            for i in _choose(size, changed, usual)
+        ]
+        for value, new, changed, size, bar in zip(
+            values, normal, is_changed, sizes, bars, strict=True
         )
-    return features
+    ]
+
+
+def _shares(contributions: NDArray) -> NDArray:
+    totals = contributions.sum(axis=1, keepdims=True)
+    return contributions / np.where(totals > 0, totals, 1)
 
 
 def _as_text(value: Any, normal: Any, is_changed: bool) -> tuple[str, str | None]:
@@ -131,9 +128,7 @@ def _as_text(value: Any, normal: Any, is_changed: bool) -> tuple[str, str | None
     return apart(value, normal) if is_changed else (number(value), None)
 
 
-def _choose(
-    sizes: NDArray[np.float64], is_changed: NDArray[np.bool_], usual: float
-) -> NDArray[np.intp]:
+def _choose(sizes: NDArray, is_changed: NDArray[np.bool_], usual: float) -> NDArray[np.intp]:
     """Return the features to list, the oddest first; those to be changed come before others."""
     listed = np.flatnonzero(is_changed | (sizes > usual))
     kept = listed[np.lexsort((-sizes[listed], ~is_changed[listed]))][:N_FEATURES]

@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
     sentences: list[str]
     figures: list[Figure]
-    numbers: list[Figure]  # for readers who know them
+    numbers: list[Figure]  # for readers who know them by name
 
 
 def sum_up(subject: Subject, contributions: NDArray | None) -> Verdict:
@@ -100,14 +100,13 @@ def _name_drivers(subject: Subject, contributions: NDArray) -> str:
     oddest = contributions.argmax(axis=1)[contributions.max(axis=1) > 0]
     if not len(oddest):
         return f"No value of {these} is odd."
+    if n == 1:
+        return f"In {these}, the oddest value is that of {short(subject.names[oddest[0]])}."
     features, counts = np.unique(oddest, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:N_DRIVERS]
     named = [f"of {short(subject.names[features[i]])} in {counts[i]}" for i in order]
-    rest = len(features) - len(named)
-    if rest:
-        named.append(f"of {rest} other features in {len(oddest) - counts[order].sum()}")
-    if n == 1:
-        return f"In {these}, the oddest value is that of {short(subject.names[oddest[0]])}."
+    if len(features) > len(named):
+        named.append(f"of others in {len(oddest) - counts[order].sum()}")
     return f"In {these}, the oddest value is that {join_words(named)}."
 
 
