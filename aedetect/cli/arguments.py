@@ -46,6 +46,8 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     arguments = parser.parse_args(argv)
     if arguments.command == "score" and arguments.json and arguments.out is None:
         commands.choices["score"].error("--json needs -o: without it, stdout is for the scores")
+    if getattr(arguments, "label_normal", None) is not None and arguments.label is None:
+        parser.error("--label-normal VALUE needs --label COLUMN")
     return arguments
 
 
@@ -101,12 +103,7 @@ def _add_score(commands: Commands) -> None:
         type=_path(".csv", ".csv.gz", ".parquet"),
         help="the table to write: .csv, .csv.gz or .parquet (default: CSV on stdout)",
     )
-    score.add_argument(
-        "--alpha",
-        type=_level,
-        help="flag rows with a p-value of at most ALPHA, which bounds the share of false alarms"
-        " (default: the model's own threshold)",
-    )
+    _add_alpha(score)
     score.add_argument(
         "--explain",
         type=_count,
@@ -114,9 +111,7 @@ def _add_score(commands: Commands) -> None:
         metavar="N",
         help="add the N features with the largest contributions, and these contributions",
     )
-    score.add_argument(
-        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the result"
-    )
+    _add_keep(score, "columns to copy to the result")
 
 
 def _add_report(commands: Commands) -> None:
@@ -135,6 +130,13 @@ def _add_report(commands: Commands) -> None:
         metavar="COLUMN",
         help="column of labels: +1 for normal rows and -1 for anomalies, or classes",
     )
+    report.add_argument(
+        "--label-normal",
+        metavar="VALUE",
+        help="the label of normal rows, such as 0; all other labels mark anomalies",
+    )
+    _add_alpha(report)
+    _add_keep(report, "columns that name the rows on the page, such as ids")
 
 
 def _add_info(commands: Commands) -> None:
@@ -171,6 +173,19 @@ def _add_table(parser: ArgumentParser, help: str) -> None:
     parser.add_argument(
         "--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, such as ids"
     )
+
+
+def _add_alpha(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--alpha",
+        type=_level,
+        help="flag rows with a p-value of at most ALPHA, which bounds the share of false alarms"
+        " (default: the model's own threshold)",
+    )
+
+
+def _add_keep(parser: ArgumentParser, help: str) -> None:
+    parser.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help=help)
 
 
 def _path(*endings: str) -> Callable[[str], Path]:

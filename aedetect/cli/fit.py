@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from argparse import Namespace
@@ -19,9 +20,9 @@ from aedetect import (
     save,
 )
 from aedetect.cli.features import levels_of
-from aedetect.cli.tables import leave_out, read_table, with_floats
+from aedetect.cli.tables import check_cells, leave_out, read_table, with_floats
 from aedetect.persistence import info
-from aedetect.places import PlaceError
+from aedetect.places import PlaceError, rows_of
 
 ESTIMATORS = {
     "autoencoder": AutoencoderTransformer,
@@ -31,6 +32,9 @@ ESTIMATORS = {
 Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 MOSTLY = 0.9  # share of the cells that are numbers, for a column of text to be worth a warning
 FEW_NUMBERS = 20  # different ones, which may well be categories
+FEW_ROWS = 20  # whose numbers may differ by chance
+N_NAMES = 5  # of columns in a warning, at most
+MISSING = "--set missing=mask trains on the cells that are there; --drop leaves the column out."
 
 
 def run(arguments: Namespace) -> dict[str, Any]:
@@ -42,6 +46,11 @@ def run(arguments: Namespace) -> dict[str, Any]:
     X = with_floats(leave_out(table, arguments.drop, arguments.table))
     if estimator.categorical_features == "from_dtype":
         _warn_of_numbers(X)
+    numbers = _numbers_of(X, estimator.categorical_features)
+    takes_missing = estimator.missing == "mask"
+    check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=MISSING)
+    if arguments.table.suffix != ".npy":
+        _warn_of_identifiers(numbers)
     if arguments.calibration:
         model = ConformalDetector(
             estimator,
@@ -50,7 +59,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
         )
     else:
         model = estimator
-    with _naming_drop():
+    with _naming_drop(), rows_of(X.index):
         model.fit(X)
     save(model, arguments.out)
     print(_summary(X, model, arguments), file=sys.stderr)
@@ -79,6 +88,31 @@ def _warn_of_numbers(X: pd.DataFrame) -> None:
                 " omit the rows.",
                 stacklevel=2,
             )
+
+
+def _numbers_of(X: pd.DataFrame, categorical: Any) -> pd.DataFrame:
+    """Return the columns of numbers that are not named as categories."""
+    named = categorical if isinstance(categorical, list) else []
+    columns = [name for i, name in enumerate(X) if not {i, name} & set(named)]
+    return X[columns].select_dtypes("float64")
+
+
+def _warn_of_identifiers(numbers: pd.DataFrame) -> None:
+    """Warn of columns of numbers that identify rows."""
+    names = [str(name) for name in numbers if _tells_rows_apart(numbers[name].dropna())]
+    if names:
+        warnings.warn(
+            "Columns that hold a different number in every row, as identifiers and times do:"
+            f" {', '.join(map(repr, names[:N_NAMES]))}. New rows then look like anomalies. Unless"
+            f" these are measurements, fit again with --drop {shlex.join(names[:N_NAMES])}.",
+            stacklevel=2,
+        )
+
+
+def _tells_rows_apart(cells: pd.Series) -> bool:
+    """Return whether numbers are all different, and whole or in order."""
+    is_ordered = cells.is_monotonic_increasing or cells.is_monotonic_decreasing
+    return len(cells) >= FEW_ROWS and cells.is_unique and (is_ordered or not (cells % 1).any())
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +12,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
+from aedetect.cli.alpha import check_alpha
 from aedetect.cli.features import model_columns, text_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
-from aedetect.conformal import block_size_of, scores_and_p_values
+from aedetect.conformal import scores_and_p_values
 from aedetect.places import rows_of
-from aedetect.scoring import alarm_rank, rows_needed
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 
@@ -26,12 +25,7 @@ Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this
 def run(arguments: Namespace) -> dict[str, Any]:
     """Score the rows of a table and write one line each."""
     model = load(arguments.model)
-    if arguments.alpha is not None and not isinstance(model, ConformalDetector):
-        raise ValueError(
-            f"--alpha={arguments.alpha:g} needs calibration rows, and {arguments.model} has none."
-            " Fit it again without --calibration 0."
-        )
-    _warn_of_too_few(model, arguments)
+    check_alpha(model, arguments)
     n_rows = n_anomalies = 0
     with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
@@ -48,21 +42,6 @@ def run(arguments: Namespace) -> dict[str, Any]:
         "n_anomalies": n_anomalies,
         "alpha": arguments.alpha,
     }
-
-
-def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
-    """Warn if there are too few calibration rows to flag any row."""
-    if not isinstance(model, ConformalDetector):
-        return
-    alpha = model.alpha if arguments.alpha is None else arguments.alpha
-    n_rows, block_size = len(model.calibration_scores_), block_size_of(model)
-    if alarm_rank(n_rows, alpha, block_size) == 0:
-        warnings.warn(
-            f"{n_rows} calibration rows are too few for any alarm at --alpha {alpha:g}: it takes"
-            f" {rows_needed(alpha, block_size)}. Fit again with more rows or a larger"
-            f" --calibration, or raise --alpha above {block_size / (n_rows + block_size):.4g}.",
-            stacklevel=2,
-        )
 
 
 def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:

@@ -4,6 +4,7 @@ from aedetect.conformal.detector import (
     ConformalDetector,
     block_size_of,
     scores_and_p_values,
+    with_alpha,
 )
 
-__all__ = ["ConformalDetector", "block_size_of", "scores_and_p_values"]
+__all__ = ["ConformalDetector", "block_size_of", "scores_and_p_values", "with_alpha"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterable
@@ -571,6 +572,17 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self._inner()).input_tags
         return tags
+
+
+def with_alpha(detector: ConformalDetector, alpha: float) -> ConformalDetector:
+    """Return a fitted detector at another ``alpha``, with the same calibration rows."""
+    other = copy.copy(detector)
+    n_rows, block_size = len(detector.calibration_scores_), block_size_of(detector)
+    rank = alarm_rank(n_rows, alpha, block_size)
+    has_folds = not hasattr(detector, "estimator_")
+    other.alpha, other._rank = alpha, rank
+    other.offset_ = _alarm_offset(detector.calibration_scores_, rank, has_folds=has_folds)
+    return other
 
 
 def scores_and_p_values(detector: ConformalDetector, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
