@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from aedetect.corruption import NOISES, Corruption
 from aedetect.model import (
@@ -36,7 +37,9 @@ def to_stored(state: dict[str, Any]) -> dict[str, Any]:
         return state
     detector, corruption = state["detector_"], state["_corruption"]
     model = detector.model
-    own = {OWN_NETWORK: model.network.members[0]} if model.spec.kind == "own" else {}
+    own = {}
+    if model.spec.kind == "own":
+        own[OWN_NETWORK] = model.to(torch.device("cpu")).network.members[0]
     return {
         **state,
         **own,

@@ -9,7 +9,7 @@ from aedetect.model.coding import (
     keys_of,
 )
 from aedetect.model.columns import Columns, fit_columns
-from aedetect.model.inference import aligned, infer
+from aedetect.model.inference import Fitted, infer
 from aedetect.model.model import Model, check_finite, make_model
 from aedetect.model.scaling import row_blocks
 from aedetect.model.spec import NetworkSpec
@@ -28,12 +28,12 @@ __all__ = [
     "CellError",
     "Coding",
     "Columns",
+    "Fitted",
     "Level",
     "Model",
     "NetworkSpec",
     "StateError",
     "View",
-    "aligned",
     "check_finite",
     "fit_categories",
     "fit_columns",

@@ -15,9 +15,9 @@ from aedetect.places import PlaceError
 BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
 
 
-def row_blocks(n_rows: int, n_features: int) -> list[slice]:
-    """Return the slices of a table's rows that are converted at a time."""
-    size = max(1, BLOCK_VALUES // max(1, n_features))
+def row_blocks(n_rows: int, n_features: int, *, n_values: int = BLOCK_VALUES) -> list[slice]:
+    """Return the slices of a table's rows that are converted at a time, ``n_values`` each."""
+    size = max(1, n_values // max(1, n_features))
     return [slice(first, first + size) for first in range(0, n_rows, size)]
 
 

@@ -50,7 +50,7 @@ class Encoding(nn.Module):
 
     def __init__(self, estimator: BaseAutoencoder) -> None:
         super().__init__()
-        self._detector = estimator.detector_
+        self._detector = estimator.detector_.to(torch.device("cpu"))
         self._network = self._detector.model.network  # so that its weights are of this module
         self._columns = self._detector.model.columns
         for name, numbers in self._columns.scaling._asdict().items():

@@ -42,6 +42,7 @@ N_LEFT_OUT = 2_000  # of these whose scores are kept where no threshold needs mo
 MIN_LEVELLED = 20  # reference rows from which the level of rows with missing cells is estimated
 N_USUAL = 512  # values of normal rows, about, whose mean surprise is the unit of explanations
 REPAIRED = 256  # rows at a time
+REPAIRED_ON_DEVICE = 4096
 SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 ENTRIES = {"model", "score", "levels", "offset", "left_out_scores", "typical", "usual_rows"}
@@ -144,6 +145,10 @@ class Detector:
         offset = threshold(scores, contamination, np.arange(n_held_out))
         return replace(self, offset=offset, left_out_scores=np.sort(left_out))
 
+    def to(self, device: torch.device) -> Self:
+        """Return the detector with its network on a device, where it computes from here."""
+        return replace(self, model=self.model.to(device))
+
     def with_offset(self, offset: float) -> Self:
         """Return the detector with another threshold."""
         return replace(self, offset=float(offset))
@@ -158,7 +163,8 @@ class Detector:
         PlaceError
             If a score is not finite.
         """
-        if self.model.takes_missing:  # known rows are found once they are filled, in a tile
+        # Known rows are found in a tile where they must be filled first, and on a GPU.
+        if self.model.takes_missing or self.model.device.type != "cpu":
             return -check_finite(self.model.map(self.measure, X, "score"))
         blocks = [self._judge(self.model.scale(X[rows])) for rows in row_blocks(*X.shape)]
         return -check_finite(np.concatenate(blocks))
@@ -245,9 +251,10 @@ class Detector:
 
     def _repair(self, X: NDArray) -> NDArray:
         scaled = self.model.scale(X)
-        blocks = torch.from_numpy(scaled).split(REPAIRED)  # to bound the memory
         device = self.model.device
-        moved = torch.cat([self._repair_scaled(x.to(device)).cpu() for x in blocks]).numpy()
+        size = REPAIRED if device.type == "cpu" else REPAIRED_ON_DEVICE  # to bound the memory
+        blocks = torch.from_numpy(scaled).to(device).split(size)
+        moved = torch.cat([self._repair_scaled(x) for x in blocks]).cpu().numpy()
         columns = self.model.columns
         is_changed = columns.sum_entries(torch.from_numpy(moved != scaled).float()).numpy() > 0
         return np.where(is_changed, columns.invert(moved), X).astype(X.dtype)

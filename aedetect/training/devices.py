@@ -135,13 +135,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None and found.type in ("cuda", "mps") else torch.device("cpu")
+        device = found if found is not None and found.type in ("cuda", "mps") else "cpu"
     try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        return torch.empty(0, device=device).device  # with a number: "cuda" is "cuda:0"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={str(device)!r} cannot be used on this machine: {error}. Use device='auto'"
             " to take what there is, or device='cpu'."
         ) from error
-    return resolved
