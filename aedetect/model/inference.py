@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from aedetect.training import one_thread
+from aedetect.training import exact, one_thread
 
 T = TypeVar("T")
 Function = Callable[[Tensor], Tensor]
@@ -74,9 +74,22 @@ def infer(
     result : ndarray of shape (n_rows, ...)
     """
     if device is not None and device.type != "cpu":
-        return _infer_on_device(function, x, device)
+        with exact(device):
+            return _infer_on_device(function, x, device)
+    with exact(torch.device("cpu")):
+        return _infer_on_cpu(function, x, name, {} if known is None else known, n_threads)
+
+
+def _infer_on_cpu(
+    function: Function,
+    x: NDArray[np.float32],
+    name: str | None,
+    known: Known,
+    n_threads: int | None,
+) -> NDArray:
+    """Return ``function`` of the rows, in tiles that threads share."""
     size = 2 * SMALLEST if x.shape[1] <= NARROW else SMALLEST
-    places = _known_places(function, (size, x.shape[1]), {} if known is None else known, name)
+    places = _known_places(function, (size, x.shape[1]), known, name)
     if len(x) <= len(places):  # a lone tile: handing it to another thread would take as long
         with nullcontext() if torch.get_num_threads() == 1 else one_thread():
             return _compute(function, x, size, places)

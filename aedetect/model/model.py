@@ -165,7 +165,6 @@ class Model:
 
     def decode(self, Z: NDArray[np.float32]) -> FloatArray:
         """Return the mean of the members' rows for codes, in the units of X."""
-
         network = self.placed_network
 
         def decoded(z: Tensor) -> Tensor:  # (B, M * L)

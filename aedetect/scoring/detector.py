@@ -35,7 +35,7 @@ from aedetect.scoring.registry import SCORES, score_from_state
 from aedetect.scoring.repair import repair
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.thresholds import FloatArray, threshold
-from aedetect.training import limit_threads
+from aedetect.training import exact, limit_threads
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to
 N_LEFT_OUT = 2_000  # of these whose scores are kept where no threshold needs more
@@ -262,7 +262,7 @@ class Detector:
     def _repair_scaled(self, x: Tensor) -> Tensor:
         score = self._leaving_out(x)
         limit, columns = max((1 - MARGIN) * -self.offset, np.finfo(float).tiny), self.model.columns
-        with limit_threads(x.numel(), SHARED):
+        with exact(x.device), limit_threads(x.numel(), SHARED):
             return repair(
                 self._of(lambda view: torch.log(self._levelled(score(view.filled), view))),
                 self._of(lambda view: columns.with_levels(view.x_hat)),

@@ -2,7 +2,6 @@
 
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import (
-    PRECISIONS,
     limit_threads,
     make_generator,
     move,
@@ -17,6 +16,7 @@ from aedetect.training.loop import Watcher, train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.pools import Pools
+from aedetect.training.precision import PRECISIONS, exact
 from aedetect.training.state import Epoch, Run
 from aedetect.training.together import AT_ONCE, train_together
 
@@ -33,6 +33,7 @@ __all__ = [
     "Pools",
     "Run",
     "Watcher",
+    "exact",
     "limit_threads",
     "make_generator",
     "move",

@@ -43,29 +43,6 @@ def _cuda_generators(device: torch.device) -> list[Generator]:
     return [torch.cuda.default_generators[index]]
 
 
-PRECISIONS = ("float32", "tf32", "bf16")
-
-
-@contextmanager
-def set_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Compute the layers inside the block in one of ``PRECISIONS``."""
-    if precision == "tf32":
-        if device.type != "cuda":
-            raise ValueError(
-                f"precision='tf32' needs a CUDA device, but training runs on {str(device)!r}. Use"
-                " 'float32' or 'bf16'."
-            )
-        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-    else:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            yield
-
-
 def limit_threads(work: int, shared_work: int) -> AbstractContextManager:
     """Keep a step of ``work`` multiplications and additions on one thread if it is a small one."""
     return nullcontext() if work >= shared_work else one_thread()

@@ -23,12 +23,13 @@ from aedetect.networks import (
     VariationalAutoencoder,
 )
 from aedetect.training.checkpoint import Checkpoint
-from aedetect.training.devices import limit_threads, make_generator, set_precision
+from aedetect.training.devices import limit_threads, make_generator
 from aedetect.training.job import Job
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.pools import OnePool, Pools
+from aedetect.training.precision import set_precision
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import Step, make_step
 
