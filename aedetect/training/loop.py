@@ -31,7 +31,8 @@ from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.pools import OnePool, Pools
 from aedetect.training.precision import set_precision
 from aedetect.training.state import Epoch, Run, State
-from aedetect.training.steps import Step, make_step
+from aedetect.training.steps import make_step
+from aedetect.training.updates import Update, is_capturable, make_update
 
 MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of, or
 MIN_HELD_OUT_CELLS = 2**17  # as many wide rows as hold this many cells
@@ -137,7 +138,11 @@ def train(
     prepare(network, generator)
     step = make_step(network, objective, generator, precision=precision, compile=compile)
     optim = make_optimizer(
-        optimizer, step.parameters, learning_rate=learning_rate, weight_decay=weight_decay
+        optimizer,
+        step.parameters,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        capturable=is_capturable(step),
     )
     run = Run(network, optim, [generator, *global_generators])
     if continuation is not None:
@@ -145,16 +150,18 @@ def train(
     if checkpoint is not None:
         _resume(run, checkpoint, watcher)
     epochs = Epochs(job, run)
+    update = make_update(step, optim, [generator])
     one_row = torch.zeros(1, x_val.shape[1], device=generator.device)
     work = step.count_work(one_row) * batch_size
     while not epochs.are_over():
         watcher.on_epoch_begin()
         rows = epochs.load()
-        step.begin_epoch(epochs.batch_sizes)
+        update.begin_epoch(epochs.batch_sizes)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
             orders, rates = epochs.begin()
             batches = batches_of(rows, orders, epochs.bounds)
-            totals, run.interrupted = _train_epoch(step, optim, batches, rates, watcher)
+            totals = torch.zeros(network.n_members, device=generator.device)
+            run.interrupted = _train_epoch(update, batches, rates, totals, watcher)
             if run.interrupted:
                 break
             held_out = epochs.held_out_losses()
@@ -275,23 +282,21 @@ def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
 
 
 def _train_epoch(
-    step: Step,
-    optimizer: torch.optim.Optimizer,
+    update: Update,
     batches: Iterable[Tensor],
     rates: Iterable[float],
+    totals: Tensor,
     watcher: Watcher,
-) -> tuple[Tensor, bool]:
-    """Take a step a batch; return the sums of the losses and whether the watcher stops training."""
-    totals = torch.zeros(1, device=step.parameters[0].device)
+) -> bool:
+    """Take a step a batch; return whether the watcher stops training.
+
+    The sums of the losses are added to ``totals`` ``(n_members,)``.
+    """
     for x, rate in zip(batches, rates, strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses = step.backpropagate(x)
-        optimizer.step()
-        totals = totals + losses.sum(dim=-1)  # of each member
+        update(x, rate, totals)
         if watcher.on_step_end():
-            return totals, True
-    return totals, False
+            return True
+    return False
 
 
 def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:

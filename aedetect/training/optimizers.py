@@ -14,7 +14,12 @@ Optimizer = torch.optim.Optimizer
 
 
 def make_optimizer(
-    name: str, parameters: Iterable[Tensor], *, learning_rate: float, weight_decay: float
+    name: str,
+    parameters: Iterable[Tensor],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    capturable: bool = False,
 ) -> Optimizer:
     """Return an optimiser.
 
@@ -24,8 +29,12 @@ def make_optimizer(
         Key of ``OPTIMIZERS``.
     parameters : iterable of Tensor
     learning_rate, weight_decay : float
+    capturable : bool, default=False
+        Whether a CUDA graph is to hold its step, if it is one of ``CAPTURABLE``.
     """
     kind, options = OPTIMIZERS[name]
+    if capturable and name in CAPTURABLE:
+        options = {**options, "capturable": True}
     return _without_compiler(kind)(
         parameters, lr=learning_rate, weight_decay=weight_decay, **options
     )
@@ -41,6 +50,8 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
     "adadelta": (torch.optim.Adadelta, {"foreach": True}),
     "rmsprop": (torch.optim.RMSprop, {"foreach": True}),
 }
+
+CAPTURABLE = ("adam", "adamw")  # in a CUDA graph, with a tensor for the learning rate
 
 # Share of the learning rate at a share of the run. "onecycle": Smith, "Super-convergence", 2018.
 # Differs from Smith: the momentum stays as it is, and the descent follows a cosine.
@@ -61,7 +72,8 @@ def _without_compiler(kind: Any) -> Callable[..., Optimizer]:
     """
     names = ("add_param_group", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    return type(kind.__name__, (kind,), {**methods, "step": _plain_step(kind)})
+    silent = {"_warned_capturable_if_run_uncaptured": True}  # it warns of steps before the capture
+    return type(kind.__name__, (kind,), {**methods, **silent, "step": _plain_step(kind)})
 
 
 def _plain_step(kind: Any) -> Callable[[Optimizer], None]:
