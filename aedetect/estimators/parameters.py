@@ -377,8 +377,9 @@ PARAMETERS: dict[str, Parameter] = {
         """str or torch.device, default="auto"
     Where ``fit`` trains, and where the fitted estimator then transforms, scores, explains and
     repairs: ``"auto"`` is CUDA, then MPS, then the CPU. MPS has no float64, so what was trained
-    there scores on the CPU. ``to`` moves a fitted estimator. Copies, pickles and files do not hold
-    a device: they are on the CPU until they are moved, and give the scores of the CPU.""",
+    there scores on the CPU. ``to`` moves a fitted estimator. Pickles hold arrays of the CPU; one
+    that is loaded, or a copy, computes on the device of the original if the machine has it, else
+    on the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise.""",
     ),
     "verbose": Parameter(
         "running",

@@ -81,10 +81,14 @@ class Model:
             self._copies[version] = copy.deepcopy(self.network).to(self.place)
         return self._copies[version]
 
+    def computing_on(self, place: torch.device | None) -> Self:
+        """Return the model with its network where it is, and rows computed on a device."""
+        return dataclasses.replace(self, place=place)
+
     def to(self, device: torch.device) -> Self:
         """Return the model with its network on a device, where rows are computed from here."""
         if device == _device_of(self.network):
-            return dataclasses.replace(self, place=None)
+            return self.computing_on(None)
         if device.type == "mps":
             raise ValueError(
                 "device='mps' has no float64, in which scores are summed. Use 'cpu', which scores"

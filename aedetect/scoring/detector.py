@@ -149,6 +149,10 @@ class Detector:
         """Return the detector with its network on a device, where it computes from here."""
         return replace(self, model=self.model.to(device))
 
+    def computing_on(self, place: torch.device | None) -> Self:
+        """Return the detector with its network where it is, and rows computed on a device."""
+        return replace(self, model=self.model.computing_on(place))
+
     def with_offset(self, offset: float) -> Self:
         """Return the detector with another threshold."""
         return replace(self, offset=float(offset))

@@ -2,6 +2,7 @@
 
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import (
+    find_device,
     limit_threads,
     make_generator,
     move,
@@ -34,6 +35,7 @@ __all__ = [
     "Run",
     "Watcher",
     "exact",
+    "find_device",
     "limit_threads",
     "make_generator",
     "move",

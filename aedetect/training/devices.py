@@ -102,6 +102,20 @@ def move(x: Tensor, device: torch.device) -> Tensor:
         return x.pin_memory()
 
 
+def find_device(name: str) -> torch.device | None:
+    """Return the device of a name, or None if this machine has no such accelerator.
+
+    It is not started: that takes memory, and cannot be done in a forked process.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        return None
+    is_here = found is not None and found.type == device.type
+    return device if is_here and (device.index or 0) < torch.accelerator.device_count() else None
+
+
 def resolve_device(device: str | torch.device) -> torch.device:
     """Return the device that a name stands for; ``"auto"`` is CUDA, then MPS, then the CPU.
 
