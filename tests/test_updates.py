@@ -15,7 +15,7 @@ from aedetect.corruption import Corruption, Hiding
 from aedetect.networks import VariationalAutoencoder, dense_autoencoder, initialize
 from aedetect.training import Objective, loop, make_generator, updates
 from aedetect.training.dense import DenseStep
-from aedetect.training.optimizers import CAPTURABLE, OPTIMIZERS, make_optimizer
+from aedetect.training.optimizers import CAPTURABLE, KERNELS, OPTIMIZERS, make_optimizer
 from aedetect.training.updates import CapturedUpdate, PlainUpdate, make_update
 
 CPU = torch.device("cpu")
@@ -181,3 +181,22 @@ def test_steps_copy_nothing_from_the_cpu_once_they_are_warm(name, variational):
         losses = step.backpropagate(x)
     assert losses.device == META
     assert losses.shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_the_kernel_alone_does_what_the_optimiser_does(name, monkeypatch):
+    def weights_after_steps():
+        weights = [rows(4).requires_grad_(), rows(9).requires_grad_(), rows(2).requires_grad_()]
+        optimizer = make_optimizer(name, weights, learning_rate=0.1, weight_decay=0.1)
+        for step in range(6):
+            optimizer.param_groups[0]["lr"] = 0.1 / (1 + step)
+            weights[0].grad, weights[1].grad = (w.detach() * step - 1 for w in weights[:2])
+            if step == 2:
+                weights[2].grad = rows(2)
+            optimizer.step()
+            weights[2].grad = None  # not every weight has a gradient in every step
+        return torch.cat([weight.detach() for weight in weights])
+
+    expected = weights_after_steps()
+    monkeypatch.setattr("aedetect.training.optimizers.KERNELS", {})
+    assert torch.equal(weights_after_steps(), expected)

@@ -178,11 +178,15 @@ class Detector:
         return self._levelled(self.score.judge(view.filled), view)
 
     def _judge(self, x: NDArray[np.float32]) -> FloatArray:
-        """Return the measure of scaled complete rows; all known rows are found at once."""
-        scores, known = self.model.map_scaled(self.score, x, "score"), self.score.known
-        if known is None:
-            return scores
-        return known.replace_known(torch.from_numpy(x), torch.from_numpy(scores)).numpy()
+        """Return the measure of scaled complete rows; those of known rows are looked up."""
+        scores, unknown = np.empty(len(x)), np.ones(len(x), dtype=bool)
+        if self.score.known is not None:
+            scores = self.score.known.find(x)
+            unknown = np.isnan(scores)
+        if unknown.any():
+            rows = x if unknown.all() else x[unknown]
+            scores[unknown] = self.model.map_scaled(self.score, rows, "score")
+        return scores
 
     def _levelled(self, scores: Tensor, view: View) -> Tensor:
         """Return the scores of filled rows at the level of complete rows."""

@@ -53,6 +53,11 @@ class Marks:
         replaced[near] = self._compare(x[near], rounding[near], first[near], scores[near])
         return replaced
 
+    def find(self, x: NDArray[np.float32]) -> FloatArray:
+        """Return the scores of the reference rows among scaled rows, NaN for other rows."""
+        unknown = torch.full((len(x),), torch.nan, dtype=torch.float64)
+        return self.replace_known(torch.from_numpy(x), unknown).numpy()
+
     def _compare(self, x: Tensor, rounding: Tensor, first: Tensor, scores: Tensor) -> Tensor:
         """Return the scores, replaced where all marks of a row from the ``first`` on are equal."""
         marks, _, kept = self._tensors.on(x.device)
