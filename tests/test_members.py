@@ -22,6 +22,7 @@ from aedetect.networks import (
     summarize,
 )
 from aedetect.training import Objective, loop, make_generator
+from aedetect.training.batches import batches_of
 from aedetect.training.state import Best, Run
 
 SIZES = {"hidden_layer_sizes": (7, 4), "activation": "tanh", "latent_activation": "identity"}
@@ -244,7 +245,7 @@ def orders_of(n_rows, batch_size, n_members):
     generator = torch.Generator().manual_seed(0)
     bounds = loop._batch_bounds(n_rows, batch_size)
     orders = loop._draw_orders(n_rows, n_members, generator)
-    return list(loop.batches_of(torch.arange(n_rows)[:, None], orders, bounds)), orders
+    return list(batches_of(torch.arange(n_rows)[:, None], orders, bounds)), orders
 
 
 def test_every_member_has_its_own_order_of_rows():

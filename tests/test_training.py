@@ -277,7 +277,6 @@ def test_rows_that_do_not_fit_on_the_device_stay_behind(monkeypatch):
 
     x = torch.ones(3, 2)
     monkeypatch.setattr(torch.Tensor, "to", refuse)
-    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
     with pytest.warns(UserWarning, match=r"do not fit on 'cuda'.*stay in main memory"):
         kept = move(x, torch.device("cuda"))
     assert kept.device.type == "cpu"

@@ -99,7 +99,7 @@ def move(x: Tensor, device: torch.device) -> Tensor:
             " stay in main memory, and every batch is sent by itself, which is slower.",
             stacklevel=2,
         )
-        return x.pin_memory()
+        return x
 
 
 def find_device(name: str) -> torch.device | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -22,6 +22,7 @@ from aedetect.networks import (
     TiedLinear,
     VariationalAutoencoder,
 )
+from aedetect.training.batches import batches_of
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import limit_threads, make_generator
 from aedetect.training.job import Job
@@ -325,23 +326,15 @@ def _count_batches(n_rows: int, batch_size: int) -> int:
 
 def _draw_orders(n_rows: int, n_members: int, generator: Generator) -> Tensor:
     """Return row numbers ``(n_members, n_rows)``: each member has an order of its own."""
+    if generator.device.type != "cpu":  # a call for all members takes no longer than one for one
+        keys = torch.empty(n_members, n_rows, device=generator.device)
+        return keys.uniform_(generator=generator).argsort(dim=1)
     return torch.stack(
         [
             torch.randperm(n_rows, generator=generator, device=generator.device)
             for _ in range(n_members)
         ]
     )
-
-
-def batches_of(x: Tensor, orders: Tensor, bounds: Iterable[tuple[int, int]]) -> Iterator[Tensor]:
-    """Yield the batches ``(n_members, batch, n_features)`` of an epoch."""
-    return (_take(x, orders[:, first:last]) for first, last in bounds)
-
-
-def _take(x: Tensor, rows: Tensor) -> Tensor:
-    """Return rows of ``x``, ``(*rows.shape, n_features)``, on the device of their numbers."""
-    taken = x.index_select(0, rows.flatten().to(x.device)).view(*rows.shape, -1)
-    return taken.to(rows.device, non_blocking=True)
 
 
 @torch.no_grad()

@@ -99,6 +99,7 @@ def _plain_step(kind: Any, kernel: Kernel | None) -> Callable[[Optimizer], None]
         else:
             _call(kernel, optimizer)
 
+    step.hooked = True  # type: ignore[attr-defined]  # by PyTorch's profiler, at a cost a step
     return step
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aedetect.training.batches import batches_of
 from aedetect.training.dense import DenseStep, architecture
 from aedetect.training.devices import one_thread
 from aedetect.training.job import Job
-from aedetect.training.loop import Epochs, batches_of, prepare, release
+from aedetect.training.loop import Epochs, prepare, release
 from aedetect.training.optimizers import make_optimizer
 from aedetect.training.precision import set_precision
 from aedetect.training.state import Run
