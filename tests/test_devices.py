@@ -264,3 +264,21 @@ def test_everything_is_computed_on_the_device_of_the_suite(small):
     here = [small.score_samples(X), small.transform(X), small.reconstruct(X), small.explain(X)]
     for one, other in zip(there, here, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
+
+
+def test_rows_are_scaled_on_a_device_as_on_the_cpu():
+    rows = X.copy()
+    rows[3, 1], rows[4, 2] = 1e4, -1e9  # far beyond the fences
+    columns = make().fit(X).detector_.model.columns
+    scaled = columns.apply_on_device(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(scaled, columns.apply(rows), rtol=1e-6)
+    missing = np.where(rows > 1, np.nan, rows)
+    scaled = columns.apply_on_device(torch.from_numpy(missing)).numpy()
+    np.testing.assert_array_equal(np.isnan(scaled), np.isnan(missing))
+
+
+def test_a_function_of_rows_is_mapped_on_a_device_as_on_the_cpu(monkeypatch):
+    model = make(n_members=2).fit(X).detector_.model
+    here = model.map(lambda view: view.x_hat, X)
+    there = model._map_on_device(lambda view: view.x_hat, X)
+    np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-6)

@@ -11,7 +11,7 @@ from aedetect.model.coding import (
 from aedetect.model.columns import Columns, fit_columns
 from aedetect.model.inference import Fitted, infer
 from aedetect.model.model import Model, check_finite, make_model
-from aedetect.model.scaling import row_blocks
+from aedetect.model.scaling import bend, row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import (
     StateError,
@@ -34,6 +34,7 @@ __all__ = [
     "NetworkSpec",
     "StateError",
     "View",
+    "bend",
     "check_finite",
     "fit_categories",
     "fit_columns",

@@ -29,7 +29,7 @@ from aedetect.places import PlaceError
 FloatArray = NDArray[np.float64]
 Function = Callable[[View], Tensor]  # returns one entry a row, (B, ...)
 ENTRIES = {"spec", "weights", "columns", "loss", "beta"}
-SENT = 2**25  # values of scaled rows that are sent to a GPU at a time
+SENT = 2**25  # values of rows that are sent to a GPU at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +152,22 @@ class Model:
         -------
         values : ndarray of shape (n_rows, ...)
         """
-        options = {} if self.device.type == "cpu" else {"n_values": SENT}
-        blocks = row_blocks(*X.shape, **options)
-        parts = [self.map_scaled(function, self.scale(X[block]), name) for block in blocks]
+        if self.device.type == "cpu":
+            blocks = row_blocks(*X.shape)
+            parts = [self.map_scaled(function, self.scale(X[block]), name) for block in blocks]
+        else:
+            blocks = row_blocks(*X.shape, n_values=SENT)
+            parts = [self._map_on_device(function, X[block]) for block in blocks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _map_on_device(self, function: Function, X: NDArray) -> NDArray:
+        """Return a function of rows, which are scaled on the device where they can be."""
+        columns = self.columns
+        if columns.coding is not None:
+            return self.map_scaled(function, self.scale(X))
+        return infer(
+            lambda rows: function(View(self, columns.apply_on_device(rows))), X, device=self.device
+        )
 
     def map_scaled(
         self, function: Function, x: NDArray[np.float32], name: str | None = None

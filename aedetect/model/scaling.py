@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from aedetect.model.fences import BEYOND, FEW, Fences, FloatArray, fit_fences
 from aedetect.model.stored import require, require_floats, require_keys
@@ -120,6 +122,13 @@ class Scaling(NamedTuple):
         scaled = scaled.astype(np.float64)
         scaled[wild] = limits + np.copysign(bend(np.abs(values - limits)), values - limits)
         return scaled
+
+
+def bend(scaled: Tensor, low: Tensor, high: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return scaled cells, with what lies beyond the limits bent as :class:`Scaling` does."""
+    inside = scaled.clamp(low, high)
+    excess = scaled - inside
+    return inside + excess.sign() * function(excess.abs())
 
 
 def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:
