@@ -10,16 +10,20 @@ FRAMES ?= 2000
 KILLS ?= 60
 FITS ?= 1000
 SEED ?= 0
+# Where `make test-gpu` and `make bench-gpu` run.
+DEVICE ?= cuda
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
+.PHONY: help demo test test-gpu bench-gpu audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
   bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
 	@echo "make test                       run the tests"
+	@echo "make test-gpu [DEVICE=cuda]     run the tests on a GPU, those of training first"
+	@echo "make bench-gpu [DEVICE=cuda]    training, searching and scoring times on a GPU"
 	@echo "make lint                       ruff and mypy"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
@@ -51,6 +55,15 @@ demo: $(VENV)/plot
 # One thread a worker: more would only fight over the cores.
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+# One process: each would hold memory of the GPU.
+test-gpu: $(VENV)/test
+	$(BIN)/python -m pytest --device $(DEVICE) $(addprefix tests/test_,$(addsuffix .py, \
+	  training ensembles continuing persistence members devices updates batches precision))
+	$(BIN)/python -m pytest --device $(DEVICE)
+
+bench-gpu: $(VENV)/bench
+	$(BIN)/python benchmarks/speed.py gpu --device $(DEVICE)
 
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)

@@ -200,3 +200,65 @@ def test_the_kernel_alone_does_what_the_optimiser_does(name, monkeypatch):
     expected = weights_after_steps()
     monkeypatch.setattr("aedetect.training.optimizers.KERNELS", {})
     assert torch.equal(weights_after_steps(), expected)
+
+
+# On a GPU alone.
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@needs_cuda
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_a_cuda_graph_trains_as_kernels_one_by_one_do(n_members, monkeypatch):
+    runs, networks = [], []
+    x, x_val = rows(300).cuda(), rows(20).cuda()
+    for captures in (True, False):
+        if not captures:
+            monkeypatch.setattr(loop, "is_capturable", lambda step: False)
+            monkeypatch.setattr(
+                loop, "make_update", lambda step, optimizer, _: PlainUpdate(step, optimizer)
+            )
+        network = make_network(n_members=n_members, dropout=0.0, batch_norm=False).cuda()
+        runs.append(run_training(network, Objective("mse"), x, x_val, max_epochs=8, batch_size=16))
+        networks.append(network)
+    first, second = (torch.tensor([epoch[:2] for epoch in run.epochs]) for run in runs)
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        networks[0].state_dict(), networks[1].state_dict(), rtol=1e-3, atol=1e-4
+    )
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_replays_of_a_cuda_graph_draw_anew(name, monkeypatch):
+    monkeypatch.setattr(updates, "EAGER", 2)
+    objective = OBJECTIVES[name]
+    network = make_network(mask_input=objective.missing).cuda()
+    generator = make_generator(0, torch.device("cuda"))
+    loop._set_dropout(network.train(), generator)
+    step = DenseStep([network], [objective], [generator])
+    settings = {"learning_rate": 0.0, "weight_decay": 0.0, "capturable": True}
+    optimizer = make_optimizer("adam", step.parameters, **settings)
+    update = make_update(step, optimizer, [generator])
+    assert isinstance(update, CapturedUpdate)
+    update.begin_epoch([9] * 6)
+    x, found = rows(2, 9).cuda(), []
+    for _ in range(6):
+        totals = torch.zeros(2, device="cuda")
+        update(x, 0.0, totals)
+        found.append(tuple(totals.tolist()))
+    assert update._sizes[9].graph is not None
+    assert len(set(found)) == 6
+
+
+@needs_cuda
+def test_a_captured_training_repeats_itself():
+    """A refit draws what the first fit drew, in graphs too."""
+    losses = []
+    for _ in range(2):
+        network = make_network().cuda()
+        run = run_training(
+            network, OBJECTIVES["mse"], rows(300).cuda(), max_epochs=4, batch_size=16
+        )
+        losses.append([epoch.loss for epoch in run.epochs])
+    assert losses[0] == losses[1]
