@@ -10,19 +10,23 @@ FRAMES ?= 2000
 KILLS ?= 60
 FITS ?= 1000
 SEED ?= 0
+# Where `make test-gpu` and `make bench-gpu` run.
+DEVICE ?= cuda
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-scale audit lint docs fuzz clean \
-  bench-speed bench-quality bench-one-class bench-tutorials bench-missing bench-calibration \
-  bench-explain bench-mixed bench-scale bench-search bench-series
+.PHONY: help demo test test-slow test-scale test-gpu audit lint docs fuzz clean \
+  bench-speed bench-gpu bench-quality bench-one-class bench-tutorials bench-missing \
+  bench-calibration bench-explain bench-mixed bench-scale bench-search bench-series
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag odd digits and machines, write reports to demo/"
 	@echo "make test                       run the tests"
 	@echo "make test-slow                  the tests that take seconds each"
 	@echo "make test-scale                 run the tests that start Ray, Dask and torchrun"
+	@echo "make test-gpu [DEVICE=cuda]     run the tests on a GPU, those of training first"
+	@echo "make bench-gpu [DEVICE=cuda]    training, searching and scoring times on a GPU"
 	@echo "make lint                       ruff and mypy"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
@@ -62,6 +66,15 @@ test-slow: $(VENV)/test
 # Slow only by the start of processes that import PyTorch: some hundred seconds of a processor.
 test-scale: $(VENV)/scale
 	OMP_NUM_THREADS=1 timeout 900 $(BIN)/python -m pytest -m engines tests/scale
+
+# One process: each would hold memory of the GPU.
+test-gpu: $(VENV)/test
+	$(BIN)/python -m pytest --device $(DEVICE) $(addprefix tests/test_,$(addsuffix .py, \
+	  training ensembles continuing persistence members devices updates batches precision))
+	$(BIN)/python -m pytest --device $(DEVICE)
+
+bench-gpu: $(VENV)/bench
+	$(BIN)/python benchmarks/speed.py gpu --device $(DEVICE)
 
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)

@@ -23,6 +23,7 @@ from aedetect.conformal.checks import check_weights
 from aedetect.conformal.inner import (
     check_rows_remain,
     fit_folds,
+    move_detectors,
     resolve_direction,
     score_held_out,
     score_rows,
@@ -490,6 +491,34 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         if not is_traced:
             warn_of_columns("repaired rows")
         return repaired
+
+    def to(self, device: Any) -> Self:
+        """Move the fitted inner detectors, which must be estimators of this package.
+
+        Those at the end of a Pipeline, or inside one, are moved too. A detector that was passed
+        with ``prefit`` is moved itself.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            As the parameter ``device`` of the inner detectors has it.
+
+        Returns
+        -------
+        self : object
+            It scores, explains and repairs there. Calibration scores stay as they are: scores on
+            another device are rounded otherwise.
+
+        Raises
+        ------
+        TypeError
+            If the inner detector is one of another package.
+        ValueError
+            If this machine has no such device.
+        """
+        check_is_fitted(self, "estimators_")
+        move_detectors(self.estimators_, device)
+        return self
 
     def _inner(self) -> Any:
         return DenoisingAutoencoder() if self.estimator is None else self.estimator

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d
 
@@ -18,6 +19,7 @@ from aedetect.places import PlaceError, rows_of
 from aedetect.reasons.pipelines import split
 from aedetect.scoring import FloatArray
 from aedetect.series import WindowTransformer
+from aedetect.training import resolve_device
 
 
 def resolve_direction(detector: Any, higher_is_normal: bool | Literal["auto"]) -> bool:
@@ -83,6 +85,20 @@ def fit_folds(detector: Any, X: ArrayLike, folds: Sequence[NDArray[np.intp]]) ->
         detector = with_memo(detector, memo)
         memo.train(rehearse(clone(detector), _safe_indexing(X, rows)) for rows in folds)
         return [_fit_rows(clone(detector), X, rows) for rows in folds]
+
+
+def move_detectors(detectors: Sequence[Any], device: Any) -> None:
+    """Move the estimators of this package in fitted detectors to a device: all, or none."""
+    inner = [d.estimator if isinstance(d, FrozenEstimator) else d for d in detectors]
+    found = [autoencoder for detector in inner for autoencoder in autoencoders_in(detector)]
+    if not found:
+        raise TypeError(
+            f"to moves estimators of aedetect, but the inner detector is {type(inner[0]).__name__}."
+        )
+    target = resolve_device(device)
+    moved = [autoencoder.detector_.to(target) for autoencoder in found]
+    for autoencoder, fitted in zip(found, moved, strict=True):
+        autoencoder.detector_ = fitted
 
 
 def _fit_rows(detector: Any, X: ArrayLike, rows: NDArray[np.intp]) -> Any:

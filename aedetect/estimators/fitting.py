@@ -223,9 +223,7 @@ class Fit:
                 )
             # Inside, where the global generators are those that the network draws from.
             continuation = self._kept(run) if keeps_state else None
-        fitted = attributes(network, progress.history)
-        network.cpu()
-        fitted = {**fitted, "_continuation": continuation}
+        fitted = {**attributes(network, progress.history), "_continuation": continuation}
         context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=fitted)
         return fitted, run
 
@@ -360,6 +358,7 @@ class Fit:
         )
         if self.pooled:
             detector = self.pooled.with_threshold(detector, contamination)
+        network.cpu()  # of which the model has a copy where it computes
         names = self.table.feature_names
         return {
             "detector_": detector,

@@ -61,8 +61,8 @@ ATTRIBUTES = """\
 Attributes
 ----------
 network_ : torch.nn.Module
-    The trained network, on the CPU, wherever it was trained. Move it (``network_.cuda()``) to
-    score on a GPU.
+    The trained network: on the CPU after ``fit``, wherever it was trained, and on the device that
+    ``to`` moves the estimator to.
 offset_ : float
     Rows that score below it are anomalies.
 history_ : dict of str to ndarray of shape (n_epochs,)
@@ -375,7 +375,11 @@ PARAMETERS: dict[str, Parameter] = {
         "auto",
         OTHER,
         """str or torch.device, default="auto"
-    Where to train: ``"auto"`` is CUDA, then MPS, then the CPU.""",
+    Where ``fit`` trains, and where the fitted estimator then transforms, scores, explains and
+    repairs: ``"auto"`` is CUDA, then MPS, then the CPU. MPS has no float64, so what was trained
+    there scores on the CPU. ``to`` moves a fitted estimator. Pickles hold arrays of the CPU; one
+    that is loaded, or a copy, computes on the device of the original if the machine has it, else
+    on the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise.""",
     ),
     "verbose": Parameter(
         "running",

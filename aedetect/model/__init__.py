@@ -9,9 +9,9 @@ from aedetect.model.coding import (
     keys_of,
 )
 from aedetect.model.columns import Columns, fit_columns
-from aedetect.model.inference import aligned, infer
+from aedetect.model.inference import Fitted, infer
 from aedetect.model.model import Model, check_finite, make_model
-from aedetect.model.scaling import row_blocks
+from aedetect.model.scaling import bend, row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import (
     StateError,
@@ -28,12 +28,13 @@ __all__ = [
     "CellError",
     "Coding",
     "Columns",
+    "Fitted",
     "Level",
     "Model",
     "NetworkSpec",
     "StateError",
     "View",
-    "aligned",
+    "bend",
     "check_finite",
     "fit_categories",
     "fit_columns",

@@ -18,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from torch import Tensor, nn
 
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.model import View
+from aedetect.model import View, bend
 from aedetect.scoring import FloatArray
 
 FAILURES = (
@@ -51,7 +51,7 @@ class Encoding(nn.Module):
 
     def __init__(self, estimator: BaseAutoencoder) -> None:
         super().__init__()
-        self._detector = estimator.detector_
+        self._detector = estimator.detector_.to(torch.device("cpu"))
         self._network = self._detector.model.network  # so that its weights are of this module
         self._columns = self._detector.model.columns
         for name, numbers in self._columns.scaling._asdict().items():
@@ -80,11 +80,9 @@ class Encoding(nn.Module):
         # In float64: float32 has no digits left for a column whose mean is far above its deviation.
         return self._beyond((X.double() - self._location) / self._scale, torch.log1p).float()
 
-    def _beyond(self, scaled: Tensor, bend: Callable[[Tensor], Tensor]) -> Tensor:
+    def _beyond(self, scaled: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Return scaled cells; those beyond the limits are bent as ``Scaling`` bends them."""
-        inside = scaled.clamp(self._low, self._high)
-        excess = scaled - inside
-        return inside + excess.sign() * bend(excess.abs())
+        return bend(scaled, self._low, self._high, function)
 
 
 class Detection(Encoding):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
 CUSTOM = {TAG: "network"}  # stands for a network of the user's own
-NOT_KEPT = {"_skl_callbacks", "_own_network"}  # attributes that are code
+NOT_KEPT = {"_skl_callbacks", "_own_network", "_place"}  # code, and a device
 PLACES = {"checkpoint"}  # parameters that name a path to write to; a file may set none
 
 

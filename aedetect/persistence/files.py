@@ -100,7 +100,7 @@ def load(
     device: str | torch.device = "auto",
     network: Autoencoder | None = None,
 ) -> Any:
-    """Return the estimator that :func:`save` has written; its scores are bit-identical.
+    """Return the estimator that :func:`save` has written; on a CPU its scores are bit-identical.
 
     Nothing in the file is run: classes are taken from a fixed list, and everything is checked
     before it is used. So the file may come from a stranger, unlike one of pickle or joblib.
@@ -109,8 +109,8 @@ def load(
     ----------
     path : path-like
     device : str or torch.device, default="auto"
-        Where the network is put. ``"auto"`` is the CPU, where ``fit`` leaves it, whatever it was
-        trained on. Elsewhere scores round otherwise.
+        Where the estimator computes. ``"auto"`` is the CPU, whatever it was trained on. Elsewhere
+        scores are rounded otherwise.
     network : Autoencoder or None, default=None
         For an estimator with a network of its user's own, whose code is not in the file: an
         :class:`~aedetect.networks.Autoencoder` of the same architecture. It is copied and its

@@ -112,7 +112,7 @@ class _Restorer:
             check_stored(attributes)
         estimator.__setstate__({**vars(estimator), **attributes})
         if self._device is not None and hasattr(estimator, "network_"):
-            estimator.network_.to(self._device)
+            estimator.to(self._device)
 
 
 def _check_names(estimator: BaseEstimator, attributes: dict[str, Any]) -> None:

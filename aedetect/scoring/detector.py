@@ -35,13 +35,14 @@ from aedetect.scoring.registry import SCORES, score_from_state
 from aedetect.scoring.repair import repair
 from aedetect.scoring.score import Reference, Score
 from aedetect.scoring.thresholds import FloatArray, threshold
-from aedetect.training import limit_threads
+from aedetect.training import exact, limit_threads
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to
 N_LEFT_OUT = 2_000  # of these whose scores are kept where no threshold needs more
 MIN_LEVELLED = 20  # reference rows from which the level of rows with missing cells is estimated
 N_USUAL = 512  # values of normal rows, about, whose mean surprise is the unit of explanations
 REPAIRED = 256  # rows at a time
+REPAIRED_ON_DEVICE = 4096
 SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 ENTRIES = {"model", "score", "levels", "offset", "left_out_scores", "typical", "usual_rows"}
@@ -144,6 +145,14 @@ class Detector:
         offset = threshold(scores, contamination, np.arange(n_held_out))
         return replace(self, offset=offset, left_out_scores=np.sort(left_out))
 
+    def to(self, device: torch.device) -> Self:
+        """Return the detector with its network on a device, where it computes from here."""
+        return replace(self, model=self.model.to(device))
+
+    def computing_on(self, place: torch.device | None) -> Self:
+        """Return the detector with its network where it is, and rows computed on a device."""
+        return replace(self, model=self.model.computing_on(place))
+
     def with_offset(self, offset: float) -> Self:
         """Return the detector with another threshold."""
         return replace(self, offset=float(offset))
@@ -158,7 +167,8 @@ class Detector:
         PlaceError
             If a score is not finite.
         """
-        if self.model.takes_missing:  # known rows are found once they are filled, in a tile
+        # Known rows are found in a tile where they must be filled first, and on a GPU.
+        if self.model.takes_missing or self.model.device.type != "cpu":
             return -check_finite(self.model.map(self.measure, X, "score"))
         blocks = [self._judge(self.model.scale(X[rows])) for rows in row_blocks(*X.shape)]
         return -check_finite(np.concatenate(blocks))
@@ -168,11 +178,15 @@ class Detector:
         return self._levelled(self.score.judge(view.filled), view)
 
     def _judge(self, x: NDArray[np.float32]) -> FloatArray:
-        """Return the measure of scaled complete rows; all known rows are found at once."""
-        scores, known = self.model.map_scaled(self.score, x, "score"), self.score.known
-        if known is None:
-            return scores
-        return known.replace_known(torch.from_numpy(x), torch.from_numpy(scores)).numpy()
+        """Return the measure of scaled complete rows; those of known rows are looked up."""
+        scores, unknown = np.empty(len(x)), np.ones(len(x), dtype=bool)
+        if self.score.known is not None:
+            scores = self.score.known.find(x)
+            unknown = np.isnan(scores)
+        if unknown.any():
+            rows = x if unknown.all() else x[unknown]
+            scores[unknown] = self.model.map_scaled(self.score, rows, "score")
+        return scores
 
     def _levelled(self, scores: Tensor, view: View) -> Tensor:
         """Return the scores of filled rows at the level of complete rows."""
@@ -245,9 +259,10 @@ class Detector:
 
     def _repair(self, X: NDArray) -> NDArray:
         scaled = self.model.scale(X)
-        blocks = torch.from_numpy(scaled).split(REPAIRED)  # to bound the memory
         device = self.model.device
-        moved = torch.cat([self._repair_scaled(x.to(device)).cpu() for x in blocks]).numpy()
+        size = REPAIRED if device.type == "cpu" else REPAIRED_ON_DEVICE  # to bound the memory
+        blocks = torch.from_numpy(scaled).to(device).split(size)
+        moved = torch.cat([self._repair_scaled(x) for x in blocks]).cpu().numpy()
         columns = self.model.columns
         is_changed = columns.sum_entries(torch.from_numpy(moved != scaled).float()).numpy() > 0
         return np.where(is_changed, columns.invert(moved), X).astype(X.dtype)
@@ -255,7 +270,7 @@ class Detector:
     def _repair_scaled(self, x: Tensor) -> Tensor:
         score = self._leaving_out(x)
         limit, columns = max((1 - MARGIN) * -self.offset, np.finfo(float).tiny), self.model.columns
-        with limit_threads(x.numel(), SHARED):
+        with exact(x.device), limit_threads(x.numel(), SHARED):
             return repair(
                 self._of(lambda view: torch.log(self._levelled(score(view.filled), view))),
                 self._of(lambda view: columns.with_levels(view.x_hat)),
