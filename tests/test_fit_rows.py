@@ -340,15 +340,6 @@ def test_rows_outside_the_unit_interval_are_named(plain, X):
         fitted.predict(rows[4000:])
 
 
-def test_categories_are_refused(plain, X):
-    rows = open_rows(lambda: [X])
-    with pytest.raises(ValueError, match="Encode them before the rows are opened"):
-        clone(plain).set_params(categorical_features=[2]).fit(rows)
-    frame = pd.DataFrame(X, columns=NAMES).assign(c=np.tile(["x", "y"], 2500))
-    with pytest.raises(ValueError, match="Encode them before the rows are opened"):
-        clone(plain).fit(frame).predict(rows)
-
-
 def test_one_row_is_too_few(plain, X):
     with pytest.raises(ValueError, match="minimum of 2 is required"):
         plain.fit(open_rows(lambda: [X])[:1])

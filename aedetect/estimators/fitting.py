@@ -121,7 +121,7 @@ class Fit:
             random_state = estimator._memo.random_state(estimator, table.X)
         else:
             random_state = local_random_state(estimator.random_state)
-        pooled = pooled_rows(table.X, spec.n_members)
+        pooled = pooled_rows(table.X, columns.width, spec.n_members)
         return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled)
 
     @staticmethod

@@ -35,11 +35,11 @@ from aedetect.training import move
 MAX_HELD_OUT = 100_000  # rows
 
 
-def pooled_rows(X: NDArray | Reader, n_members: int) -> PooledRows | None:
+def pooled_rows(X: NDArray | Reader, width: int, n_members: int) -> PooledRows | None:
     """Return the rows in pools, if they are on disk and do not fit into memory together."""
-    if not isinstance(X, Reader) or fits_one_pool(len(X), X.rows.memory, X.shape[1], n_members):
+    if not isinstance(X, Reader) or fits_one_pool(len(X), X.rows.memory, width, n_members):
         return None
-    return PooledRows(X, n_members)
+    return PooledRows(X, width, n_members)
 
 
 class PooledRows:
@@ -48,16 +48,18 @@ class PooledRows:
     Parameters
     ----------
     reader : Reader
+    width : int
+        Entries of the network's rows.
     n_members : int
         Networks of the ensemble, each of which has an order of the rows.
     """
 
-    def __init__(self, reader: Reader, n_members: int) -> None:
+    def __init__(self, reader: Reader, width: int, n_members: int) -> None:
         rows = reader.rows
         n_blocks = count_blocks(len(rows))
-        size = min(pool_blocks(rows.memory, rows.shape[1], n_members), n_blocks)
+        size = min(pool_blocks(rows.memory, width, n_members), n_blocks)
         if size < min(MIN_BLOCKS, n_blocks):
-            needed = memory_needed(n_blocks, rows.shape[1], n_members)
+            needed = memory_needed(n_blocks, width, n_members)
             raise ValueError(
                 f"memory={rows.memory} holds {size} blocks of {BLOCK} rows, but training mixes all"
                 f" {n_blocks} or at least {MIN_BLOCKS} of them. Open the rows with"
@@ -187,7 +189,7 @@ class DiskPools:
     def load(self, epoch: int) -> Tensor:
         """Return the rows of an epoch, until the next call."""
         if self._memory is None:
-            self._memory = torch.empty(self.plan.size * BLOCK, self._reader.shape[1])
+            self._memory = torch.empty(self.plan.size * BLOCK, self._columns.width)
         n_rows = 0
         for block in self.plan.pool(epoch).tolist():
             x = self._read(block)
@@ -197,7 +199,7 @@ class DiskPools:
 
     def bounds(self) -> Tensor:
         """Return minima and maxima of all rows, ``(2, n_features)``; NaN without any cell."""
-        low = high = np.full(self._reader.shape[1], np.nan, dtype=np.float32)
+        low = high = np.full(self._columns.width, np.nan, dtype=np.float32)
         for block in range(self.plan.n_blocks):
             x = self._read(block)
             if len(x):

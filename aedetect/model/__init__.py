@@ -5,6 +5,7 @@ from aedetect.model.coding import (
     CellError,
     Coding,
     Level,
+    count_categories,
     fit_categories,
     keys_of,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "View",
     "aligned",
     "check_finite",
+    "count_categories",
     "fit_categories",
     "fit_columns",
     "infer",

@@ -27,12 +27,15 @@ def open_rows(
     *,
     drop: Sequence[Any] = (),
     columns: Sequence[Any] | None = None,
+    categorical: Sequence[Any] = (),
     cache: PathLike | None = None,
     memory: str | int = "256MB",
+    sep: str | None = None,
 ) -> Rows:
     """Return rows that ``fit`` and ``score_samples`` read from the disk, a part at a time.
 
-    All rows are read once and written to a file of float32 numbers, the cache.
+    All rows are read once and written to a file of float32 numbers, the cache. A column of text,
+    of true and false or of categories holds the numbers of its levels there.
 
     Parameters
     ----------
@@ -44,6 +47,9 @@ def open_rows(
         Columns to leave out. Columns of arrays have numbers for names.
     columns : sequence of names, default=None
         Columns to take, in this order. None takes all.
+    categorical : sequence of names, default=()
+        Columns whose cells are levels whatever their type, such as codes, beside those of text, of
+        true and false and of categories. Those of a CSV file are text as written.
     cache : path, default=None
         A folder for the cache, which is used again as long as paths, sizes and times of the files
         and the choice of columns stay as they are, and which is written anew otherwise. Sources
@@ -52,6 +58,8 @@ def open_rows(
     memory : str or int, default="256MB"
         Bytes that ``fit`` may fill with rows, as a number or as text with a unit. At least 1,024 x
         100 rows must fit, or all of them.
+    sep : str, default=None
+        Separator of CSV files. None is a tab for ``.tsv``, else a comma.
 
     Returns
     -------
@@ -62,9 +70,10 @@ def open_rows(
     TypeError
         If ``paths`` is of another kind.
     ValueError
-        If a cell is no number (it names file, row, column and value), if files have different
-        columns, are empty or change while they are read, or if a source other than a file gives
-        rows that are not those of the cache.
+        If a cell is neither number nor level, or of another kind than those above it in its column
+        (it names file, row, column and value), if a column has more than 131,072 levels, if files
+        have different columns, are empty or change while they are read, or if a source other than a
+        file gives rows that are not those of the cache.
     OSError
         If a file does not exist, or the cache cannot be written.
 
@@ -86,9 +95,9 @@ def open_rows(
     (1000,)
     """
     n_bytes = _parse_memory(memory)
-    source = make_source(paths)
-    selection = Selection(columns, drop)
-    chosen = [None if columns is None else list(columns), list(drop)]
+    source = make_source(paths, sep)
+    selection = Selection(columns, drop, categorical)
+    chosen = [None if columns is None else list(columns), list(drop), list(categorical), sep]
     identity = json.loads(
         json.dumps({"format": FORMAT, "source": source.identity, "columns": chosen}, default=str)
     )

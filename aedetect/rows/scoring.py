@@ -41,7 +41,7 @@ def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: b
     model : outlier detector
         Fitted, with ``score_samples``: an estimator of this package, a
         :class:`~aedetect.ConformalDetector`, a Pipeline, or a detector of scikit-learn. It gets
-        frames if it was fitted to names and the rows have some, else arrays.
+        frames if it was fitted to names and the rows have some or have levels, else arrays.
     rows : Rows
         Rows to score.
     out : path, default="scores.parquet"
@@ -127,7 +127,7 @@ def _write_part(model: Any, rows: Rows, first: int, folder: Path) -> None:
 
 def _score(model: Any, part: Rows, first: int) -> FloatArray:
     named = part.column_names is not None and hasattr(model, "feature_names_in_")
-    X = part.to_pandas() if named else part.to_numpy()
+    X = part.to_pandas() if named or part.levels else part.to_numpy()
     try:
         with rows_of(range(first, first + len(part))):
             return np.asarray(model.score_samples(X), dtype=np.float64)
