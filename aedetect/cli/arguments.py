@@ -41,7 +41,10 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     _add_report(commands)
     _add_info(commands)
     _add_demo(commands)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "score":
+        _check_resume(parser, arguments)
+    return arguments
 
 
 def _add_fit(commands: Commands) -> None:
@@ -85,6 +88,19 @@ def _add_fit(commands: Commands) -> None:
         " (default: 0.2)",
     )
 
+    fit.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="keep the rows on the disk, and at most SIZE of them in memory, such as 512MB",
+    )
+    fit.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keep the rows on the disk, in this folder, and use them again as long as the table"
+        " stays as it is (default: a temporary folder if --memory is given)",
+    )
+
 
 def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score the rows of a table")
@@ -112,6 +128,33 @@ def _add_score(commands: Commands) -> None:
     score.add_argument(
         "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the result"
     )
+    score.add_argument(
+        "--resume",
+        action="store_true",
+        help="score in parts on the disk; a call that was killed goes on when it is called again."
+        " Writes row, score and anomaly to a .parquet file",
+    )
+    score.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="with --resume: a folder for the rows, which are used again as long as the table stays"
+        " as it is (default: a temporary folder)",
+    )
+
+
+def _check_resume(parser: ArgumentParser, arguments: Namespace) -> None:
+    """Refuse options that do not go together."""
+    if not arguments.resume:
+        if arguments.cache is not None:
+            parser.error("--cache needs --resume")
+        return
+    others = {"--alpha": arguments.alpha, "--explain": arguments.explain, "--keep": arguments.keep}
+    given = [name for name, value in others.items() if value]
+    if given:
+        parser.error(f"--resume writes row, score and anomaly alone: leave out {', '.join(given)}")
+    if arguments.out is None or arguments.out.suffix.lower() != ".parquet":
+        parser.error("--resume writes a .parquet file: name it with --out")
 
 
 def _add_report(commands: Commands) -> None:

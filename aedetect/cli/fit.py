@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 
@@ -15,11 +18,13 @@ from aedetect import (
     ConformalDetector,
     DenoisingAutoencoder,
     VAEDetector,
+    open_rows,
     save,
 )
 from aedetect.cli.features import levels_of
 from aedetect.cli.tables import leave_out, read_table, with_floats
 from aedetect.places import PlaceError
+from aedetect.rows import Rows
 
 ESTIMATORS = {
     "autoencoder": AutoencoderTransformer,
@@ -36,10 +41,7 @@ def run(arguments: Namespace) -> None:
     estimator = ESTIMATORS[arguments.estimator](verbose=sys.stderr.isatty())
     settings = {"random_state": arguments.seed, **dict(arguments.settings)}
     estimator.set_params(**settings)
-    table = read_table(arguments.table, sep=arguments.sep)
-    X = with_floats(leave_out(table, arguments.drop, arguments.table))
-    if estimator.categorical_features == "from_dtype":
-        _warn_of_numbers(X)
+    X = _read(estimator, arguments)
     if arguments.calibration:
         model = ConformalDetector(
             estimator,
@@ -52,6 +54,50 @@ def run(arguments: Namespace) -> None:
         model.fit(X)
     save(model, arguments.out)
     print(_summary(X, model, arguments), file=sys.stderr)
+
+
+def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
+    """Return the table, or its rows on the disk if the memory or the cache is named."""
+    if arguments.memory is None and arguments.cache is None:
+        table = read_table(arguments.table, sep=arguments.sep)
+        frame = with_floats(leave_out(table, arguments.drop, arguments.table))
+        if estimator.categorical_features == "from_dtype":
+            _warn_of_numbers(frame)
+        return frame
+    asked = estimator.categorical_features
+    named = [] if asked is None or isinstance(asked, str) else list(asked)
+    is_array = arguments.table.suffix == ".npy"
+    with _naming_options():
+        return open_rows(
+            arguments.table,
+            drop=list(map(_number_of, arguments.drop)) if is_array else arguments.drop,
+            categorical=[name for name in named if isinstance(name, str)],
+            cache=arguments.cache,
+            memory=arguments.memory or "256MB",
+            sep=arguments.sep if ".csv" in arguments.table.suffixes else None,
+        )
+
+
+def _number_of(name: str) -> int:
+    """Return the number of a column of an array by its name, such as x3."""
+    if re.fullmatch(r"x\d+", name) is None:
+        raise ValueError(f"Columns of an array are x0, x1 and so on, but --drop names {name!r}.")
+    return int(name[1:])
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """Let errors about a cell of a table that is opened end with options of the command line."""
+    try:
+        yield
+    except PlaceError as error:
+        name = json.dumps(str(error.column_name))
+        error.args = (
+            f"{error.args[0]} On the command line, --drop {{column}} leaves it out, and --set"
+            f" 'categorical_features=[{name}]', with the names of all other columns of categories,"
+            " makes it one of them.",
+        )
+        raise
 
 
 def _warn_of_numbers(X: pd.DataFrame) -> None:
@@ -81,7 +127,7 @@ def _naming_drop() -> Iterator[None]:
         raise
 
 
-def _summary(X: pd.DataFrame, model: Model, arguments: Namespace) -> str:
+def _summary(X: pd.DataFrame | Rows, model: Model, arguments: Namespace) -> str:
     trained = model.estimator_ if isinstance(model, ConformalDetector) else model
     losses, n_categories = trained.history_["val_loss"], len(levels_of(trained))
     categories = f", {n_categories} of them categories" if n_categories else ""

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.features import model_columns, text_columns
+from aedetect.cli.parts import score_in_parts
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
 from aedetect.conformal import scores_and_p_values
@@ -31,6 +32,9 @@ def run(arguments: Namespace) -> None:
             " Fit it again without --calibration 0."
         )
     _warn_of_too_few(model, arguments)
+    if arguments.resume:
+        score_in_parts(model, arguments)
+        return
     with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
             with rows_of(X.index):

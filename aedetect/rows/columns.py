@@ -9,7 +9,7 @@ SHOWN = 20  # names that a message lists
 
 
 class ColumnError(ValueError):
-    """Columns that are missing, or not those of the other files."""
+    """Columns that are missing, not those of the other files, or of another kind than asked for."""
 
 
 class Selection:

@@ -94,16 +94,26 @@ def open_rows(
     >>> detector.score_samples(rows[4000:]).shape
     (1000,)
     """
-    n_bytes = _parse_memory(memory)
+    n_bytes = parse_memory(memory)
     source = make_source(paths, sep)
     selection = Selection(columns, drop, categorical)
     chosen = [None if columns is None else list(columns), list(drop), list(categorical), sep]
-    identity = json.loads(
-        json.dumps({"format": FORMAT, "source": source.identity, "columns": chosen}, default=str)
-    )
-    opened = _open(source, selection, identity, cache)
-    _warn_of_lost_digits(opened)
-    return Rows(opened, range(opened.description.n_rows), n_bytes)
+    rows = open_source(source, selection, chosen, cache, n_bytes)
+    _warn_of_lost_digits(rows)
+    return rows
+
+
+def open_source(
+    source: Source,
+    selection: Selection,
+    chosen: Any,
+    cache: PathLike | None,
+    memory: int,
+) -> Rows:
+    """Return the rows of a source; ``chosen`` is all that they depend on beside it."""
+    text = json.dumps({"format": FORMAT, "source": source.identity, "columns": chosen}, default=str)
+    opened = _open(source, selection, json.loads(text), cache)
+    return Rows(opened, range(opened.description.n_rows), memory)
 
 
 def _open(
@@ -136,7 +146,8 @@ def _file_name(source: Source, identity: dict[str, Any]) -> str:
     return f"{source.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.rows"
 
 
-def _parse_memory(memory: str | int) -> int:
+def parse_memory(memory: str | int) -> int:
+    """Return a number of bytes, given as a number or as text with a unit."""
     if isinstance(memory, int | np.integer) and not isinstance(memory, bool) and memory > 0:
         return int(memory)
     found = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?B)\s*", str(memory), re.IGNORECASE)
@@ -148,14 +159,14 @@ def _parse_memory(memory: str | int) -> int:
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
-def _warn_of_lost_digits(cache: Cache) -> None:
+def _warn_of_lost_digits(rows: Rows) -> None:
     """Warn of a column such as seconds since 1970, whose range is small beside its values."""
-    low, high = np.array(cache.description.low), np.array(cache.description.high)
+    low, high = rows.low.astype(np.float64), rows.high.astype(np.float64)
     step = np.maximum(np.abs(low), np.abs(high)) * np.finfo(np.float32).eps
     coarse = np.flatnonzero((high > low) & (step * FEW_STEPS > high - low))
     if len(coarse):
         number = int(coarse[0])
-        names = cache.description.columns
+        names = rows.column_names
         name = number if names is None else names[number]
         warnings.warn(
             f"Column {name!r} runs from {low[number]:.9g} to {high[number]:.9g}, and float32 holds"

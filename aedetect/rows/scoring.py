@@ -7,7 +7,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,14 @@ N_PROBE = 64  # rows whose scores tell one model from another
 KEY = b"aedetect"  # of the identity in the file's metadata
 
 
-def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: bool = True) -> Path:
+def score(
+    model: Any,
+    rows: Rows,
+    out: PathLike = "scores.parquet",
+    *,
+    resume: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> Path:
     """Write the scores of all rows to a parquet file.
 
     Rows are scored in parts. Each part is written at once or not at all, to a folder beside
@@ -50,6 +57,8 @@ def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: b
     resume : bool, default=True
         Whether parts and a file of an earlier call, for this model and these rows, are kept. False
         begins anew.
+    progress : callable, default=None
+        Called with the number of rows of every part, once it is scored or found.
 
     Returns
     -------
@@ -90,6 +99,8 @@ def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: b
     _open_folder(folder, identity)
     for first in range(0, len(rows), _part_rows(rows)):
         _write_part(model, rows, first, folder)
+        if progress is not None:
+            progress(min(_part_rows(rows), len(rows) - first))
     _join(rows, folder, path, identity, _offset_of(model))
     _remove(folder)
     return path

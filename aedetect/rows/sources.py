@@ -12,6 +12,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+from aedetect.places import PlaceError
 from aedetect.rows.cells import Chunk
 from aedetect.rows.columns import ColumnError, Selection
 
@@ -45,9 +46,12 @@ def make_source(given: Any, sep: str | None = None) -> Source:
         If a file does not exist.
     """
     if isinstance(given, str | os.PathLike):
-        return _of_files([Path(given)], sep)
+        given = [given]
     if isinstance(given, Sequence) and all(isinstance(p, str | os.PathLike) for p in given):
-        return _of_files([Path(path) for path in given], sep)
+        readers = {Path(path): _reader_of(Path(path)) for path in given}
+        return files_source(
+            list(map(Path, given)), lambda p, selection: readers[p](p, selection, sep)
+        )
     if hasattr(given, "with_format") and hasattr(given, "iter"):  # a Hugging Face dataset
         mark = getattr(given, "_fingerprint", None)
         return Source("dataset", ["dataset", mark], False, lambda s: _read_dataset(given, s))
@@ -70,18 +74,17 @@ def make_source(given: Any, sep: str | None = None) -> Source:
 # Files.
 
 
-def _of_files(paths: list[Path], sep: str | None) -> Source:
+def files_source(paths: list[Path], frames: Callable[[Path, Selection], Iterator[Any]]) -> Source:
+    """Return the source of files, each read by ``frames``, which must choose its columns."""
     if not paths:
         raise ValueError("open_rows needs one path or more, but the sequence of paths is empty.")
-    for path in paths:
-        _reader_of(path)
     stamps = [_stamp(path) for path in paths]
     if len({stamp[0] for stamp in stamps}) < len(paths):
         raise ValueError(f"A file is given twice: {', '.join(map(str, paths))}. Give each once.")
 
     def read(selection: Selection) -> Iterator[Chunk]:
         for path, stamp in zip(paths, stamps, strict=True):
-            yield from _read_file(path, stamp, selection, sep)
+            yield from _read_file(path, stamp, frames(path, selection))
 
     return Source(paths[0].name.split(".")[0], stamps, True, read)
 
@@ -92,13 +95,10 @@ def _stamp(path: Path) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
-def _read_file(
-    path: Path, stamp: list[Any], selection: Selection, sep: str | None
-) -> Iterator[Chunk]:
+def _read_file(path: Path, stamp: list[Any], frames: Iterator[Any]) -> Iterator[Chunk]:
     """Yield the chunks of a file, which must stay as it is meanwhile."""
     n_rows = 0
-    chunks = _reader_of(path)(path, selection, sep)
-    while (frame := _next_frame(chunks, path, stamp, n_rows)) is not None:
+    while (frame := _next_frame(frames, path, stamp, n_rows)) is not None:
         yield Chunk(str(path), n_rows, frame)
         n_rows += len(frame)
     if not _is_as_before(path, stamp):
@@ -113,7 +113,7 @@ def _next_frame(chunks: Iterator[Any], path: Path, stamp: list[Any], n_rows: int
         with warnings.catch_warnings():  # of rows that are longer than the header
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return next((frame for frame in chunks if len(frame)), None)
-    except ColumnError:
+    except (ColumnError, PlaceError):
         raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
         if not _is_as_before(path, stamp):
