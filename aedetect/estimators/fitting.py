@@ -215,6 +215,7 @@ class Fit:
                 )
             # Inside, where the global generators are those that the network draws from.
             continuation = self._kept(run) if keeps_state else None
+        del job  # its rows make room for those that the score is fitted to
         fitted = attributes(network, progress.history)
         network.cpu()
         fitted = {**fitted, "_continuation": continuation}
