@@ -28,7 +28,7 @@ from aedetect.training.job import Job
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
-from aedetect.training.pools import OnePool, Pools
+from aedetect.training.pools import OnePool, Pools, Rows
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import Step, make_step
 
@@ -184,7 +184,7 @@ class Epochs:
         # Few held-out rows are repeated, so that each gets several draws of the noise.
         n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // job.x_val.shape[1])
         n_times = max(1, math.ceil(n_needed / max(1, len(job.x_val))))
-        self._x_val = job.x_val.repeat(n_times, 1)
+        self._x_val = job.x_val.repeat(n_times, 1) if n_times > 1 else job.x_val
         self._splitter = BatchSplitter()
         self._switched = _switched_by_mode(job.network)
 
@@ -199,7 +199,7 @@ class Epochs:
             self._job.max_epochs, self._job.patience if len(self._x_val) else None
         )
 
-    def load(self) -> Tensor:
+    def load(self) -> Rows:
         """Return the rows of the next epoch; ``bounds`` are those of its batches from here."""
         self._started = time.perf_counter()
         rows = self._pools.load(len(self._run.epochs))
@@ -327,12 +327,12 @@ def _draw_orders(n_rows: int, n_members: int, generator: Generator) -> Tensor:
     )
 
 
-def batches_of(x: Tensor, orders: Tensor, bounds: Iterable[tuple[int, int]]) -> Iterator[Tensor]:
+def batches_of(x: Rows, orders: Tensor, bounds: Iterable[tuple[int, int]]) -> Iterator[Tensor]:
     """Yield the batches ``(n_members, batch, n_features)`` of an epoch."""
     return (_take(x, orders[:, first:last]) for first, last in bounds)
 
 
-def _take(x: Tensor, rows: Tensor) -> Tensor:
+def _take(x: Rows, rows: Tensor) -> Tensor:
     """Return rows of ``x``, ``(*rows.shape, n_features)``, on the device of their numbers."""
     taken = x.index_select(0, rows.flatten().to(x.device)).view(*rows.shape, -1)
     return taken.to(rows.device, non_blocking=True)
