@@ -81,6 +81,7 @@ fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_frames.py --cases $(FRAMES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_files.py --cases $(CASES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_kills.py --kills $(KILLS) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_row_kills.py --kills 20 --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/memory.py --fits $(FITS)
 
 # Asks PyPI for the known weaknesses of what the tests run with.

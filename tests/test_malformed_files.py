@@ -713,3 +713,17 @@ def test_no_forged_file_takes_much_memory(valid, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert float(result.stdout) < 400
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("of 3 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_short_memory_is_not_taken_for_a_damaged_file(error, valid, tmp_path, monkeypatch):
+    def fail(*args):
+        raise error
+
+    path = tmp_path / "model.aedetect"
+    path.write_bytes(valid)
+    monkeypatch.setattr("aedetect.persistence.files.read_arrays", fail)
+    with pytest.raises(ModelFileError, match="cannot be loaded: memory is short"):
+        load(path)

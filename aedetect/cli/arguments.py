@@ -44,8 +44,8 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     for command in commands.choices.values():
         _add_json(command)
     arguments = parser.parse_args(argv)
-    if arguments.command == "score" and arguments.json and arguments.out is None:
-        commands.choices["score"].error("--json needs -o: without it, stdout is for the scores")
+    if arguments.command == "score":
+        _check_score(commands.choices["score"], arguments)
     if getattr(arguments, "label_normal", None) is not None and arguments.label is None:
         parser.error("--label-normal VALUE needs --label COLUMN")
     return arguments
@@ -92,6 +92,19 @@ def _add_fit(commands: Commands) -> None:
         " (default: 0.2)",
     )
 
+    fit.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="keep the rows on the disk, and at most SIZE of them in memory, such as 512MB",
+    )
+    fit.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keep the rows on the disk, in this folder, and use them again as long as the table"
+        " stays as it is (default: a temporary folder if --memory is given)",
+    )
+
 
 def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score the rows of a table")
@@ -112,6 +125,43 @@ def _add_score(commands: Commands) -> None:
         help="add the N features with the largest contributions, and these contributions",
     )
     _add_keep(score, "columns to copy to the result")
+    score.add_argument(
+        "--resume",
+        action="store_true",
+        help="score in parts on the disk; a call that was killed goes on when it is called again."
+        " Writes row, score, anomaly and, if calibrated, p_value to a .parquet file",
+    )
+    score.add_argument(
+        "--engine",
+        choices=["local", "ray", "dask"],
+        default="local",
+        help="with --resume: what computes the parts (default: local, this process)",
+    )
+    score.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="with --resume: a folder for the rows, which are used again as long as the table stays"
+        " as it is (default: a temporary folder)",
+    )
+
+
+def _check_score(parser: ArgumentParser, arguments: Namespace) -> None:
+    """Refuse options that do not go together."""
+    if arguments.json and arguments.out is None:
+        parser.error("--json needs -o: without it, stdout is for the scores")
+    if not arguments.resume:
+        if arguments.cache is not None or arguments.engine != "local":
+            parser.error("--cache and --engine need --resume")
+        return
+    others = {"--alpha": arguments.alpha, "--explain": arguments.explain, "--keep": arguments.keep}
+    given = [name for name, value in others.items() if value]
+    if given:
+        parser.error(
+            f"--resume writes row, score, anomaly and p_value alone: leave out {', '.join(given)}"
+        )
+    if arguments.out is None or arguments.out.suffix.lower() != ".parquet":
+        parser.error("--resume writes a .parquet file: name it with --out")
 
 
 def _add_report(commands: Commands) -> None:

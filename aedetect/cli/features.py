@@ -12,6 +12,7 @@ import pandas as pd
 
 from aedetect.cli.tables import as_numbers, check_cells, check_columns, leave_out
 from aedetect.model import CellError, Level, keys_of
+from aedetect.rows import ColumnError
 from aedetect.scoring import Detector
 
 _REMEDY = "The model was fitted to numbers in this column: put a number there, or omit the row."
@@ -39,7 +40,7 @@ def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.D
         check_columns(frame, names, arguments.table)
         frame = frame[names]
     elif frame.shape[1] != model.n_features_in_:
-        raise ValueError(
+        raise ColumnError(
             f"{arguments.model} was fitted to {model.n_features_in_} columns without names, but"
             f" {arguments.table} has {frame.shape[1]}: {', '.join(map(str, frame.columns[:20]))}."
             " Leave the others out with --drop."

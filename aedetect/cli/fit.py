@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pandas as pd
@@ -17,12 +19,14 @@ from aedetect import (
     ConformalDetector,
     DenoisingAutoencoder,
     VAEDetector,
+    open_rows,
     save,
 )
 from aedetect.cli.features import levels_of
 from aedetect.cli.tables import check_cells, leave_out, read_table, with_floats
 from aedetect.persistence import info
 from aedetect.places import PlaceError, rows_of
+from aedetect.rows import Rows
 
 ESTIMATORS = {
     "autoencoder": AutoencoderTransformer,
@@ -42,15 +46,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
     estimator = ESTIMATORS[arguments.estimator](verbose=sys.stderr.isatty())
     settings = {"random_state": arguments.seed, **dict(arguments.settings)}
     estimator.set_params(**settings)
-    table = read_table(arguments.table, sep=arguments.sep)
-    X = with_floats(leave_out(table, arguments.drop, arguments.table))
-    if estimator.categorical_features == "from_dtype":
-        _warn_of_numbers(X)
-    numbers = _numbers_of(X, estimator.categorical_features)
-    takes_missing = estimator.missing == "mask"
-    check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=MISSING)
-    if arguments.table.suffix != ".npy":
-        _warn_of_identifiers(numbers)
+    X = _read(estimator, arguments)
     if arguments.calibration:
         model = ConformalDetector(
             estimator,
@@ -59,7 +55,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
         )
     else:
         model = estimator
-    with _naming_drop(), rows_of(X.index):
+    with _naming_drop(), rows_of(X.index) if isinstance(X, pd.DataFrame) else nullcontext():
         model.fit(X)
     save(model, arguments.out)
     print(_summary(X, model, arguments), file=sys.stderr)
@@ -72,6 +68,55 @@ def run(arguments: Namespace) -> dict[str, Any]:
         "n_columns": X.shape[1],
         **{name: facts[name] for name in kept},
     }
+
+
+def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
+    """Return the table, or its rows on the disk if the memory or the cache is named."""
+    if arguments.memory is None and arguments.cache is None:
+        table = read_table(arguments.table, sep=arguments.sep)
+        frame = with_floats(leave_out(table, arguments.drop, arguments.table))
+        if estimator.categorical_features == "from_dtype":
+            _warn_of_numbers(frame)
+        numbers = _numbers_of(frame, estimator.categorical_features)
+        takes_missing = estimator.missing == "mask"
+        check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=MISSING)
+        if arguments.table.suffix != ".npy":
+            _warn_of_identifiers(numbers)
+        return frame
+    asked = estimator.categorical_features
+    named = [] if asked is None or isinstance(asked, str) else list(asked)
+    is_array = arguments.table.suffix == ".npy"
+    with _naming_options():
+        return open_rows(
+            arguments.table,
+            drop=list(map(_number_of, arguments.drop)) if is_array else arguments.drop,
+            categorical=[name for name in named if isinstance(name, str)],
+            cache=arguments.cache,
+            memory=arguments.memory or "256MB",
+            sep=arguments.sep if ".csv" in arguments.table.suffixes else None,
+        )
+
+
+def _number_of(name: str) -> int:
+    """Return the number of a column of an array by its name, such as x3."""
+    if re.fullmatch(r"x\d+", name) is None:
+        raise ValueError(f"Columns of an array are x0, x1 and so on, but --drop names {name!r}.")
+    return int(name[1:])
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """Let errors about a cell of a table that is opened end with options of the command line."""
+    try:
+        yield
+    except PlaceError as error:
+        name = json.dumps(str(error.column_name))
+        error.args = (
+            f"{error.args[0]} On the command line, --drop {{column}} leaves it out, and --set"
+            f" 'categorical_features=[{name}]', with the names of all other columns of categories,"
+            " makes it one of them.",
+        )
+        raise
 
 
 def _warn_of_numbers(X: pd.DataFrame) -> None:
@@ -126,7 +171,7 @@ def _naming_drop() -> Iterator[None]:
         raise
 
 
-def _summary(X: pd.DataFrame, model: Model, arguments: Namespace) -> str:
+def _summary(X: pd.DataFrame | Rows, model: Model, arguments: Namespace) -> str:
     trained = model.estimator_ if isinstance(model, ConformalDetector) else model
     losses, n_categories = trained.history_["val_loss"], len(levels_of(trained))
     categories = f", {n_categories} of them categories" if n_categories else ""

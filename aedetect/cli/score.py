@@ -14,6 +14,7 @@ from tqdm import tqdm
 from aedetect import ConformalDetector, DenoisingAutoencoder, load
 from aedetect.cli.alpha import check_alpha
 from aedetect.cli.features import model_columns, text_columns
+from aedetect.cli.parts import score_in_parts
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
 from aedetect.conformal import scores_and_p_values
@@ -26,14 +27,10 @@ def run(arguments: Namespace) -> dict[str, Any]:
     """Score the rows of a table and write one line each."""
     model = load(arguments.model)
     check_alpha(model, arguments)
-    n_rows = n_anomalies = 0
-    with open_results(arguments.out) as write:
-        for chunk, X in _progress(_read(model, arguments)):
-            with rows_of(X.index):
-                results = _results(model, X, arguments)
-            write(_with_kept(results, chunk, arguments.keep))
-            n_rows += len(results)
-            n_anomalies += int(results["anomaly"].sum())
+    if arguments.resume:
+        n_rows, n_anomalies = score_in_parts(model, arguments)
+    else:
+        n_rows, n_anomalies = _score_in_chunks(model, arguments)
     return {
         "model": str(arguments.model),
         "table": str(arguments.table),
@@ -42,6 +39,19 @@ def run(arguments: Namespace) -> dict[str, Any]:
         "n_anomalies": n_anomalies,
         "alpha": arguments.alpha,
     }
+
+
+def _score_in_chunks(model: Model, arguments: Namespace) -> tuple[int, int]:
+    """Write one line a row; return the numbers of rows and of anomalies."""
+    n_rows = n_anomalies = 0
+    with open_results(arguments.out) as write:
+        for chunk, X in _progress(_read(model, arguments)):
+            with rows_of(X.index):
+                results = _results(model, X, arguments)
+            write(_with_kept(results, chunk, arguments.keep))
+            n_rows += len(results)
+            n_anomalies += int(results["anomaly"].sum())
+    return n_rows, n_anomalies
 
 
 def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aedetect.rows import ColumnError
+
 CHUNK_VALUES = 5_000_000  # of a parquet or npy file in one chunk
 CHUNK_ROWS = 50_000  # of a CSV file, whose width is unknown before it is read
 FIRST_ROW = 2  # as a spreadsheet numbers rows: the names of the columns are row 1
@@ -188,7 +190,7 @@ def _parse_numbers(cells: pd.Series, path: Path, remedy: str) -> pd.Series:
     numbers = pd.to_numeric(cells.astype(object), errors="coerce")  # dates become NaN as objects
     refused = cells[numbers.isna() & cells.notna()]
     if len(refused):
-        raise ValueError(
+        raise ColumnError(
             f"{path} holds {str(refused.iloc[0])!r:.40} in row {refused.index[0]} of column"
             f" {cells.name!r}. {remedy}"
         )
@@ -199,7 +201,7 @@ def check_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> No
     """Raise a ValueError if the table lacks one of the columns."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise ValueError(
+        raise ColumnError(
             f"{path} has no column {', '.join(map(repr, missing))}; it has"
             f" {', '.join(map(str, frame.columns[:20]))}."
         )

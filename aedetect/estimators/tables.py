@@ -44,7 +44,7 @@ def check_training_rows(estimator: Any, X: ArrayLike) -> Table:
         validate_data(blank, X, reset=True, skip_check_array=True)
         coding = fit_coding(X, categorical, takes_missing=takes_missing)
         rows: NDArray[np.floating] = encode(X, coding, takes_missing=takes_missing, fitting=True)
-        _check_number_of_rows(rows, min_rows=2)
+        check_number_of_rows(rows, min_rows=2)
     else:
         rows, coding = convert(blank, X, reset=True, min_rows=2), None
     check_cells(rows, takes_missing=takes_missing, fitting=True)
@@ -84,7 +84,7 @@ def _convert_like(estimator: Any, X: ArrayLike, *, fitting: bool) -> NDArray[np.
     with nullcontext() if order is None else columns_of(order):
         if coding is not None:
             rows = encode(X, coding, takes_missing=model.takes_missing, fitting=fitting)
-            _check_number_of_rows(rows, min_rows=min_rows)
+            check_number_of_rows(rows, min_rows=min_rows)
             if fitting:
                 check_known_levels(rows, coding)
         check_cells(rows, takes_missing=model.takes_missing, fitting=fitting)
@@ -135,7 +135,8 @@ def convert(
     return rows.astype(rows.dtype.newbyteorder("="), copy=False)  # frames keep theirs
 
 
-def _check_number_of_rows(rows: NDArray, *, min_rows: int) -> None:
+def check_number_of_rows(rows: Any, *, min_rows: int) -> None:
+    """Refuse a table of too few rows."""
     if len(rows) < min_rows:
         raise ValueError(
             f"Found array with {len(rows)} sample(s) (shape={rows.shape}) while a minimum of"

@@ -5,6 +5,7 @@ from aedetect.model.coding import (
     CellError,
     Coding,
     Level,
+    count_categories,
     fit_categories,
     keys_of,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "View",
     "bend",
     "check_finite",
+    "count_categories",
     "fit_categories",
     "fit_columns",
     "infer",

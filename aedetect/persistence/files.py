@@ -123,8 +123,8 @@ def load(
     Raises
     ------
     ModelFileError
-        If the file is damaged, was not written by :func:`save`, is of another format, or
-        needs another ``network``. It is a ``ValueError``.
+        If the file is damaged, was not written by :func:`save`, is of another format, needs
+        another ``network``, or if memory is short. It is a ``ValueError``.
     OSError
         If the file cannot be read.
     ValueError
@@ -193,10 +193,16 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
         error.rule = f"{os.fspath(path)} cannot be loaded: {error.rule}"
         raise
     except Exception as error:  # the file may be a stranger's: callers get one kind of error
+        cause = "memory is short" if _is_of_memory(error) else "its content makes no sense"
         raise ModelFileError(
-            f"{os.fspath(path)} cannot be loaded: its content makes no sense"
-            f" ({type(error).__name__}: {str(error)[:200]})"
+            f"{os.fspath(path)} cannot be loaded: {cause} ({type(error).__name__}:"
+            f" {str(error)[:200]})"
         ) from error
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out, which PyTorch reports as a RuntimeError."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
 
 def _versions() -> dict[str, str]:

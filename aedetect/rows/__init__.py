@@ -1,25 +1,35 @@
 """Rows that are larger than memory: opened once, read in blocks."""
 
-from aedetect.rows.opening import open_rows
+from aedetect.rows.columns import ColumnError, Selection
+from aedetect.rows.levels import MAX_STORED
+from aedetect.rows.opening import open_rows, open_source, parse_memory
 from aedetect.rows.plan import Plan, count_blocks, fits_one_pool, memory_needed, pool_blocks
 from aedetect.rows.row_set import RowSet
 from aedetect.rows.score_columns import compute_scores, offset_of, score_columns, takes_names
 from aedetect.rows.scoring import score, score_parts
+from aedetect.rows.sources import files_source
 from aedetect.rows.spool import Spool
-from aedetect.rows.view import Reader, Rows
+from aedetect.rows.view import Conversion, Reader, Rows
 
 __all__ = [
+    "MAX_STORED",
+    "ColumnError",
+    "Conversion",
     "Plan",
     "Reader",
     "RowSet",
     "Rows",
+    "Selection",
     "Spool",
     "compute_scores",
     "count_blocks",
+    "files_source",
     "fits_one_pool",
     "memory_needed",
     "offset_of",
     "open_rows",
+    "open_source",
+    "parse_memory",
     "pool_blocks",
     "score",
     "score_columns",

@@ -36,7 +36,14 @@ N_PROBE = 64  # rows whose scores tell one model from another
 KEY = b"aedetect"  # of the identity in the file's metadata
 
 
-def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: bool = True) -> Path:
+def score(
+    model: Any,
+    rows: Rows,
+    out: PathLike = "scores.parquet",
+    *,
+    resume: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> Path:
     """Write the scores of all rows to a parquet file.
 
     Rows are scored in parts. Each part is written at once or not at all, to a folder beside
@@ -48,7 +55,7 @@ def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: b
     model : outlier detector
         Fitted, with ``score_samples``: an estimator of this package, a
         :class:`~aedetect.ConformalDetector`, a Pipeline, or a detector of scikit-learn. It gets
-        frames if it was fitted to names and the rows have some, else arrays.
+        frames if it was fitted to names and the rows have some or have levels, else arrays.
     rows : Rows
         Rows to score.
     out : path, default="scores.parquet"
@@ -58,6 +65,8 @@ def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: b
     resume : bool, default=True
         Whether parts and a file of an earlier call, for this model and these rows, are kept. False
         begins anew.
+    progress : callable, default=None
+        Called with the number of rows that were found scored, and then with that of every part.
 
     Returns
     -------
@@ -85,7 +94,7 @@ def score(model: Any, rows: Rows, out: PathLike = "scores.parquet", *, resume: b
     >>> pd.read_parquet(path).columns.tolist()
     ['row', 'score', 'anomaly']
     """
-    return score_parts(model, rows, out, resume=resume, compute=in_turn)
+    return score_parts(model, rows, out, resume=resume, compute=in_turn, progress=progress)
 
 
 def in_turn(
@@ -95,7 +104,15 @@ def in_turn(
     return ((first, task(first)) for first in firsts)
 
 
-def score_parts(model: Any, rows: Rows, out: PathLike, *, resume: bool, compute: Compute) -> Path:
+def score_parts(
+    model: Any,
+    rows: Rows,
+    out: PathLike,
+    *,
+    resume: bool,
+    compute: Compute,
+    progress: Callable[[int], object] | None = None,
+) -> Path:
     """Do as :func:`score` does; ``compute`` has the parts scored, where it likes."""
     path = Path(out)
     _check(rows, path)
@@ -109,8 +126,12 @@ def score_parts(model: Any, rows: Rows, out: PathLike, *, resume: bool, compute:
         _remove(folder)
     _open_folder(folder, identity)
     task = PartScorer(model, rows, _part_rows(rows))
-    for first, scores in compute(task, _missing_parts(rows, folder)):
+    missing = _missing_parts(rows, folder)
+    report = progress or _ignore
+    report(len(rows) - sum(map(task.count, missing)))
+    for first, scores in compute(task, missing):
         _write_part(folder / f"{first}.npy", scores)
+        report(task.count(first))
     _join(rows, folder, path, identity, offset_of(model))
     _remove(folder)
     return path
@@ -124,9 +145,17 @@ class PartScorer:
     rows: Rows
     n_rows: int
 
+    def count(self, first: int) -> int:
+        """Return the number of rows of a part."""
+        return min(self.n_rows, len(self.rows) - first)
+
     def __call__(self, first: int) -> FloatArray:
         """Return the scores of a part, as :func:`compute_scores` does."""
         return _score(self.model, self.rows[first : first + self.n_rows], first)
+
+
+def _ignore(n_rows: int) -> None:
+    """Report no progress."""
 
 
 def _check(rows: Rows, path: Path) -> None:
@@ -161,7 +190,7 @@ def _write_part(path: Path, scores: FloatArray) -> None:
 
 def _score(model: Any, part: Rows, first: int) -> FloatArray:
     named = part.column_names is not None and takes_names(model)
-    X = part.to_pandas() if named else part.to_numpy()
+    X = part.to_pandas() if named or part.levels else part.to_numpy()
     try:
         with rows_of(range(first, first + len(part))):
             return compute_scores(model, X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ def score(
     *,
     engine: Literal["local", "ray", "dask"] = "local",
     resume: bool = True,
+    progress: Callable[[int], object] | None = None,
 ) -> Path:
     """Write the scores of all rows to a parquet file, computed by many workers.
 
@@ -40,6 +42,8 @@ def score(
         ``"local"`` scores in this process.
     resume : bool, default=True
         Whether parts and a file of an earlier call, for this model and these rows, are kept.
+    progress : callable, default=None
+        Called with the number of rows that were found scored, and then with that of every part.
 
     Returns
     -------
@@ -67,4 +71,7 @@ def score(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r} must be one of {', '.join(map(repr, ENGINES))}.")
-    return score_parts(as_model(model), rows, out, resume=resume, compute=ENGINES[engine])
+    compute = ENGINES[engine]
+    return score_parts(
+        as_model(model), rows, out, resume=resume, compute=compute, progress=progress
+    )

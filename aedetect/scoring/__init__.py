@@ -1,6 +1,5 @@
 """Scores, thresholds, explanations and repairs: a fitted :class:`Detector`."""
 
-from aedetect.scoring.density import spread_of
 from aedetect.scoring.detector import Detector
 from aedetect.scoring.evidence import EVIDENCE_SCORES
 from aedetect.scoring.registry import SCORES
@@ -25,6 +24,5 @@ __all__ = [
     "alarm_threshold",
     "labelled_threshold",
     "rows_needed",
-    "spread_of",
     "threshold",
 ]

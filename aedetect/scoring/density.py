@@ -129,17 +129,6 @@ def _narrow(x: Tensor) -> Tensor:
     return torch.add(rows.clamp(-LARGEST, LARGEST), rows, alpha=0)
 
 
-def spread_of(x: NDArray[np.float32]) -> FloatArray:
-    """Return how far each of some scaled rows, in random order, lies from the others.
-
-    The squared distance to the nearest three tenths of the first 250 rows: less local than the
-    score, so larger clumps of anomalies are far off. Missing cells count as 0, the mean of a scaled
-    column.
-    """
-    x = x if np.isfinite(x).all() else np.nan_to_num(x, nan=0.0)
-    return fit_sites(x, WIDE_SHARE).of_rows(x)
-
-
 @dataclass(frozen=True, eq=False)
 class Density(Score):
     """The squared distance to the nearest tenth of up to 250 training rows."""

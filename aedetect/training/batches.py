@@ -7,25 +7,27 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from aedetect.training.pools import Rows
 
-def batches_of(x: Tensor, orders: Tensor, bounds: Sequence[tuple[int, int]]) -> Iterable[Tensor]:
+
+def batches_of(x: Rows, orders: Tensor, bounds: Sequence[tuple[int, int]]) -> Iterable[Tensor]:
     """Return the batches ``(n_members, batch, n_features)`` of an epoch, on the orders' device.
 
     Parameters
     ----------
-    x : Tensor of shape (n_rows, n_features)
-        In main memory, where the device cannot hold it.
+    x : Rows of shape (n_rows, n_features)
+        A tensor may be in main memory, where the device cannot hold it.
     orders : Tensor of shape (n_members, n_rows), int
         Numbers of the rows in the order of each member.
     bounds : sequence of (int, int)
         The first and past-the-last place of every batch in the orders.
     """
-    if x.device == orders.device:
-        return (_take(x, orders[:, first:last]) for first, last in bounds)
-    return _send(x, orders.to(x.device), bounds, orders.device)
+    if isinstance(x, Tensor) and x.device != orders.device:
+        return _send(x, orders.to(x.device), bounds, orders.device)
+    return (_take(x, orders[:, first:last]) for first, last in bounds)
 
 
-def _take(x: Tensor, rows: Tensor) -> Tensor:
+def _take(x: Rows, rows: Tensor) -> Tensor:
     return x.index_select(0, rows.flatten()).view(*rows.shape, -1)
 
 

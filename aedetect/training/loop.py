@@ -29,7 +29,7 @@ from aedetect.training.job import Job
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
-from aedetect.training.pools import OnePool, Pools
+from aedetect.training.pools import OnePool, Pools, Rows
 from aedetect.training.precision import set_precision
 from aedetect.training.shards import Exchange, ShardedStep
 from aedetect.training.state import Epoch, Run, State
@@ -202,7 +202,7 @@ class Epochs:
         # Few held-out rows are repeated, so that each gets several draws of the noise.
         n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // job.x_val.shape[1])
         n_times = max(1, math.ceil(n_needed / max(1, len(job.x_val))))
-        self._x_val = job.x_val.repeat(n_times, 1)
+        self._x_val = job.x_val.repeat(n_times, 1) if n_times > 1 else job.x_val
         self._splitter = BatchSplitter()
         self._switched = _switched_by_mode(job.network)
 
@@ -217,7 +217,7 @@ class Epochs:
             self._job.max_epochs, self._job.patience if len(self._x_val) else None
         )
 
-    def load(self) -> Tensor:
+    def load(self) -> Rows:
         """Return the rows of the next epoch; ``bounds`` are those of its batches from here."""
         self._started = time.perf_counter()
         rows = self._pools.load(len(self._run.epochs))
