@@ -30,6 +30,7 @@ from aedetect.model import inference as inference_module
 from aedetect.model.inference import _infer_on_device
 from aedetect.networks import Autoencoder
 from aedetect.scoring import SCORES
+from aedetect.scoring.explanations import log_slope
 from aedetect.scoring.marks import fit_marks
 from aedetect.scoring.score import Reference
 from aedetect.scoring.whitening import _factorise, _factorise_on
@@ -135,6 +136,10 @@ def test_scores_stay_on_the_device_of_the_rows(name, missing):
     assert scores.shape == (7,)
     assert scores.device == META
     assert parts is None or parts.device == META
+    with OneDevice():
+        slope = log_slope(lambda x: score(View(detector.model, x)), torch.zeros(7, 5, device=META))
+    assert slope.shape == (7, 5)
+    assert slope.device == META
 
 
 def test_a_stand_in_finds_tensors_on_two_devices():
@@ -156,7 +161,9 @@ def test_scores_of_known_rows_are_found_in_tiles_on_a_device(monkeypatch):
 
 def test_a_copy_of_the_network_follows_its_weights():
     model = on_stand_in(make().fit(X).detector_).model
-    copied = model.placed_network
+    with torch.inference_mode():  # as rows are computed
+        copied = model.placed_network
+    assert not any(p.is_inference() for p in copied.parameters())  # explanations take gradients
     assert next(copied.parameters()).device == META
     assert model.placed_network is copied
     assert model.device == META

@@ -88,7 +88,8 @@ def _set_products(product: str, device_type: str) -> list[Undo]:
     steps = []
     if changed or not HAS_OPERATORS:
         # The older flag changes the newer ones of all libraries, so these are restored after it.
-        restored = [_restorer_of(operator) for operator in own + _operators(OTHER[device_type])]
+        others = _operators("cpu" if device_type == "cuda" else "cuda")
+        restored = [_restorer_of(operator) for operator in own + others]
         steps = [_set_general(product), *restored]
     for operator in changed:
         operator.fp32_precision = product
@@ -100,7 +101,6 @@ def _set_products(product: str, device_type: str) -> list[Undo]:
 
 
 HAS_OPERATORS = hasattr(cudnn, "conv")  # a flag for each kind of product: PyTorch 2.9 and later
-OTHER = {"cpu": "cuda", "cuda": "cpu", "mps": "cuda"}
 
 
 def _operators(device_type: str) -> list[Any]:
