@@ -241,9 +241,16 @@ def test_files_hold_no_device(small, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "detector.safetensors").score_samples(X), scores)
 
 
-@pytest.mark.parametrize("name", ["cuda:99", "nonsense", "meta", ""])
-def test_devices_that_no_machine_has_are_not_found(name):
+@pytest.mark.parametrize("name", ["nonsense", "meta", "cpu", ""])
+def test_devices_that_are_no_accelerators_are_not_found(name):
     assert find_device(name) is None
+
+
+def test_a_device_of_a_kind_is_found(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    found = [str(find_device(name)) for name in ("cuda", "cuda:1", "cuda:5", "mps")]
+    assert found == ["cuda:0", "cuda:1", "cuda:0", "None"]
 
 
 def test_a_moved_network_of_ones_own_is_pickled_on_the_cpu():
