@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -76,6 +77,10 @@ class _SharedBlock:
 
 
 _products_in = functools.cache(_SharedBlock)
+
+# Threads inside do not live on in a forked process, which would wait for their locks without end.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_products_in.cache_clear)
 
 
 def _set_products(product: str, device_type: str) -> list[Undo]:
