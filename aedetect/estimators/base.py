@@ -227,7 +227,8 @@ class BaseAutoencoder(
         OSError
             If the checkpoint cannot be written. The one written before stays.
         MemoryError
-            If the device's memory does not hold the network and single rows.
+            If the device's memory does not hold the network and single rows, or a batch of a dense
+            network.
 
         Warns
         -----
