@@ -30,6 +30,7 @@ from aedetect.model import inference as inference_module
 from aedetect.model.inference import _infer_on_device
 from aedetect.networks import Autoencoder
 from aedetect.scoring import SCORES
+from aedetect.scoring.explanations import log_slope
 from aedetect.scoring.marks import fit_marks
 from aedetect.scoring.score import Reference
 from aedetect.scoring.whitening import _factorise, _factorise_on
@@ -135,6 +136,10 @@ def test_scores_stay_on_the_device_of_the_rows(name, missing):
     assert scores.shape == (7,)
     assert scores.device == META
     assert parts is None or parts.device == META
+    with OneDevice():
+        slope = log_slope(lambda x: score(View(detector.model, x)), torch.zeros(7, 5, device=META))
+    assert slope.shape == (7, 5)
+    assert slope.device == META
 
 
 def test_a_stand_in_finds_tensors_on_two_devices():
@@ -156,7 +161,9 @@ def test_scores_of_known_rows_are_found_in_tiles_on_a_device(monkeypatch):
 
 def test_a_copy_of_the_network_follows_its_weights():
     model = on_stand_in(make().fit(X).detector_).model
-    copied = model.placed_network
+    with torch.inference_mode():  # as rows are computed
+        copied = model.placed_network
+    assert not any(p.is_inference() for p in copied.parameters())  # explanations take gradients
     assert next(copied.parameters()).device == META
     assert model.placed_network is copied
     assert model.device == META
@@ -234,9 +241,16 @@ def test_files_hold_no_device(small, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "detector.safetensors").score_samples(X), scores)
 
 
-@pytest.mark.parametrize("name", ["cuda:99", "nonsense", "meta", ""])
-def test_devices_that_no_machine_has_are_not_found(name):
+@pytest.mark.parametrize("name", ["nonsense", "meta", "cpu", ""])
+def test_devices_that_are_no_accelerators_are_not_found(name):
     assert find_device(name) is None
+
+
+def test_a_device_of_a_kind_is_found(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    found = [str(find_device(name)) for name in ("cuda", "cuda:1", "cuda:5", "mps")]
+    assert found == ["cuda:0", "cuda:1", "cuda:0", "None"]
 
 
 def test_a_moved_network_of_ones_own_is_pickled_on_the_cpu():

@@ -202,6 +202,17 @@ def test_the_kernel_alone_does_what_the_optimiser_does(name, monkeypatch):
     assert torch.equal(weights_after_steps(), expected)
 
 
+def test_buffers_that_do_not_fit_name_the_remedy(monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError
+
+    network = make_network(dropout=0.0)
+    step = DenseStep([network], [Objective("mse")], [make_generator(0, CPU)])
+    monkeypatch.setattr(DenseStep, "_make_pass", refuse)
+    with pytest.raises(MemoryError, match=r"batch of 5 rows. Choose a smaller batch_size"):
+        step.backpropagate(rows(2, 5))
+
+
 # On a GPU alone.
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

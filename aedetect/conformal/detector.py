@@ -506,8 +506,8 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         self : object
-            It scores, explains and repairs there. Calibration scores stay as they are: scores on
-            another device are rounded otherwise.
+            It scores, explains and repairs there. Calibration scores stay as they are, but for
+            rounding those of the other device; ``calibrate`` computes them anew.
 
         Raises
         ------

@@ -156,37 +156,6 @@ class BaseAutoencoder(
         self.precision = precision
         self.compile = compile
 
-    def to(self, device: str | torch.device) -> Self:
-        """Move the fitted estimator: it transforms, scores, explains and repairs there.
-
-        A later ``fit`` trains where the parameter ``device`` says.
-
-        Parameters
-        ----------
-        device : str or torch.device
-            As the parameter ``device`` has it.
-
-        Returns
-        -------
-        self : object
-            With a ``network_`` on the device.
-
-        Raises
-        ------
-        ValueError
-            If this machine has no such device, or it has no float64, as Apple's MPS.
-
-        Examples
-        --------
-        >>> from aedetect import AutoencoderTransformer, datasets
-        >>> X, _ = datasets.load_digits()
-        >>> detector = AutoencoderTransformer(max_epochs=1).fit(X)
-        >>> scores = detector.to("cpu").score_samples(X)
-        """
-        check_is_fitted(self)
-        self.detector_ = self.detector_.to(resolve_device(device))
-        return self
-
     # Subclasses decide these.
 
     _is_variational = False  # whether the encoder gives means and log-variances
@@ -258,7 +227,8 @@ class BaseAutoencoder(
         OSError
             If the checkpoint cannot be written. The one written before stays.
         MemoryError
-            If the device's memory does not hold the network and single rows.
+            If the device's memory does not hold the network and single rows, or a batch of a dense
+            network.
 
         Warns
         -----
@@ -665,6 +635,37 @@ class BaseAutoencoder(
     def _check_new_rows(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)
         return check_new_rows(self, X)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the fitted estimator: it transforms, scores, explains and repairs there.
+
+        A later ``fit`` trains where the parameter ``device`` says.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            As the parameter ``device`` has it.
+
+        Returns
+        -------
+        self : object
+            With a ``network_`` on the device.
+
+        Raises
+        ------
+        ValueError
+            If this machine has no such device, or it has no float64, as Apple's MPS.
+
+        Examples
+        --------
+        >>> from aedetect import AutoencoderTransformer, datasets
+        >>> X, _ = datasets.load_digits()
+        >>> detector = AutoencoderTransformer(max_epochs=1).fit(X)
+        >>> scores = detector.to("cpu").score_samples(X)
+        """
+        check_is_fitted(self)
+        self.detector_ = self.detector_.to(resolve_device(device))
+        return self
 
     # Fitted attributes that the detector holds.
 

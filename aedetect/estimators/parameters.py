@@ -378,8 +378,8 @@ PARAMETERS: dict[str, Parameter] = {
     Where ``fit`` trains, and where the fitted estimator then transforms, scores, explains and
     repairs: ``"auto"`` is CUDA, then MPS, then the CPU. MPS has no float64, so what was trained
     there scores on the CPU. ``to`` moves a fitted estimator. Pickles hold arrays of the CPU; one
-    that is loaded, or a copy, computes on the device of the original if the machine has it, else
-    on the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise.""",
+    that is loaded, or a copy, computes on a device of the original's kind if there is one, else on
+    the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise.""",
     ),
     "verbose": Parameter(
         "running",

@@ -78,7 +78,7 @@ class Model:
         version = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
         if version not in self._copies:
             self._copies.clear()
-            self._copies[version] = copy.deepcopy(self.network).to(self.place)
+            self._copies[version] = _copied(self.network, self.place)
         return self._copies[version]
 
     def computing_on(self, place: torch.device | None) -> Self:
@@ -94,7 +94,7 @@ class Model:
                 "device='mps' has no float64, in which scores are summed. Use 'cpu', which scores"
                 " what was trained on MPS."
             )
-        return dataclasses.replace(self, network=copy.deepcopy(self.network).to(device), place=None)
+        return dataclasses.replace(self, network=_copied(self.network, device), place=None)
 
     @cached_property
     def latent_dim(self) -> int:
@@ -279,6 +279,11 @@ def make_model(
     device = _device_of(network)
     place = None if device.type == "cpu" else device
     return Model(spec, network.eval(), columns, loss, beta, place)
+
+
+@torch.inference_mode(False)  # gradients pass through the weights later
+def _copied(network: Autoencoder, device: torch.device) -> Autoencoder:
+    return copy.deepcopy(network).to(device)
 
 
 def _device_of(network: Autoencoder) -> torch.device:

@@ -103,7 +103,7 @@ def move(x: Tensor, device: torch.device) -> Tensor:
 
 
 def find_device(name: str) -> torch.device | None:
-    """Return the device of a name, or None if this machine has no such accelerator.
+    """Return the accelerator of a name, or the first of its kind; None if there is none.
 
     It is not started: that takes memory, and cannot be done in a forked process.
     """
@@ -112,8 +112,10 @@ def find_device(name: str) -> torch.device | None:
         device = torch.device(name)
     except RuntimeError:
         return None
-    is_here = found is not None and found.type == device.type
-    return device if is_here and (device.index or 0) < torch.accelerator.device_count() else None
+    if found is None or found.type != device.type:
+        return None
+    index = device.index or 0
+    return torch.device(device.type, index if index < torch.accelerator.device_count() else 0)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

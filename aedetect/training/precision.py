@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -77,6 +78,10 @@ class _SharedBlock:
 
 _products_in = functools.cache(_SharedBlock)
 
+# Threads inside do not live on in a forked process, which would wait for their locks without end.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_products_in.cache_clear)
+
 
 def _set_products(product: str, device_type: str) -> list[Undo]:
     """Set products of float32 to "ieee" or "tf32", and convolutions to deterministic ones.
@@ -88,7 +93,8 @@ def _set_products(product: str, device_type: str) -> list[Undo]:
     steps = []
     if changed or not HAS_OPERATORS:
         # The older flag changes the newer ones of all libraries, so these are restored after it.
-        restored = [_restorer_of(operator) for operator in own + _operators(OTHER[device_type])]
+        others = _operators("cpu" if device_type == "cuda" else "cuda")
+        restored = [_restorer_of(operator) for operator in own + others]
         steps = [_set_general(product), *restored]
     for operator in changed:
         operator.fp32_precision = product
@@ -100,7 +106,6 @@ def _set_products(product: str, device_type: str) -> list[Undo]:
 
 
 HAS_OPERATORS = hasattr(cudnn, "conv")  # a flag for each kind of product: PyTorch 2.9 and later
-OTHER = {"cpu": "cuda", "cuda": "cpu", "mps": "cuda"}
 
 
 def _operators(device_type: str) -> list[Any]:
