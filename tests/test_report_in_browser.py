@@ -126,7 +126,7 @@ def faults_of(text, folder, *flags):
 
 
 @needs_axe
-@pytest.mark.parametrize("flags", [(), (DARK,)], ids=["light", "dark"])
+@pytest.mark.parametrize("flags", [(), (DARK, "--window-size=500,900")], ids=["light", "dark"])
 def test_a_check_of_accessibility_finds_no_fault(page, tmp_path, flags):
     assert faults_of(page.read_text(), tmp_path, *flags) == []
 
