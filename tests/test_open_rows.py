@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import os
 import pickle
 import resource
@@ -326,6 +327,9 @@ def test_a_csv_column_that_turns_to_text_is_named(tmp_path):
         ("x.csv", b"a,b\n1,\xff\xfe\n", "x.csv cannot be read"),
         ("x.parquet", b"no parquet at all", "x.parquet cannot be read"),
         ("x.npy", b"\x93NUMPY", "x.npy cannot be read"),
+        ("x.npy", b"\x93NUMPY\x01\x00\x02\x00(\n", "x.npy cannot be read"),
+        ("x.csv.gz", gzip.compress(b"a\n1\n" * 99)[:-9], "x.csv.gz cannot be read"),
+        ("x.csv.gz", gzip.compress(b"a\n1\n")[:12] + b"\xff" * 9, "x.csv.gz cannot be read"),
         ("x.xlsx", b"", r"must end in .parquet, .csv, .tsv, .npy or .csv.gz"),
     ],
 )
@@ -444,6 +448,16 @@ def test_a_full_disk_leaves_no_cache(frame, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_file_that_is_damaged_in_the_midst_names_the_row(frame, tmp_path):
+    path = tmp_path / "x.parquet"
+    frame.to_parquet(path, row_group_size=1000, compression="gzip")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(200)
+    path.write_bytes(content)
+    refused(path, tmp_path, r"x.parquet cannot be read after row [1-9]\d+: ")
 
 
 def test_what_a_killed_process_left_is_removed(frame, cells, tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,10 @@ from aedetect.rows.columns import ColumnError, Selection
 
 CHUNK_VALUES = 2**19  # of a chunk, which the processor's cache should hold
 CHUNK_ROWS = 2**16  # of a chunk, at most
+UNREADABLE = (  # errors of the readers about files that are damaged or cut short
+    *(ValueError, OSError, EOFError, NotImplementedError, pd.errors.ParserWarning),
+    *(zlib.error, tokenize.TokenError),
+)
 PathLike = str | os.PathLike[str]
 Read = Callable[[Path, Selection, str | None], Iterator[Any]]  # yields frames; takes a separator
 
@@ -115,10 +121,11 @@ def _next_frame(chunks: Iterator[Any], path: Path, stamp: list[Any], n_rows: int
             return next((frame for frame in chunks if len(frame)), None)
     except (ColumnError, PlaceError):
         raise
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
+    except UNREADABLE as error:
         if not _is_as_before(path, stamp):
             raise _changed(path, n_rows) from error
-        raise ValueError(f"{path} cannot be read: {error}.") from error
+        after = f" after row {n_rows - 1}" if n_rows else ""
+        raise ValueError(f"{path} cannot be read{after}: {str(error).strip(' .')}.") from error
 
 
 def _changed(path: Path, n_rows: int) -> ValueError:

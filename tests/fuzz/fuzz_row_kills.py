@@ -45,7 +45,7 @@ def work(folder):
     """Open, fit, save and score, as far as it has not been done; return the outcome."""
     rows = open_rows(folder.parent / "x.parquet", cache=folder / "cache", memory=400_000)
     if not (folder / "model").exists():
-        estimator = DenoisingAutoencoder(2, hidden_layer_sizes=(8,), max_epochs=60, random_state=0)
+        estimator = DenoisingAutoencoder(2, hidden_layer_sizes=(8,), max_epochs=20, random_state=0)
         estimator.set_params(checkpoint=folder / "fit.ckpt")
         save(estimator.fit(rows), folder / "model")
     model = load(folder / "model")
@@ -87,7 +87,7 @@ def fuzz(folder, n_kills, rng):
         if sum(counts.values()) == n_kills:
             wait_for(number)
             break
-        time.sleep(rng.uniform(0, 0.25 * seconds))
+        time.sleep(rng.uniform(0, 0.12 * seconds))
         if not kill(number):
             break
         counts[stage_of(folder / "killed")] += 1
@@ -109,7 +109,7 @@ def main():
     torch.set_num_threads(1)
     plan.MIN_BLOCKS = pooled.MIN_BLOCKS = 3
     checkpoint.SHARE = float("inf")  # a checkpoint after every pool
-    scoring.PART_ROWS = 1000
+    scoring.PART_ROWS = 300
     rng = np.random.RandomState(arguments.seed)
     n_killed = 0
     while n_killed < arguments.kills:
