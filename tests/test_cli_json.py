@@ -71,9 +71,10 @@ def test_score_with_json_needs_a_file_for_the_rows(folder, capsys):
     assert "--json needs -o" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:.*could not be made normal")  # by so short a training
 def test_report_and_demo_tell_what_they_wrote(folder, tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.html"
-    monkeypatch.setattr("aedetect.cli.report.report", lambda *args, path: path)
+    monkeypatch.setattr("aedetect.cli.report.report", lambda *args, path, **kwargs: path)
     facts = object_of(capsys, "report", folder / "model.aedetect", folder / "rows.csv", "-o", page)
     assert list(facts) == ["command", "model", "table", "out", "n_rows"]
     assert (facts["out"], facts["n_rows"]) == (str(page), 200)

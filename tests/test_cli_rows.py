@@ -74,7 +74,7 @@ def test_errors_name_file_row_and_option(folder, tmp_path, capsys):
     table.to_csv(tmp_path / "late.csv", index=False)
     arguments = ["fit", tmp_path / "late.csv", "-o", tmp_path / "m", "--memory", "10MB"]
     text = error_of(arguments, capsys)
-    assert f"{tmp_path / 'late.csv'} holds 'old' in row 110, column 'age'" in text
+    assert f"{tmp_path / 'late.csv'} holds 'old' in row 112, column 'age'" in text
     assert "--drop 'age' leaves it out" in text
     option = 'categorical_features=["age"]'
     assert f"--set '{option}', with the names of all" in text
@@ -101,15 +101,15 @@ def test_an_array_is_fitted_on_the_disk(tmp_path, capsys):
 
 def test_scores_go_on_where_they_ended(folder, tmp_path, monkeypatch, capsys):
     out, calls = tmp_path / "scores.parquet", []
-    score_samples = ConformalDetector.score_samples
+    compute = ConformalDetector._scores_and_p_values
 
     def interrupted(self, X):
         calls.append(len(X))
         if len(calls) == 4:  # a probe, two parts, and the end
             raise KeyboardInterrupt
-        return score_samples(self, X)
+        return compute(self, X)
 
-    monkeypatch.setattr(ConformalDetector, "score_samples", interrupted)
+    monkeypatch.setattr(ConformalDetector, "_scores_and_p_values", interrupted)
     assert resume(folder, out, "--cache", tmp_path / "cache") == 130
     assert not out.exists()
     assert resume(folder, out, "--cache", tmp_path / "cache") == 0
@@ -138,8 +138,8 @@ def test_what_cannot_be_scored_names_file_and_row(folder, tmp_path, capsys):
     table = customers()
     table["age"] = table["age"].astype(object)
     for cell, message in (
-        ("old", f"{tmp_path / 'new.csv'} holds 'old' in row 110 of column 'age'"),
-        (None, f"row 110 (row 110 of {tmp_path / 'new.csv'}) has no value in column 'age'"),
+        ("old", f"{tmp_path / 'new.csv'} holds 'old' in row 112 of column 'age'"),
+        (None, f"{tmp_path / 'new.csv'} has no value in row 112 of column 'age'"),
     ):
         table.loc[110, "age"] = cell
         table.to_csv(tmp_path / "new.csv", index=False)

@@ -9,7 +9,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -23,7 +23,7 @@ from aedetect import (
     save,
 )
 from aedetect.cli.features import levels_of
-from aedetect.cli.tables import check_cells, leave_out, read_table, with_floats
+from aedetect.cli.tables import check_cells, leave_out, read_table, rows_of_file, with_floats
 from aedetect.persistence import info
 from aedetect.places import PlaceError, rows_of
 from aedetect.rows import Rows
@@ -55,7 +55,8 @@ def run(arguments: Namespace) -> dict[str, Any]:
         )
     else:
         model = estimator
-    with _naming_drop(), rows_of(X.index) if isinstance(X, pd.DataFrame) else nullcontext():
+    numbered = rows_of_file(arguments.table) if isinstance(X, Rows) else rows_of(X.index)
+    with _naming_drop(), numbered:
         model.fit(X)
     save(model, arguments.out)
     print(_summary(X, model, arguments), file=sys.stderr)
@@ -86,7 +87,7 @@ def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
     asked = estimator.categorical_features
     named = [] if asked is None or isinstance(asked, str) else list(asked)
     is_array = arguments.table.suffix == ".npy"
-    with _naming_options():
+    with _naming_options(), rows_of_file(arguments.table):
         return open_rows(
             arguments.table,
             drop=list(map(_number_of, arguments.drop)) if is_array else arguments.drop,

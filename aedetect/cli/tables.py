@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from aedetect.places import PlaceError
 from aedetect.rows import ColumnError
 
 CHUNK_VALUES = 5_000_000  # of a parquet or npy file in one chunk
@@ -50,6 +52,18 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
         yield chunk
     if row == first:
         raise ValueError(f"{path} holds no row.")
+
+
+@contextmanager
+def rows_of_file(path: Path) -> Iterator[None]:
+    """Let errors about a row of a table on the disk number it as :func:`read_chunks` does."""
+    try:
+        yield
+    except PlaceError as error:
+        if error.row is not None:
+            error.row += 0 if path.suffix == ".npy" else FIRST_ROW
+            error.row_label = error.place = None
+        raise
 
 
 def _naming_file(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -173,14 +187,14 @@ def check_cells(numbers: pd.DataFrame, path: Path, *, takes_missing: bool, remed
     cells = numbers.to_numpy()
     if np.isinf(cells).any():
         row, column = np.argwhere(np.isinf(cells))[0]
-        raise ValueError(
+        raise ColumnError(
             f"{path} holds infinity in row {numbers.index[row]} of column"
             f" {numbers.columns[column]!r}. Put a finite number there, or omit the row."
         )
     missing = np.isnan(cells)
     if missing.any() and not takes_missing:
         row, column = np.argwhere(missing)[0]
-        raise ValueError(
+        raise ColumnError(
             f"{path} has no value in row {numbers.index[row]} of column"
             f" {numbers.columns[column]!r} (missing values in all: {missing.sum():,}). {remedy}"
         )
