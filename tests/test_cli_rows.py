@@ -74,7 +74,7 @@ def test_errors_name_file_row_and_option(folder, tmp_path, capsys):
     table.to_csv(tmp_path / "late.csv", index=False)
     arguments = ["fit", tmp_path / "late.csv", "-o", tmp_path / "m", "--memory", "10MB"]
     text = error_of(arguments, capsys)
-    assert f"{tmp_path / 'late.csv'} holds 'old' in row 110, column 'age'" in text
+    assert f"{tmp_path / 'late.csv'} holds 'old' in row 112, column 'age'" in text
     assert "--drop 'age' leaves it out" in text
     option = 'categorical_features=["age"]'
     assert f"--set '{option}', with the names of all" in text
@@ -86,6 +86,17 @@ def test_errors_name_file_row_and_option(folder, tmp_path, capsys):
     assert "Column 'id' has" in text
     assert "--drop 'id'" in text
     assert not list(tmp_path.glob("*.rows"))
+
+
+def test_the_first_missing_cell_of_the_file_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aedetect.cli.fit.CHECKED", 200)
+    table = customers().drop(columns="id").astype({"age": float})
+    table.loc[[95, 110, 115], "age"] = np.nan
+    table.to_csv(tmp_path / "gap.csv", index=False)
+    arguments = ["fit", tmp_path / "gap.csv", "-o", tmp_path / "m", "--memory", "10MB"]
+    text = error_of(arguments, capsys)
+    assert "gap.csv has no value in row 97 of column 'age'. --set missing=mask" in text
+    assert fit(*arguments[1:2], tmp_path / "m", *arguments[4:], "--set", "missing=mask") == 0
 
 
 def test_an_array_is_fitted_on_the_disk(tmp_path, capsys):
@@ -119,7 +130,7 @@ def test_scores_go_on_where_they_ended(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     np.testing.assert_array_equal(scores["score"], model.score_samples(rows))
     np.testing.assert_array_equal(scores["anomaly"], model.predict(rows) == -1)
-    assert scores["row"].tolist() == list(range(len(rows)))
+    assert scores["row"].tolist() == list(range(2, 2 + len(rows)))
     whole = tmp_path / "whole.csv"
     main(["score", str(folder / "model"), str(folder / "rows.csv"), "-o", str(whole)])
     np.testing.assert_allclose(scores["score"], pd.read_csv(whole)["score"], rtol=1e-4)
@@ -138,8 +149,8 @@ def test_what_cannot_be_scored_names_file_and_row(folder, tmp_path, capsys):
     table = customers()
     table["age"] = table["age"].astype(object)
     for cell, message in (
-        ("old", f"{tmp_path / 'new.csv'} holds 'old' in row 110 of column 'age'"),
-        (None, f"row 110 (row 110 of {tmp_path / 'new.csv'}) has no value in column 'age'"),
+        ("old", f"{tmp_path / 'new.csv'} holds 'old' in row 112 of column 'age'"),
+        (None, f"{tmp_path / 'new.csv'} has no value in row 112 of column 'age'"),
     ):
         table.loc[110, "age"] = cell
         table.to_csv(tmp_path / "new.csv", index=False)

@@ -41,7 +41,7 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
     readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npy": _read_npy}
     if kind not in readers:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
-    first = row = 0 if kind == ".npy" else FIRST_ROW
+    first = row = first_row_of(path)
     for chunk in _naming_file(path, readers[kind](path, sep, as_text)):
         if chunk.empty:
             continue
@@ -50,6 +50,11 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
         yield chunk
     if row == first:
         raise ValueError(f"{path} holds no row.")
+
+
+def first_row_of(path: Path) -> int:
+    """Return the number of the first row of a table in messages and results."""
+    return 0 if path.suffix.lower() == ".npy" else FIRST_ROW
 
 
 def _naming_file(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -182,7 +187,7 @@ def check_cells(numbers: pd.DataFrame, path: Path, *, takes_missing: bool, remed
         row, column = np.argwhere(missing)[0]
         raise ValueError(
             f"{path} has no value in row {numbers.index[row]} of column"
-            f" {numbers.columns[column]!r} (missing values in all: {missing.sum():,}). {remedy}"
+            f" {numbers.columns[column]!r}. {remedy}"
         )
 
 
