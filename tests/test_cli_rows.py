@@ -112,15 +112,15 @@ def test_an_array_is_fitted_on_the_disk(tmp_path, capsys):
 
 def test_scores_go_on_where_they_ended(folder, tmp_path, monkeypatch, capsys):
     out, calls = tmp_path / "scores.parquet", []
-    score_samples = ConformalDetector.score_samples
+    scores_of = ConformalDetector._scores_and_p_values
 
     def interrupted(self, X):
         calls.append(len(X))
         if len(calls) == 4:  # a probe, two parts, and the end
             raise KeyboardInterrupt
-        return score_samples(self, X)
+        return scores_of(self, X)
 
-    monkeypatch.setattr(ConformalDetector, "score_samples", interrupted)
+    monkeypatch.setattr(ConformalDetector, "_scores_and_p_values", interrupted)
     assert resume(folder, out, "--cache", tmp_path / "cache") == 130
     assert not out.exists()
     assert resume(folder, out, "--cache", tmp_path / "cache") == 0
