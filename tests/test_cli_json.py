@@ -72,6 +72,7 @@ def test_score_with_json_needs_a_file_for_the_rows(folder, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:.*could not be made normal")  # by so short a training
+@pytest.mark.filterwarnings("ignore:.*could not be made normal")  # by so short a training
 def test_report_and_demo_tell_what_they_wrote(folder, tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.html"
     monkeypatch.setattr("aedetect.cli.report.report", lambda *args, path, **kwargs: path)

@@ -88,6 +88,17 @@ def test_errors_name_file_row_and_option(folder, tmp_path, capsys):
     assert not list(tmp_path.glob("*.rows"))
 
 
+def test_the_first_missing_cell_of_the_file_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aedetect.cli.fit.CHECKED", 200)
+    table = customers().drop(columns="id").astype({"age": float})
+    table.loc[[95, 110, 115], "age"] = np.nan
+    table.to_csv(tmp_path / "gap.csv", index=False)
+    arguments = ["fit", tmp_path / "gap.csv", "-o", tmp_path / "m", "--memory", "10MB"]
+    text = error_of(arguments, capsys)
+    assert "gap.csv has no value in row 97 of column 'age'. --set missing=mask" in text
+    assert fit(*arguments[1:2], tmp_path / "m", *arguments[4:], "--set", "missing=mask") == 0
+
+
 def test_an_array_is_fitted_on_the_disk(tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 4)))
     arguments = ["--memory", "10MB", "--drop"]
@@ -101,13 +112,13 @@ def test_an_array_is_fitted_on_the_disk(tmp_path, capsys):
 
 def test_scores_go_on_where_they_ended(folder, tmp_path, monkeypatch, capsys):
     out, calls = tmp_path / "scores.parquet", []
-    compute = ConformalDetector._scores_and_p_values
+    scores_of = ConformalDetector._scores_and_p_values
 
     def interrupted(self, X):
         calls.append(len(X))
         if len(calls) == 4:  # a probe, two parts, and the end
             raise KeyboardInterrupt
-        return compute(self, X)
+        return scores_of(self, X)
 
     monkeypatch.setattr(ConformalDetector, "_scores_and_p_values", interrupted)
     assert resume(folder, out, "--cache", tmp_path / "cache") == 130
@@ -119,7 +130,7 @@ def test_scores_go_on_where_they_ended(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     np.testing.assert_array_equal(scores["score"], model.score_samples(rows))
     np.testing.assert_array_equal(scores["anomaly"], model.predict(rows) == -1)
-    assert scores["row"].tolist() == list(range(len(rows)))
+    assert scores["row"].tolist() == list(range(2, 2 + len(rows)))
     whole = tmp_path / "whole.csv"
     main(["score", str(folder / "model"), str(folder / "rows.csv"), "-o", str(whole)])
     np.testing.assert_allclose(scores["score"], pd.read_csv(whole)["score"], rtol=1e-4)

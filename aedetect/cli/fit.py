@@ -10,6 +10,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,7 @@ from aedetect import (
     save,
 )
 from aedetect.cli.features import levels_of
-from aedetect.cli.tables import check_cells, leave_out, read_table, rows_of_file, with_floats
+from aedetect.cli.tables import check_cells, first_row_of, leave_out, read_table, with_floats
 from aedetect.persistence import info
 from aedetect.places import PlaceError, rows_of
 from aedetect.rows import Rows
@@ -38,6 +39,7 @@ MOSTLY = 0.9  # share of the cells that are numbers, for a column of text to be 
 FEW_NUMBERS = 20  # different ones, which may well be categories
 FEW_ROWS = 20  # whose numbers may differ by chance
 N_NAMES = 5  # of columns in a warning, at most
+CHECKED = 2**22  # cells of rows on the disk at a time
 MISSING = "--set missing=mask trains on the cells that are there; --drop leaves the column out."
 
 
@@ -55,8 +57,8 @@ def run(arguments: Namespace) -> dict[str, Any]:
         )
     else:
         model = estimator
-    numbered = rows_of_file(arguments.table) if isinstance(X, Rows) else rows_of(X.index)
-    with _naming_drop(), numbered:
+    first = first_row_of(arguments.table)
+    with _naming_drop(), rows_of(range(first, first + len(X))):
         model.fit(X)
     save(model, arguments.out)
     print(_summary(X, model, arguments), file=sys.stderr)
@@ -87,8 +89,8 @@ def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
     asked = estimator.categorical_features
     named = [] if asked is None or isinstance(asked, str) else list(asked)
     is_array = arguments.table.suffix == ".npy"
-    with _naming_options(), rows_of_file(arguments.table):
-        return open_rows(
+    with _naming_options(first_row_of(arguments.table)):
+        rows = open_rows(
             arguments.table,
             drop=list(map(_number_of, arguments.drop)) if is_array else arguments.drop,
             categorical=[name for name in named if isinstance(name, str)],
@@ -96,6 +98,20 @@ def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
             memory=arguments.memory or "256MB",
             sep=arguments.sep if ".csv" in arguments.table.suffixes else None,
         )
+    if estimator.missing != "mask":
+        _check_complete(rows, arguments.table)
+    return rows
+
+
+def _check_complete(rows: Rows, table: Path) -> None:
+    """Refuse missing numbers, the first of them in the order of the file."""
+    names = rows.column_names or [f"x{number}" for number in range(rows.shape[1])]
+    numbers = [number for number in range(len(names)) if number not in rows.levels]
+    n_rows = max(1, CHECKED // rows.shape[1])
+    for first in range(0, len(rows), n_rows):
+        cells = pd.DataFrame(rows[first : first + n_rows].read_cells(), columns=names)
+        cells.index += first + first_row_of(table)
+        check_cells(cells.iloc[:, numbers], table, takes_missing=False, remedy=MISSING)
 
 
 def _number_of(name: str) -> int:
@@ -106,11 +122,15 @@ def _number_of(name: str) -> int:
 
 
 @contextmanager
-def _naming_options() -> Iterator[None]:
-    """Let errors about a cell of a table that is opened end with options of the command line."""
+def _naming_options(first: int) -> Iterator[None]:
+    """Let errors about a table that is opened end with options of the command line.
+
+    Its rows are numbered from ``first``.
+    """
     try:
         yield
     except PlaceError as error:
+        error.row = None if error.row is None else first + error.row
         name = json.dumps(str(error.column_name))
         error.args = (
             f"{error.args[0]} On the command line, --drop {{column}} leaves it out, and --set"
@@ -167,6 +187,7 @@ def _naming_drop() -> Iterator[None]:
     try:
         yield
     except PlaceError as error:
+        error.place = None  # the row has its number in the file
         if error.column is not None:
             error.args = (f"{error.args[0]} On the command line, --drop {{column}} leaves it out.",)
         raise

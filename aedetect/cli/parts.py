@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from aedetect.cli.features import levels_of, model_columns, text_columns
-from aedetect.cli.tables import read_chunks, rows_of_file
+from aedetect.cli.tables import first_row_of, read_chunks
 from aedetect.rows import Rows, Selection, files_source, open_source, parse_memory
 from aedetect.scale import score
 
@@ -28,9 +28,15 @@ def score_in_parts(model: Any, arguments: Namespace) -> tuple[int, int]:
     """
     rows = _open(model, arguments)
     hidden = not sys.stderr.isatty()
-    bar = tqdm(total=len(rows), unit=" rows", unit_scale=True, disable=hidden)
-    with bar, rows_of_file(arguments.table):
-        path = score(model, rows, arguments.out, engine=arguments.engine, progress=bar.update)
+    with tqdm(total=len(rows), unit=" rows", unit_scale=True, disable=hidden) as bar:
+        path = score(
+            model,
+            rows,
+            arguments.out,
+            engine=arguments.engine,
+            first_row=first_row_of(arguments.table),
+            progress=bar.update,
+        )
     return len(rows), int(pd.read_parquet(path, columns=["anomaly"])["anomaly"].sum())
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from aedetect.places import PlaceError
 from aedetect.rows import ColumnError
 
 CHUNK_VALUES = 5_000_000  # of a parquet or npy file in one chunk
@@ -43,7 +41,7 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
     readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npy": _read_npy}
     if kind not in readers:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
-    first = row = 0 if kind == ".npy" else FIRST_ROW
+    first = row = first_row_of(path)
     for chunk in _naming_file(path, readers[kind](path, sep, as_text)):
         if chunk.empty:
             continue
@@ -54,16 +52,9 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
         raise ValueError(f"{path} holds no row.")
 
 
-@contextmanager
-def rows_of_file(path: Path) -> Iterator[None]:
-    """Let errors about a row of a table on the disk number it as :func:`read_chunks` does."""
-    try:
-        yield
-    except PlaceError as error:
-        if error.row is not None:
-            error.row += 0 if path.suffix == ".npy" else FIRST_ROW
-            error.row_label = error.place = None
-        raise
+def first_row_of(path: Path) -> int:
+    """Return the number of the first row of a table in messages and results."""
+    return 0 if path.suffix.lower() == ".npy" else FIRST_ROW
 
 
 def _naming_file(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -187,16 +178,16 @@ def check_cells(numbers: pd.DataFrame, path: Path, *, takes_missing: bool, remed
     cells = numbers.to_numpy()
     if np.isinf(cells).any():
         row, column = np.argwhere(np.isinf(cells))[0]
-        raise ColumnError(
+        raise ValueError(
             f"{path} holds infinity in row {numbers.index[row]} of column"
             f" {numbers.columns[column]!r}. Put a finite number there, or omit the row."
         )
     missing = np.isnan(cells)
     if missing.any() and not takes_missing:
         row, column = np.argwhere(missing)[0]
-        raise ColumnError(
+        raise ValueError(
             f"{path} has no value in row {numbers.index[row]} of column"
-            f" {numbers.columns[column]!r} (missing values in all: {missing.sum():,}). {remedy}"
+            f" {numbers.columns[column]!r}. {remedy}"
         )
 
 

@@ -42,6 +42,7 @@ def score(
     out: PathLike = "scores.parquet",
     *,
     resume: bool = True,
+    first_row: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> Path:
     """Write the scores of all rows to a parquet file.
@@ -59,12 +60,14 @@ def score(
     rows : Rows
         Rows to score.
     out : path, default="scores.parquet"
-        The file to write. Columns: ``row`` (int64, the number in ``rows``), ``score`` (float64,
+        The file to write. Columns: ``row`` (int64, numbers from ``first_row``), ``score`` (float64,
         higher is more normal), ``anomaly`` (bool) if the model has an ``offset_``, and ``p_value``
         (float64) if it is a :class:`~aedetect.ConformalDetector`.
     resume : bool, default=True
         Whether parts and a file of an earlier call, for this model and these rows, are kept. False
         begins anew.
+    first_row : int, default=0
+        Number of the first row in the column ``row``.
     progress : callable, default=None
         Called with the number of rows that were found scored, and then with that of every part.
 
@@ -94,7 +97,15 @@ def score(
     >>> pd.read_parquet(path).columns.tolist()
     ['row', 'score', 'anomaly']
     """
-    return score_parts(model, rows, out, resume=resume, compute=in_turn, progress=progress)
+    return score_parts(
+        model,
+        rows,
+        out,
+        resume=resume,
+        first_row=first_row,
+        compute=in_turn,
+        progress=progress,
+    )
 
 
 def in_turn(
@@ -110,13 +121,14 @@ def score_parts(
     out: PathLike,
     *,
     resume: bool,
+    first_row: int,
     compute: Compute,
     progress: Callable[[int], object] | None = None,
 ) -> Path:
     """Do as :func:`score` does; ``compute`` has the parts scored, where it likes."""
     path = Path(out)
     _check(rows, path)
-    identity = _identity(model, rows)
+    identity = _identity(model, rows) | {"first row": str(first_row)}
     folder = path.with_name(f".{path.name}.parts")
     if resume and path.exists():
         _check_identity(_identity_of(path), identity, path)
@@ -132,7 +144,7 @@ def score_parts(
     for first, scores in compute(task, missing):
         _write_part(folder / f"{first}.npy", scores)
         report(task.count(first))
-    _join(rows, folder, path, identity, offset_of(model))
+    _join(rows, folder, path, identity, offset_of(model), first_row)
     _remove(folder)
     return path
 
@@ -256,7 +268,12 @@ def _remove(folder: Path) -> None:
 
 
 def _join(
-    rows: Rows, folder: Path, path: Path, identity: dict[str, str], offset: float | None
+    rows: Rows,
+    folder: Path,
+    path: Path,
+    identity: dict[str, str],
+    offset: float | None,
+    first_row: int,
 ) -> None:
     """Write all parts to one file."""
     from pyarrow.parquet import ParquetWriter
@@ -266,7 +283,7 @@ def _join(
     remove_abandoned(path)
     with atomic_write(path) as file, ParquetWriter(file, schema) as writer:
         for first in range(0, len(rows), _part_rows(rows)):
-            writer.write_table(_table(first, _read_part(folder, first), offset))
+            writer.write_table(_table(first_row + first, _read_part(folder, first), offset))
 
 
 def _table(first: int, scores: FloatArray, offset: float | None) -> Any:

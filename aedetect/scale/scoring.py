@@ -19,6 +19,7 @@ def score(
     *,
     engine: Literal["local", "ray", "dask"] = "local",
     resume: bool = True,
+    first_row: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> Path:
     """Write the scores of all rows to a parquet file, computed by many workers.
@@ -42,6 +43,8 @@ def score(
         ``"local"`` scores in this process.
     resume : bool, default=True
         Whether parts and a file of an earlier call, for this model and these rows, are kept.
+    first_row : int, default=0
+        Number of the first row in the column ``row``.
     progress : callable, default=None
         Called with the number of rows that were found scored, and then with that of every part.
 
@@ -73,5 +76,11 @@ def score(
         raise ValueError(f"engine={engine!r} must be one of {', '.join(map(repr, ENGINES))}.")
     compute = ENGINES[engine]
     return score_parts(
-        as_model(model), rows, out, resume=resume, compute=compute, progress=progress
+        as_model(model),
+        rows,
+        out,
+        resume=resume,
+        first_row=first_row,
+        compute=compute,
+        progress=progress,
     )
