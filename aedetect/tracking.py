@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from aedetect.estimators.base import BaseAutoencoder
 
+__all__ = ["TensorBoardCallback"]
+
 
 class TensorBoardCallback:
     """Write the losses of every epoch to event files of TensorBoard.

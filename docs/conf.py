@@ -1,10 +1,15 @@
 """Sphinx configuration. Nothing here reaches for the network."""
 
 import re
+import sys
+from pathlib import Path
 
 from sphinx_gallery.sorting import ExplicitOrder
 
 import aedetect
+
+sys.path.insert(0, str(Path(__file__).parent))
+from public import methods_of
 
 project = "aedetect"
 author = "the aedetect developers"
@@ -21,6 +26,8 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
 autodoc_typehints = "none"  # the numpydoc sections say more
+autosummary_context = {"methods_of": methods_of}
+suppress_warnings = ["config.cache"]  # Sphinx cannot cache a context that holds a function
 numpydoc_show_class_members = False  # the class template lists them
 
 myst_enable_extensions = ["colon_fence"]
@@ -52,10 +59,22 @@ html_theme_options = {
 html_sidebars = {"index": [], "user_guide": []}
 
 
+FOREIGN = {  # links of inherited docstrings, whose pages are scikit-learn's
+    r":ref:`sphx_glr[^`]*`": "its gallery",
+    r":(?:ref|term):`([^<`]+) <[^`]*>`": r"\1",
+    r":term:`([^`]+)`": r"``\1``",
+    r":ref:`[^`]+`": "scikit-learn's guide",
+}
+
+
 def _without_foreign_labels(app, what, name, obj, options, lines) -> None:
-    """Let inherited docstrings name a page of scikit-learn's guide without a link to it."""
+    """Let inherited docstrings name pages of scikit-learn without links to them."""
+    if not (getattr(obj, "__module__", None) or "").startswith("sklearn"):
+        return
     for number, line in enumerate(lines):
-        lines[number] = re.sub(r":ref:`([^<`]+) <metadata_routing>`", r"\1", line)
+        for label, text in FOREIGN.items():
+            line = re.sub(label, text, line)
+        lines[number] = line
 
 
 def setup(app) -> None:

@@ -126,6 +126,19 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     --------
     DenoisingAutoencoder.set_threshold : Moves the threshold of one estimator of this package.
 
+    References
+    ----------
+    V. Vovk, A. Gammerman & G. Shafer, "Algorithmic learning in a random world", Springer, 2005.
+
+    S. Bates, E. Candès, L. Lei, Y. Romano & M. Sesia, "Testing for outliers with conformal
+    p-values", Annals of Statistics, 2023.
+
+    R. F. Barber, E. Candès, A. Ramdas & R. J. Tibshirani, "Predictive inference with the
+    jackknife+", Annals of Statistics, 2021, for ``cv``.
+
+    Y. Jin & E. Candès, "Model-free selective inference under covariate shift via weighted conformal
+    p-values", 2023, for ``weights``.
+
     Examples
     --------
     >>> import numpy as np

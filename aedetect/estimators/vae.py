@@ -49,6 +49,16 @@ class VAEDetector(BaseAutoencoder):
     those of the other estimators do. With ``upsample="unpool"`` every value goes to the first of
     its 2x2 pixels, in training too: a code drawn from a distribution holds no places of maxima.
 
+    References
+    ----------
+    D. P. Kingma & M. Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
+
+    J. An & S. Cho, "Variational autoencoder based anomaly detection using reconstruction
+    probability", Special Lecture on IE, 2015, for ``"reconstruction_probability"``.
+
+    I. Higgins et al., "beta-VAE: learning basic visual concepts with a constrained variational
+    framework", ICLR 2017, for ``beta``.
+
     Examples
     --------
     >>> from aedetect import VAEDetector, datasets

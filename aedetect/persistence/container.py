@@ -39,6 +39,21 @@ class ModelFileError(ValueError):
         The rule that the file breaks, without a full stop.
     remedy : str
         The remedy, in a sentence.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from aedetect import load
+    >>> from aedetect.persistence import ModelFileError
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "notes.txt")
+    ...     _ = path.write_text("not a model")
+    ...     try:
+    ...         load(path)
+    ...     except ModelFileError:
+    ...         print("refused")
+    refused
     """
 
     def __init__(

@@ -129,6 +129,18 @@ def load(
         If the file cannot be read.
     ValueError
         If this machine has no such ``device``.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from aedetect import AutoencoderTransformer, datasets, load, save
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(max_epochs=2, random_state=0).fit(X)
+    >>> with TemporaryDirectory() as folder:
+    ...     save(detector, f"{folder}/digits.aedetect")
+    ...     restored = load(f"{folder}/digits.aedetect")
+    >>> bool((restored.predict(X) == detector.predict(X)).all())
+    True
     """
     from aedetect.persistence.restoring import restore
     from aedetect.training import resolve_device
@@ -166,6 +178,19 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
         If the header is damaged, of a newer format, or of something else.
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from aedetect import AutoencoderTransformer, datasets, save
+    >>> from aedetect.persistence import info
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(8, max_epochs=2, random_state=0).fit(X)
+    >>> with TemporaryDirectory() as folder:
+    ...     save(detector, f"{folder}/digits.aedetect")
+    ...     facts = info(f"{folder}/digits.aedetect")
+    >>> facts["class"], facts["parameters"]["latent_dim"], facts["intact"]
+    ('AutoencoderTransformer', 8, True)
     """
     with _naming(path), open_file(path) as file:
         header = read_header(file)

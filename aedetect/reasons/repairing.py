@@ -50,6 +50,24 @@ def repair(model: Any, X: ArrayLike) -> NDArray | pd.DataFrame:
     -----
     UserWarning
         If the columns are those that the detector sees, or if rows could not be made normal.
+
+    References
+    ----------
+    C. M. A. Roelofs, M.-A. Lutz, S. Faulstich & S. Vogt, "Autoencoder-based anomaly root cause
+    analysis for wind turbines", Energy and AI, 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import RobustScaler
+    >>> from aedetect import DenoisingAutoencoder, repair
+    >>> X, _ = load_wine(return_X_y=True, as_frame=True)
+    >>> model = make_pipeline(RobustScaler(), DenoisingAutoencoder(random_state=0)).fit(X[:-1])
+    >>> odd = X[-1:].assign(flavanoids=9.0)
+    >>> repaired = repair(model, odd)
+    >>> bool(repaired["flavanoids"].item() < 9)
+    True
     """
     repaired, is_traced = repair_traced(model, X)
     if not is_traced:

@@ -7,16 +7,5 @@ from aedetect.rows.scoring import score
 from aedetect.rows.spool import Spool
 from aedetect.rows.view import Reader, Rows
 
-__all__ = [
-    "Plan",
-    "Reader",
-    "RowSet",
-    "Rows",
-    "Spool",
-    "count_blocks",
-    "fits_one_pool",
-    "memory_needed",
-    "open_rows",
-    "pool_blocks",
-    "score",
-]
+# For users. The other names are for the rooms below.
+__all__ = ["Rows", "open_rows", "score"]
