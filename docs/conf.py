@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "myst_parser",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -30,14 +31,26 @@ autosummary_context = {"methods_of": methods_of}
 suppress_warnings = ["config.cache"]  # Sphinx cannot cache a context that holds a function
 numpydoc_show_class_members = False  # the class template lists them
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "substitution"]
+myst_substitutions = {"version": version}
 myst_heading_anchors = 3  # for links such as user_guide.md#thresholds
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "within_subsection_order": ExplicitOrder(
-        ["plot_flag_anomalous_digits.py", "plot_three_estimators.py", "plot_dataframe.py", "*"]
+        [  # of learning
+            "plot_flag_anomalous_digits.py",
+            "plot_dataframe.py",
+            "plot_mixed_table.py",
+            "plot_report.py",
+            "plot_three_estimators.py",
+            "plot_grid_search.py",
+            "plot_pipeline_tsne.py",
+            "plot_onnx.py",
+            "plot_custom_network.py",
+            "*",  # the tutorials
+        ]
     ),
     "backreferences_dir": "generated",
     "doc_module": ("aedetect",),
@@ -55,8 +68,12 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": [],
     "footer_end": [],
+    "header_links_before_dropdown": 6,
+    "show_prev_next": False,
 }
-html_sidebars = {"index": [], "user_guide": []}
+html_sidebars = {page: [] for page in ("index", "get_started", "benchmarks", "changelog")}
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 
 
 FOREIGN = {  # links of inherited docstrings, whose pages are scikit-learn's
