@@ -13,14 +13,18 @@ SEED ?= 0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+WHEEL_PIP := $(VENV)-wheel/bin/python -m pip --disable-pip-version-check
+PAGES := README.md $(wildcard docs/*.md)
 
-.PHONY: help demo test audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
+.PHONY: help demo test test-docs dist audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
   bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search clean
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
 	@echo "make test                       run the tests"
-	@echo "make lint                       ruff and mypy"
+	@echo "make test-docs                  build the wheel, run every code block of the pages"
+	@echo "make dist                       build and check what is published"
+	@echo "make lint                       ruff, mypy, and the English of the pages"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
 	@echo "make docs                       build the documentation into docs/_build/html"
@@ -52,6 +56,22 @@ demo: $(VENV)/plot
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
+# In an environment of its own: the pages are checked with the wheel that a user gets.
+test-docs:
+	rm -rf build/wheel
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(WHEEL_PIP) install --quiet $(TORCH_ARGS) --constraint constraints.txt torch
+	$(WHEEL_PIP) wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(WHEEL_PIP) install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	$(WHEEL_PIP) install --quiet "$$(echo build/wheel/*.whl)[plot,parquet,onnx]" skops
+	PATH="$(CURDIR)/$(VENV)-wheel/bin:$$PATH" python docs/run_blocks.py $(PAGES)
+
+dist: test-docs $(VENV)/release
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/release/check_wheel.py dist/*.whl $(TORCH_ARGS)
+
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_frames.py --cases $(FRAMES) --seed $(SEED)
@@ -68,6 +88,8 @@ lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/proselint --config .proselintrc.json check *.md docs/*.md
+	$(BIN)/python docs/plain_english.py *.md docs/*.md
 
 docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
@@ -106,4 +128,4 @@ bench-scale: $(VENV)/bench
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py $(SCALE)
 
 clean:
-	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated
+	rm -rf $(VENV) $(VENV)-wheel build dist demo docs/_build docs/auto_examples docs/generated
