@@ -64,7 +64,7 @@ test-docs:
 	$(WHEEL_PIP) wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(WHEEL_PIP) install --quiet --force-reinstall --no-deps build/wheel/*.whl
 	$(WHEEL_PIP) install --quiet "$$(echo build/wheel/*.whl)[plot,parquet,onnx]" skops
-	PATH="$(CURDIR)/$(VENV)-wheel/bin:$$PATH" python docs/run_blocks.py $(PAGES)
+	PATH="$(abspath $(VENV)-wheel)/bin:$$PATH" python docs/run_blocks.py $(PAGES)
 
 dist: test-docs $(VENV)/release
 	rm -rf dist
