@@ -77,6 +77,11 @@ def test_the_checker_of_english_passes_over_code_and_questions():
     assert list(load("plain_english").faults_of(text)) == []
 
 
+def test_the_picture_of_the_rooms_is_drawn_from_the_imports():
+    drawn = load("draw_rooms").draw()
+    assert (ROOT / "docs" / "rooms.svg").read_text() == drawn, "Run python docs/draw_rooms.py."
+
+
 def test_blocks_of_code_are_found_with_their_lines():
     skipped = "Text\n\n<!-- not run: no GPU -->\n```python\na\n```\n\n"
     page = skipped + "<!-- python\nb\n-->\n```sh\nc\n```\n"
