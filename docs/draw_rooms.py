@@ -40,10 +40,8 @@ def imports_of(path: Path) -> set[str]:
 @cache
 def room_of_name(name: str) -> str:
     """Return the room of a name that ``from aedetect import`` finds."""
-    return ast.literal_eval(_assigned("_ROOMS")).get(
-        name,
-        name if (PACKAGE / name).exists() or (PACKAGE / f"{name}.py").exists() else "estimators",
-    )
+    is_room = (PACKAGE / name).exists() or (PACKAGE / f"{name}.py").exists()
+    return ast.literal_eval(_assigned("_ROOMS")).get(name, name if is_room else "estimators")
 
 
 def _assigned(name: str) -> str:

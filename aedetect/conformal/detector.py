@@ -109,7 +109,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     estimator_ : object
         The fitted inner detector; absent with ``cv``.
     estimators_ : list of object
-        All fitted inner detectors: one, or one a fold with ``cv``.
+        All fitted inner detectors: one, or one for each fold with ``cv``.
     calibration_scores_ : ndarray of shape (n_calibration,), float64
         Inner scores of the calibration rows in ascending order; higher is more normal.
     calibration_indices_ : ndarray of shape (n_calibration,), int
@@ -539,8 +539,8 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
     def _folds_error(self, feature: str) -> ValueError:
         return ValueError(
-            f"{feature} needs one inner detector, but with cv={self.cv!r} there is one a fold. Use"
-            " cv=None."
+            f"{feature} needs one inner detector, but with cv={self.cv!r} there is one for each"
+            " fold. Use cv=None."
         )
 
     def __sklearn_tags__(self) -> Tags:

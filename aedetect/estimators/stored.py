@@ -23,7 +23,7 @@ from aedetect.training import Epoch
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
-OWN_NETWORK = "_own_network"  # a network of the user's own, beside the detector's plain state
+OWN_NETWORK = "_own_network"  # a custom network, beside the detector's plain state
 REQUIRED = {
     *("detector_", "history_", "n_iter_", "n_features_in_"),
     *("_column_numbers", "_shaped_by", "_corruption", "_continuation"),
@@ -53,7 +53,7 @@ def from_stored(estimator: BaseAutoencoder, state: dict[str, Any]) -> dict[str, 
     estimator : BaseAutoencoder
         Of the class that the attributes belong to.
     state : dict
-        The return value of :func:`to_stored`. Without a network of the user's own in it, a network
+        The return value of :func:`to_stored`. Without a custom network in it, a network
         that is the parameter ``network`` stands for that.
 
     Raises

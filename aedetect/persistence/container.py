@@ -171,7 +171,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ModelFileError(f"its header holds {constant}, which is no JSON")
+    raise ModelFileError(f"its header holds {constant}, which is not JSON")
 
 
 def _check_document(document: Any) -> None:

@@ -112,7 +112,7 @@ def load(
         Where the network is put. ``"auto"`` is the CPU, where ``fit`` leaves it, whatever it was
         trained on. Elsewhere scores round otherwise.
     network : Autoencoder or None, default=None
-        For an estimator with a network of its user's own, whose code is not in the file: an
+        For an estimator with a custom network, whose code is not in the file: an
         :class:`~aedetect.networks.Autoencoder` of the same architecture. It is copied and its
         weights are replaced by those in the file.
 

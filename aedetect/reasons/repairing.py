@@ -104,8 +104,8 @@ def _resolve(model: Any) -> tuple[Pipeline | None, Any]:
     check_gives_reasons(split(detector.estimators_[0])[1])
     if not hasattr(detector, "estimator_"):
         raise ValueError(
-            f"repair needs one inner detector, but with cv={detector.cv!r} there is one a fold. Use"
-            " cv=None."
+            f"repair needs one inner detector, but with cv={detector.cv!r} there is one for each"
+            " fold. Use cv=None."
         )
     steps, inner = _resolve(append(steps, detector.estimator_))
     inner = copy.copy(inner)
