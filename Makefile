@@ -15,8 +15,10 @@ DEVICE ?= cuda
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+WHEEL_PIP := $(VENV)-wheel/bin/python -m pip --disable-pip-version-check
+PAGES := README.md $(wildcard docs/*.md)
 
-.PHONY: help demo test test-slow test-scale test-gpu audit lint docs fuzz clean \
+.PHONY: help demo test test-slow test-scale test-docs test-gpu dist audit lint docs fuzz clean \
   bench-speed bench-gpu bench-quality bench-one-class bench-tutorials bench-missing \
   bench-calibration bench-explain bench-mixed bench-scale bench-search bench-series
 
@@ -25,9 +27,11 @@ help:
 	@echo "make test                       run the tests"
 	@echo "make test-slow                  the tests that take seconds each"
 	@echo "make test-scale                 run the tests that start Ray, Dask and torchrun"
+	@echo "make test-docs                  build the wheel, run every code block of the pages"
 	@echo "make test-gpu [DEVICE=cuda]     run the tests on a GPU, those of training first"
 	@echo "make bench-gpu [DEVICE=cuda]    training, searching and scoring times on a GPU"
-	@echo "make lint                       ruff and mypy"
+	@echo "make dist                       build and check what is published"
+	@echo "make lint                       ruff, mypy, and the English of the pages"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
 	@echo "make docs                       build the documentation into docs/_build/html"
@@ -76,6 +80,22 @@ test-gpu: $(VENV)/test
 bench-gpu: $(VENV)/bench
 	$(BIN)/python benchmarks/speed.py gpu --device $(DEVICE)
 
+# In an environment of its own: the pages are checked with the wheel that a user gets.
+test-docs:
+	rm -rf build/wheel
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(WHEEL_PIP) install --quiet $(TORCH_ARGS) --constraint constraints.txt torch
+	$(WHEEL_PIP) wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(WHEEL_PIP) install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	$(WHEEL_PIP) install --quiet "$$(echo build/wheel/*.whl)[plot,parquet,onnx]" skops
+	PATH="$(abspath $(VENV)-wheel)/bin:$$PATH" python docs/run_blocks.py $(PAGES)
+
+dist: test-docs $(VENV)/release
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/release/check_wheel.py dist/*.whl $(TORCH_ARGS)
+
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_frames.py --cases $(FRAMES) --seed $(SEED)
@@ -93,6 +113,8 @@ lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/proselint --config .proselintrc.json check *.md docs/*.md
+	$(BIN)/python docs/plain_english.py *.md docs/*.md
 
 docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
@@ -135,4 +157,4 @@ bench-series: $(VENV)/plot
 	$(BIN)/python benchmarks/series.py $(PARTS)
 
 clean:
-	rm -rf $(VENV) demo docs/_build docs/auto_examples docs/generated
+	rm -rf $(VENV) $(VENV)-wheel build dist demo docs/_build docs/auto_examples docs/generated

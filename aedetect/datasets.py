@@ -14,6 +14,8 @@ import sklearn.datasets
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
+__all__ = ["load_digits", "load_mnist", "make_anomaly_split"]
+
 _IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -76,6 +78,13 @@ def load_mnist(
         If ``subset`` is neither, or a file is damaged or of another format.
     FileNotFoundError
         If the folder has no MNIST files.
+
+    Examples
+    --------
+    >>> from aedetect.datasets import load_mnist
+    >>> X, y = load_mnist("test")  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (10000, 784)
     """
     if subset not in _IDX_FILES:
         raise ValueError(f"subset must be 'train' or 'test', but it is {subset!r}.")

@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aedetect.extras import require
+
 if TYPE_CHECKING:
     from sklearn.callback import CallbackContext
     from torch.utils.tensorboard import SummaryWriter
 
     from aedetect.estimators.base import BaseAutoencoder
+
+__all__ = ["TensorBoardCallback"]
 
 
 class TensorBoardCallback:
@@ -37,6 +41,7 @@ class TensorBoardCallback:
 
     def setup(self, estimator: BaseAutoencoder, context: CallbackContext) -> None:
         """Open the event file of a fit."""
+        require("tensorboard", "TensorBoardCallback")
         from torch.utils.tensorboard import SummaryWriter
 
         name = f"{type(estimator).__name__}-{context.init_time:%Y%m%d-%H%M%S-%f}"

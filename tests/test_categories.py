@@ -101,7 +101,7 @@ def test_named_columns_of_an_array_are_categories(asked):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (["town"], "names the column 'town', which X has not"),
+        (["town"], "names the column 'town', which X does not have"),
         ([7], "numbers of columns from 0 to 4"),
         ([True, False], "a mask of 2 columns, but X has 5"),
     ],
@@ -112,7 +112,7 @@ def test_columns_that_are_not_there_are_refused(asked, message):
 
 
 def test_names_need_a_frame():
-    with pytest.raises(ValueError, match="X is no frame"):
+    with pytest.raises(ValueError, match="X is not a DataFrame"):
         DenoisingAutoencoder(categorical_features=["a"]).fit(np.zeros((9, 2)))
 
 

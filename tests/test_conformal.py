@@ -690,7 +690,7 @@ def test_nan_scores_are_an_error_that_names_the_row_before_the_split(rows):
 
 def test_folds_are_refused_where_one_detector_is_needed(rows):
     detector = conformal(cv=3).fit(rows)
-    message = "{} needs one inner detector, but with cv=3 there is one a fold"
+    message = "{} needs one inner detector, but with cv=3 there is one for each fold"
     with pytest.raises(ValueError, match=message.format("fpr_interval")):
         detector.fpr_interval()
     for method in (detector.p_values, detector.select):

@@ -175,7 +175,7 @@ HEADERS = {
         lambda p: with_header(b'{"a": 1, "a": 2, "__metadata__": {"aedetect": "1"}}', p.body),
         "occurs twice",
     ),
-    "NaN": (lambda p: with_header(b'{"a": NaN}', p.body), "NaN, which is no JSON"),
+    "NaN": (lambda p: with_header(b'{"a": NaN}', p.body), "NaN, which is not JSON"),
     "many digits": (lambda p: with_header(b'{"a": ' + b"9" * 10**5 + b"}", p.body), "digits"),
     "metadata is text": (lambda p: with_header({"__metadata__": "1"}, p.body), "not written"),
     "metadata is a number": (

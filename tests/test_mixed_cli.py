@@ -273,7 +273,7 @@ def test_a_column_of_numbers_with_one_word_warns(tmp_path, capsys):
     assert fit(tmp_path / "t.csv", tmp_path / "m") == 0
     text = capsys.readouterr().err
     assert "Column 'age' is taken for categories because of 'unknown' in row 103" in text
-    assert "1 of 120 cells are no numbers" in text
+    assert "1 of 120 cells are not numbers" in text
     assert "'grade'" not in text
 
 

@@ -11,6 +11,7 @@ import aedetect
 
 ROOMS = [
     "atomic",
+    "extras",
     "places",
     "blocks",
     "networks",

@@ -150,7 +150,7 @@ def _warn_of_numbers(X: pd.DataFrame) -> None:
             warnings.warn(
                 f"Column {name!r} is taken for categories because of"
                 f" {str(others.iloc[0])!r:.40} in row {others.index[0]}: {len(others):,} of"
-                f" {len(cells):,} cells are no numbers. If it holds numbers, put numbers there, or"
+                f" {len(cells):,} cells are not numbers. If it holds numbers, put numbers there, or"
                 " omit the rows.",
                 stacklevel=2,
             )

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from aedetect.atomic import atomic_write
+from aedetect.extras import require
 
 Write = Callable[[pd.DataFrame], None]
 
@@ -65,13 +66,10 @@ class _ParquetWriter:
     """Write each chunk as a row group; the first chunk sets the types of the columns."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise ImportError(
-                f"{path} needs pyarrow: pip install 'aedetect[parquet]'. Or write a .csv file."
-            ) from error
+        require("parquet", str(path))
+        import pyarrow
+        import pyarrow.parquet
+
         self._pyarrow, self._file, self._path = pyarrow, file, path
         self._writer: Any = None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aedetect.extras import require
 from aedetect.rows import ColumnError
 
 CHUNK_VALUES = 5_000_000  # of a parquet or npy file in one chunk
@@ -85,10 +86,9 @@ def _read_csv(path: Path, sep: str, as_text: Collection[str]) -> Iterator[pd.Dat
 
 
 def _read_parquet(path: Path, sep: str, as_text: Collection[str]) -> Iterator[pd.DataFrame]:
-    try:
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise ImportError(f"{path} needs pyarrow: pip install 'aedetect[parquet]'.") from error
+    require("parquet", str(path))
+    from pyarrow.parquet import ParquetFile
+
     # These settings need the least memory.
     with ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
         n_rows = max(1, CHUNK_VALUES // max(1, file.metadata.num_columns))

@@ -121,7 +121,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     estimator_ : object
         The fitted inner detector; absent with ``cv``.
     estimators_ : list of object
-        All fitted inner detectors: one, or one a fold with ``cv``.
+        All fitted inner detectors: one, or one for each fold with ``cv``.
     calibration_scores_ : ndarray of shape (n_calibration,), float64
         Inner scores of the calibration rows in ascending order; higher is more normal.
     calibration_indices_ : ndarray of shape (n_calibration,), int
@@ -137,6 +137,19 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     See Also
     --------
     DenoisingAutoencoder.set_threshold : Moves the threshold of one estimator of this package.
+
+    References
+    ----------
+    V. Vovk, A. Gammerman & G. Shafer, "Algorithmic learning in a random world", Springer, 2005.
+
+    S. Bates, E. Candès, L. Lei, Y. Romano & M. Sesia, "Testing for outliers with conformal
+    p-values", Annals of Statistics, 2023.
+
+    R. F. Barber, E. Candès, A. Ramdas & R. J. Tibshirani, "Predictive inference with the
+    jackknife+", Annals of Statistics, 2021, for ``cv``.
+
+    Y. Jin & E. Candès, "Model-free selective inference under covariate shift via weighted conformal
+    p-values", 2023, for ``weights``.
 
     Examples
     --------
@@ -593,8 +606,8 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
     def _folds_error(self, feature: str) -> ValueError:
         return ValueError(
-            f"{feature} needs one inner detector, but with cv={self.cv!r} there is one a fold. Use"
-            " cv=None."
+            f"{feature} needs one inner detector, but with cv={self.cv!r} there is one for each"
+            " fold. Use cv=None."
         )
 
     def __sklearn_tags__(self) -> Tags:

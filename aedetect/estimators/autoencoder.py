@@ -30,6 +30,17 @@ class AutoencoderTransformer(BaseAutoencoder):
     DenoisingAutoencoder : Autoencoder that is trained to remove noise.
     VAEDetector : Autoencoder with a distribution over codes; draws new rows.
 
+    References
+    ----------
+    G. E. Hinton & R. R. Salakhutdinov, "Reducing the dimensionality of data with neural networks",
+    Science, 2006.
+
+    K. Kim, S. Shim, Y. Lim, J. Jeon, J. Choi, B. Kim & A. Yoon, "RaPP: novelty detection with
+    reconstruction along projection pathway", ICLR 2020, for the scores ``"sap"`` and ``"nap"``.
+
+    S. Rifai, P. Vincent, X. Muller, X. Glorot & Y. Bengio, "Contractive auto-encoders: explicit
+    invariance during feature extraction", ICML 2011, for ``contractive``.
+
     Examples
     --------
     >>> from aedetect import AutoencoderTransformer, datasets

@@ -508,7 +508,7 @@ class BaseAutoencoder(
         Warns
         -----
         UserWarning
-            If rows could not be made normal; they come back as close to it as was found.
+            If rows could not be made normal; the closest rows found are returned.
         """
         refuse_rows(X, "repair")
         rows = self._check_new_rows(X)

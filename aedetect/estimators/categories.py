@@ -64,14 +64,14 @@ def categorical_columns(X: Any, categorical_features: Any) -> list[int]:
 def _by_name(names: list[Any] | None, asked: list[Any]) -> list[int]:
     if names is None:
         raise ValueError(
-            f"categorical_features={asked} are names, but X is no frame and has none. Pass numbers"
-            " of columns."
+            f"categorical_features={asked} are names, but X is not a DataFrame and has no names."
+            " Pass numbers of columns."
         )
     unknown = [name for name in asked if name not in names]
     if unknown:
         raise ValueError(
-            f"categorical_features names the column {unknown[0]!r}, which X has not. Its columns"
-            f" are {', '.join(map(str, names[:20]))}."
+            f"categorical_features names the column {unknown[0]!r}, which X does not have. Its"
+            f" columns are {', '.join(map(str, names[:20]))}."
         )
     return sorted({names.index(name) for name in asked})
 
@@ -122,7 +122,7 @@ def check_use(levels: list[Any], column: int, n_rows: int, n_levels: int) -> Non
     text = [level for level in levels if isinstance(level, str)]
     if n_levels > FEW_ROWS and text and all(DATE.match(level) for level in text):
         raise PlaceError(
-            f"Column {{column}} holds dates such as {text[0]!r}, which are no categories."
+            f"Column {{column}} holds dates such as {text[0]!r}, which are not categories."
             + DATES_TO_NUMBERS,
             column=column,
         )

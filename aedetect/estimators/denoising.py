@@ -43,6 +43,14 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     AutoencoderTransformer : Autoencoder without noise.
     VAEDetector : Autoencoder with noise on the code.
 
+    References
+    ----------
+    P. Vincent, H. Larochelle, Y. Bengio & P.-A. Manzagol, "Extracting and composing robust features
+    with denoising autoencoders", ICML 2008.
+
+    K. Kim, S. Shim, Y. Lim, J. Jeon, J. Choi, B. Kim & A. Yoon, "RaPP: novelty detection with
+    reconstruction along projection pathway", ICLR 2020, for the scores ``"sap"`` and ``"nap"``.
+
     Examples
     --------
     >>> from aedetect import DenoisingAutoencoder, datasets

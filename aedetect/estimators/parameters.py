@@ -229,8 +229,9 @@ PARAMETERS: dict[str, Parameter] = {
     ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
     of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
     is. All others are robust to a few wild cells (at most 5% of a column, and 28 standard
-    deviations off or more): these have no part in means and deviations, training sees the median of
-    their column, and when scored they count with the logarithm of what is beyond.""",
+    deviations off or more): these do not change means and deviations. In training the median of the
+    column replaces them. When scored, such a cell counts as the limit plus the logarithm of its
+    excess.""",
     ),
     "missing": Parameter(
         "data",

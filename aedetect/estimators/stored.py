@@ -24,7 +24,7 @@ from aedetect.training import Epoch, find_device
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
-OWN_NETWORK = "_own_network"  # a network of the user's own, beside the detector's plain state
+OWN_NETWORK = "_own_network"  # a custom network, beside the detector's plain state
 PLACE = "_place"  # the device that the detector computes on, where that is not the CPU
 REQUIRED = {
     *("detector_", "history_", "n_iter_", "n_features_in_"),
@@ -58,7 +58,7 @@ def from_stored(estimator: BaseAutoencoder, state: dict[str, Any]) -> dict[str, 
     estimator : BaseAutoencoder
         Of the class that the attributes belong to.
     state : dict
-        The return value of :func:`to_stored`. Without a network of the user's own in it, a network
+        The return value of :func:`to_stored`. Without a custom network in it, a network
         that is the parameter ``network`` stands for that.
 
     Raises

@@ -47,7 +47,17 @@ class VAEDetector(BaseAutoencoder):
     ``loss="bce"`` is a Bernoulli decoder and ``loss="mse"`` a Gaussian one with unit variance on
     the scaled rows, so half of the squared error counts in training. Scores use the whole error, as
     those of the other estimators do. With ``upsample="unpool"`` every value goes to the first of
-    its 2x2 pixels, in training too: a code drawn from a distribution holds no places of maxima.
+    its 2x2 pixels, in training too, because a drawn code does not contain positions of maxima.
+
+    References
+    ----------
+    D. P. Kingma & M. Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
+
+    J. An & S. Cho, "Variational autoencoder based anomaly detection using reconstruction
+    probability", Special Lecture on IE, 2015, for ``"reconstruction_probability"``.
+
+    I. Higgins et al., "beta-VAE: learning basic visual concepts with a constrained variational
+    framework", ICLR 2017, for ``beta``.
 
     Examples
     --------

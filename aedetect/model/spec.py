@@ -43,7 +43,7 @@ class NetworkSpec:
     n_features : int
         Width of a row.
     latent_dim : int
-        Width of one member's code; a network of the user's own and a feature map have their own.
+        Width of one member's code; a custom network and a feature map have their own.
     hidden_layer_sizes : tuple of int
         The encoder's widths, or its channels.
     activation, latent_activation, batch_norm, dropout, tied_weights, downsample, upsample, latent
@@ -78,7 +78,7 @@ class NetworkSpec:
         """Return the network; its weights are not set, but for those of the user's ``own``."""
         if self.kind == "own":
             if own is None:
-                raise StateError("it needs a network of its user's own")
+                raise StateError("it needs a custom network")
             members = [self._finish(copy.deepcopy(own)) for _ in range(self.n_members)]
             return MemberLoop(members)
         if self.kind == "conv":

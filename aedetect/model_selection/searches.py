@@ -151,6 +151,25 @@ class RandomizedSearch(TrainsAhead, RandomizedSearchCV):
     See Also
     --------
     GridSearch : Tries all candidates of a grid.
+
+    Examples
+    --------
+    >>> from scipy.stats import loguniform
+    >>> from aedetect import DenoisingAutoencoder, datasets
+    >>> from aedetect.model_selection import RandomizedSearch
+    >>> X, y = datasets.load_digits()
+    >>> labels = (y == 3) * 2 - 1  # +1 for the digit 3, -1 for others
+    >>> detector = DenoisingAutoencoder(hidden_layer_sizes=(32,), max_epochs=5, random_state=0)
+    >>> search = RandomizedSearch(
+    ...     detector,
+    ...     {"learning_rate": loguniform(1e-4, 1e-2)},
+    ...     n_iter=3,
+    ...     scoring="roc_auc",
+    ...     cv=2,
+    ...     random_state=0,
+    ... )
+    >>> len(search.fit(X, labels).cv_results_["params"])
+    3
     """
 
 
@@ -165,4 +184,24 @@ class HalvingGridSearch(TrainsAhead, HalvingGridSearchCV):
     See Also
     --------
     GridSearch : Fits all candidates to all rows.
+
+    References
+    ----------
+    L. Li, K. Jamieson, G. DeSalvo, A. Rostamizadeh & A. Talwalkar, "Hyperband: a novel bandit-based
+    approach to hyperparameter optimization", Journal of Machine Learning Research, 2018, for
+    successive halving.
+
+    Examples
+    --------
+    >>> from aedetect import DenoisingAutoencoder, datasets
+    >>> from aedetect.model_selection import HalvingGridSearch
+    >>> X, y = datasets.load_digits()
+    >>> labels = (y == 3) * 2 - 1  # +1 for the digit 3, -1 for others
+    >>> grid = {"learning_rate": [1e-3, 3e-3], "noise_level": [0.2, 0.5]}
+    >>> detector = DenoisingAutoencoder(hidden_layer_sizes=(32,), max_epochs=5, random_state=0)
+    >>> search = HalvingGridSearch(
+    ...     detector, grid, factor=2, scoring="roc_auc", cv=2, random_state=0
+    ... ).fit(X, labels)
+    >>> search.n_candidates_  # after each iteration half of them are left
+    [4, 2, 1]
     """

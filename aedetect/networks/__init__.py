@@ -10,23 +10,5 @@ from aedetect.networks.mask import MaskInput
 from aedetect.networks.members import MemberLoop
 from aedetect.networks.summary import probe, summarize
 
-__all__ = [
-    "ACTIVATIONS",
-    "Autoencoder",
-    "BatchNorm",
-    "Dropout",
-    "LayerNorm",
-    "Linear",
-    "MaskInput",
-    "MemberLoop",
-    "TiedLinear",
-    "Trace",
-    "VariationalAutoencoder",
-    "conv_autoencoder",
-    "dense_autoencoder",
-    "draw_chosen",
-    "initialize",
-    "probe",
-    "residual_autoencoder",
-    "summarize",
-]
+# For users. The other names are for the rooms below.
+__all__ = ["Autoencoder", "MaskInput"]

@@ -9,6 +9,8 @@ from typing import Literal
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from aedetect.extras import require
+
 OPSETS = (18, 22)
 
 
@@ -107,10 +109,7 @@ def to_onnx(
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"path={str(path)!r} must lie in a folder that exists; make it first.")
-    try:
-        from aedetect.onnx.pipelines import convert, write
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"to_onnx needs the extra onnx ({error}). Install it with: pip install aedetect[onnx]"
-        ) from error
+    require("onnx", "to_onnx")
+    from aedetect.onnx.pipelines import convert, write
+
     return write(convert(estimator, dtype, opset), path)

@@ -39,6 +39,21 @@ class ModelFileError(ValueError):
         The rule that the file breaks, without a full stop.
     remedy : str
         The remedy, in a sentence.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from aedetect import load
+    >>> from aedetect.persistence import ModelFileError
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "notes.txt")
+    ...     _ = path.write_text("not a model")
+    ...     try:
+    ...         load(path)
+    ...     except ModelFileError:
+    ...         print("refused")
+    refused
     """
 
     def __init__(
@@ -156,7 +171,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ModelFileError(f"its header holds {constant}, which is no JSON")
+    raise ModelFileError(f"its header holds {constant}, which is not JSON")
 
 
 def _check_document(document: Any) -> None:

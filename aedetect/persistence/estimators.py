@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
-CUSTOM = {TAG: "network"}  # stands for a network of the user's own
+CUSTOM = {TAG: "network"}  # stands for a custom network
 NOT_KEPT = {"_skl_callbacks", "_own_network", "_place"}  # code, and a device
 PLACES = {"checkpoint"}  # parameters that name a path to write to; a file may set none
 

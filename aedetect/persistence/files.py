@@ -112,7 +112,7 @@ def load(
         Where the estimator computes. ``"auto"`` is the CPU, whatever it was trained on. Elsewhere
         scores are rounded otherwise.
     network : Autoencoder or None, default=None
-        For an estimator with a network of its user's own, whose code is not in the file: an
+        For an estimator with a custom network, whose code is not in the file: an
         :class:`~aedetect.networks.Autoencoder` of the same architecture. It is copied and its
         weights are replaced by those in the file.
 
@@ -129,6 +129,18 @@ def load(
         If the file cannot be read.
     ValueError
         If this machine has no such ``device``.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from aedetect import AutoencoderTransformer, datasets, load, save
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(max_epochs=2, random_state=0).fit(X)
+    >>> with TemporaryDirectory() as folder:
+    ...     save(detector, f"{folder}/digits.aedetect")
+    ...     restored = load(f"{folder}/digits.aedetect")
+    >>> bool((restored.predict(X) == detector.predict(X)).all())
+    True
     """
     from aedetect.persistence.restoring import restore
     from aedetect.training import resolve_device
@@ -171,6 +183,19 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
         If the header is damaged, of a newer format, or of something else.
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from aedetect import AutoencoderTransformer, datasets, save
+    >>> from aedetect.persistence import info
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(8, max_epochs=2, random_state=0).fit(X)
+    >>> with TemporaryDirectory() as folder:
+    ...     save(detector, f"{folder}/digits.aedetect")
+    ...     facts = info(f"{folder}/digits.aedetect")
+    >>> facts["class"], facts["parameters"]["latent_dim"], facts["intact"]
+    ('AutoencoderTransformer', 8, True)
     """
     with _naming(path), open_file(path) as file:
         header = read_header(file)

@@ -32,7 +32,7 @@ def restore(
     arrays : dict of ndarray
         The estimator's arrays, and no others.
     network : Autoencoder or None
-        Stands for a network of the user's own.
+        Stands for a custom network.
     device : torch.device or None
         Where networks are put; None leaves them on the CPU.
 
@@ -66,7 +66,7 @@ class _Restorer:
     def __init__(self, network: Autoencoder | None, device: torch.device | None) -> None:
         self._network = network
         self._device = device
-        self.is_custom = False  # whether a network of the user's own is in the file
+        self.is_custom = False  # whether a custom network is in the file
 
     def decode(self, decoder: Decoder, node: dict[str, Any]) -> BaseEstimator:
         if node[TAG] == "same":
@@ -98,7 +98,7 @@ class _Restorer:
     def _custom_network(self) -> Autoencoder:
         if not isinstance(self._network, Autoencoder):
             raise ModelFileError(
-                "it holds the weights of a network of the user's own, but not its code",
+                "it holds the weights of a custom network, but not its code",
                 "Pass an aedetect.networks.Autoencoder of the same architecture:"
                 " load(path, network=...).",
             )

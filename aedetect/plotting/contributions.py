@@ -36,6 +36,16 @@ class ContributionsDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from aedetect import AutoencoderTransformer, datasets
+    >>> from aedetect.plotting import ContributionsDisplay
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(max_epochs=2, random_state=0).fit(X)
+    >>> display = ContributionsDisplay.from_estimator(detector, X[:1], max_features=5)
+    >>> display.contributions.shape
+    (64,)
     """
 
     def __init__(

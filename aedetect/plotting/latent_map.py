@@ -63,6 +63,16 @@ class LatentMapDisplay:
     ax_ : matplotlib Axes
     pca_ax_ : matplotlib Axes or None
         Axes of the second map.
+
+    Examples
+    --------
+    >>> from aedetect import AutoencoderTransformer, datasets
+    >>> from aedetect.plotting import LatentMapDisplay
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(max_epochs=2, random_state=0).fit(X)
+    >>> display = LatentMapDisplay.from_estimator(detector, X[:100], y[:100])
+    >>> display.points.shape
+    (100, 2)
     """
 
     def __init__(

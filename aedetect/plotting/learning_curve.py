@@ -30,6 +30,16 @@ class LearningCurveDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from aedetect import AutoencoderTransformer, datasets
+    >>> from aedetect.plotting import LearningCurveDisplay
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(max_epochs=2, random_state=0).fit(X)
+    >>> display = LearningCurveDisplay.from_estimator(detector)
+    >>> display.history["val_loss"].shape
+    (2,)
     """
 
     def __init__(self, history: dict[str, NDArray]) -> None:

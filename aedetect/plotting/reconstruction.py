@@ -42,6 +42,16 @@ class ReconstructionDisplay:
     ----------
     figure_ : matplotlib.figure.Figure
     axes_ : ndarray of shape (n_lines, n_images) of matplotlib Axes
+
+    Examples
+    --------
+    >>> from aedetect import AutoencoderTransformer, datasets
+    >>> from aedetect.plotting import ReconstructionDisplay
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(image_shape=(1, 8, 8), max_epochs=2).fit(X)
+    >>> display = ReconstructionDisplay.from_estimator(detector, X[:6])
+    >>> display.axes_.shape  # images above their reconstructions
+    (2, 6)
     """
 
     def __init__(

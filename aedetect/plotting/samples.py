@@ -35,6 +35,16 @@ class SamplesDisplay:
     ----------
     figure_ : matplotlib.figure.Figure
     axes_ : ndarray of shape (n_rows, n_columns) of matplotlib Axes
+
+    Examples
+    --------
+    >>> from aedetect import VAEDetector, datasets
+    >>> from aedetect.plotting import SamplesDisplay
+    >>> X, y = datasets.load_digits()
+    >>> detector = VAEDetector(2, image_shape=(1, 8, 8), max_epochs=2, random_state=0).fit(X)
+    >>> display = SamplesDisplay.from_estimator(detector, 8)
+    >>> display.images.shape
+    (8, 8, 8)
     """
 
     def __init__(self, images: NDArray, grid: tuple[NDArray, str, str] | None = None) -> None:

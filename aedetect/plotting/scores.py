@@ -47,6 +47,16 @@ class ScoreDistributionDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from aedetect import AutoencoderTransformer, datasets
+    >>> from aedetect.plotting import ScoreDistributionDisplay
+    >>> X, y = datasets.load_digits()
+    >>> detector = AutoencoderTransformer(max_epochs=2, random_state=0).fit(X)
+    >>> display = ScoreDistributionDisplay.from_estimator(detector, X)
+    >>> display.scores.shape
+    (1797,)
     """
 
     def __init__(

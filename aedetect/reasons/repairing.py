@@ -50,6 +50,24 @@ def repair(model: Any, X: ArrayLike) -> NDArray | pd.DataFrame:
     -----
     UserWarning
         If the columns are those that the detector sees, or if rows could not be made normal.
+
+    References
+    ----------
+    C. M. A. Roelofs, M.-A. Lutz, S. Faulstich & S. Vogt, "Autoencoder-based anomaly root cause
+    analysis for wind turbines", Energy and AI, 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import RobustScaler
+    >>> from aedetect import DenoisingAutoencoder, repair
+    >>> X, _ = load_wine(return_X_y=True, as_frame=True)
+    >>> model = make_pipeline(RobustScaler(), DenoisingAutoencoder(random_state=0)).fit(X[:-1])
+    >>> odd = X[-1:].assign(flavanoids=9.0)
+    >>> repaired = repair(model, odd)
+    >>> bool(repaired["flavanoids"].item() < 9)
+    True
     """
     repaired, is_traced = repair_traced(model, X)
     if not is_traced:
@@ -95,8 +113,8 @@ def _resolve(model: Any) -> tuple[Pipeline | None, Any]:
     check_gives_reasons(split(detector.estimators_[0])[1])
     if not hasattr(detector, "estimator_"):
         raise ValueError(
-            f"repair needs one inner detector, but with cv={detector.cv!r} there is one a fold. Use"
-            " cv=None."
+            f"repair needs one inner detector, but with cv={detector.cv!r} there is one for each"
+            " fold. Use cv=None."
         )
     steps, inner = _resolve(append(steps, detector.estimator_))
     inner = copy.copy(inner)

@@ -11,28 +11,5 @@ from aedetect.rows.sources import files_source
 from aedetect.rows.spool import Spool
 from aedetect.rows.view import Conversion, Reader, Rows
 
-__all__ = [
-    "MAX_STORED",
-    "ColumnError",
-    "Conversion",
-    "Plan",
-    "Reader",
-    "RowSet",
-    "Rows",
-    "Selection",
-    "Spool",
-    "compute_scores",
-    "count_blocks",
-    "files_source",
-    "fits_one_pool",
-    "memory_needed",
-    "offset_of",
-    "open_rows",
-    "open_source",
-    "parse_memory",
-    "pool_blocks",
-    "score",
-    "score_columns",
-    "score_parts",
-    "takes_names",
-]
+# For users. The other names are for the rooms below.
+__all__ = ["Rows", "open_rows", "score"]

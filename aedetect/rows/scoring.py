@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from aedetect.atomic import atomic_write
+from aedetect.extras import require
 from aedetect.places import PlaceError, rows_of
 from aedetect.rows.cache import remove_abandoned
 from aedetect.rows.score_columns import (
@@ -179,7 +180,7 @@ def _check(rows: Rows, path: Path) -> None:
         raise ValueError(f"out={str(path)!r} must end in .parquet.")
     if not len(rows):
         raise ValueError("There are no rows to score.")
-    import pyarrow  # noqa: F401  # before the work, not after it
+    require("parquet", str(path))  # before the work, not after it
 
 
 def _part_rows(rows: Rows) -> int:

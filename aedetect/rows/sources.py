@@ -14,6 +14,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+from aedetect.extras import require
 from aedetect.places import PlaceError
 from aedetect.rows.cells import Chunk
 from aedetect.rows.columns import ColumnError, Selection
@@ -154,13 +155,10 @@ def _reader_of(path: Path) -> Read:
 
 
 def _read_parquet(path: Path, selection: Selection, sep: str | None) -> Iterator[Any]:
-    try:
-        from pyarrow import Table
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise ImportError(
-            "Reading parquet needs pyarrow: pip install 'aedetect[parquet]'."
-        ) from error
+    require("parquet", str(path))
+    from pyarrow import Table
+    from pyarrow.parquet import ParquetFile
+
     with ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
         columns = selection.choose(file.schema_arrow.names, str(path))
         size = chunk_rows(len(columns))

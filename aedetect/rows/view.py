@@ -46,6 +46,17 @@ class Rows:
         Bytes that ``fit`` may fill with rows.
     digest : str
         SHA-256 of the rows and their order.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from aedetect import open_rows
+    >>> rows = open_rows(pd.DataFrame({"width": [1.0, 2.0, 3.0], "height": [4.0, 5.0, 6.0]}))
+    >>> rows.shape, rows.column_names
+    ((3, 2), ['width', 'height'])
+    >>> rows[1:].to_numpy()  # reads two rows
+    array([[2., 5.],
+           [3., 6.]], dtype=float32)
     """
 
     ndim = 2

@@ -6,7 +6,7 @@ import pickle
 from functools import lru_cache
 from typing import Any
 
-from aedetect.scale.extras import import_extra
+from aedetect.extras import import_extra
 
 
 class Carried:
@@ -22,7 +22,7 @@ class Carried:
 
     def __init__(self, value: Any) -> None:
         # As pickle, but also for classes and functions of a notebook.
-        self._content: bytes = import_extra("cloudpickle", "ray").dumps(value)
+        self._content: bytes = import_extra("cloudpickle", "ray", "Ray").dumps(value)
 
     @property
     def value(self) -> Any:

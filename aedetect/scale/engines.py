@@ -9,9 +9,9 @@ from typing import Any
 
 import joblib
 
+from aedetect.extras import import_extra
 from aedetect.rows.scoring import in_turn
 from aedetect.scale.carried import Carried
-from aedetect.scale.extras import import_extra
 
 Results = Iterator[tuple[int, Any]]
 
@@ -21,7 +21,7 @@ AHEAD = 2  # tasks a processor that are sent at a time
 
 def compute_on_ray(task: Callable[[int], Any], arguments: Sequence[int]) -> Results:
     """Call ``task`` on the workers of Ray; yield arguments and results as they come."""
-    ray = import_extra("ray", "ray")
+    ray = import_extra("ray", "ray", "Ray")
     with _ray_cluster(ray):
         # Tasks, not actors: a task that loses its worker starts again elsewhere, and actors on all
         # processors leave none to anyone else.
@@ -65,7 +65,7 @@ def _ray_cluster(ray: Any) -> Iterator[None]:
 
 def compute_on_dask(task: Callable[[int], Any], arguments: Sequence[int]) -> Results:
     """Call ``task`` on the workers of Dask; yield arguments and results as they come."""
-    distributed = import_extra("distributed", "dask")
+    distributed = import_extra("distributed", "dask", "Dask")
     with _dask_client(distributed) as client:
         sender = _DaskSender(distributed, client, task)
         waiting = iter(arguments)
@@ -88,7 +88,7 @@ class _DaskSender:
 
     def __init__(self, distributed: Any, client: Any, task: Callable[[int], Any]) -> None:
         self._distributed, self._client = distributed, client
-        dask = import_extra("dask", "dask")
+        dask = import_extra("dask", "dask", "Dask")
         # The function is the result of a task: Dask repeats a task whose result is lost with its
         # worker, and gives up on data that it was sent once.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):

@@ -11,11 +11,11 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import pandas as pd
 
+from aedetect.extras import import_extra
 from aedetect.persistence import load
 from aedetect.rows import compute_scores, offset_of, score_columns, takes_names
 from aedetect.scale.carried import Carried
 from aedetect.scale.engines import MAX_KILLS
-from aedetect.scale.extras import import_extra
 
 BATCH = 2**14  # rows that a task of Ray Data scores at a time
 
@@ -87,7 +87,7 @@ def score_ray(model: Any, dataset: Any, *, row: str) -> Any:
     ImportError
         If Ray is not installed.
     """
-    import_extra("ray.data", "ray")
+    import_extra("ray.data", "ray", "Ray")
     scorer = Carried(FrameScorer(as_model(model), row))
     return dataset.map_batches(
         scorer.__call__, batch_format="pandas", batch_size=BATCH, max_retries=MAX_KILLS
@@ -115,7 +115,7 @@ def score_dask(model: Any, frame: Any, *, row: str) -> Any:
     ImportError
         If Dask is not installed.
     """
-    dask = import_extra("dask", "dask")
+    dask = import_extra("dask", "dask", "Dask")
     scorer = FrameScorer(as_model(model), row)
     return frame.map_partitions(_call, dask.delayed(Carried(scorer)), meta=scorer(frame._meta))
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import joblib
 
-from aedetect.scale.extras import import_extra
+from aedetect.extras import import_extra
 
 
 @contextmanager
@@ -51,11 +51,11 @@ def parallel_on(engine: Literal["ray", "dask"], *, n_jobs: int = -1) -> Iterator
 def _settings(engine: str) -> dict[str, Any]:
     """Return the arguments of joblib for an engine."""
     if engine == "ray":
-        import_extra("ray.util.joblib", "ray").register_ray()
+        import_extra("ray.util.joblib", "ray", "Ray").register_ray()
         # Ray neither restarts a worker nor repeats its work by itself.
         survives = {"max_restarts": -1, "max_task_retries": -1}
         return {"backend": "ray", "ray_remote_args": survives}
     if engine == "dask":
-        import_extra("distributed", "dask")
+        import_extra("distributed", "dask", "Dask")
         return {"backend": "dask"}
     raise ValueError(f"engine={engine!r} must be 'ray' or 'dask'.")
