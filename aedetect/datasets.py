@@ -14,7 +14,7 @@ import sklearn.datasets
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
-__all__ = ["load_digits", "load_mnist", "make_anomaly_split"]
+__all__ = ["load_digits", "load_mnist", "make_anomaly_split", "make_machines"]
 
 _IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

@@ -86,6 +86,13 @@ def score_ray(model: Any, dataset: Any, *, row: str) -> Any:
     ------
     ImportError
         If Ray is not installed.
+
+    Examples
+    --------
+    >>> import ray  # doctest: +SKIP
+    >>> dataset = ray.data.read_parquet("new/")  # doctest: +SKIP
+    >>> scores = score_ray("model.aedetect", dataset, row="id")  # doctest: +SKIP
+    >>> scores.write_parquet("scores/")  # doctest: +SKIP
     """
     import_extra("ray.data", "ray", "Ray")
     scorer = Carried(FrameScorer(as_model(model), row))
@@ -114,6 +121,13 @@ def score_dask(model: Any, frame: Any, *, row: str) -> Any:
     ------
     ImportError
         If Dask is not installed.
+
+    Examples
+    --------
+    >>> import dask.dataframe  # doctest: +SKIP
+    >>> frame = dask.dataframe.read_parquet("new/")  # doctest: +SKIP
+    >>> scores = score_dask("model.aedetect", frame, row="id")  # doctest: +SKIP
+    >>> scores.to_parquet("scores/")  # doctest: +SKIP
     """
     dask = import_extra("dask", "dask", "Dask")
     scorer = FrameScorer(as_model(model), row)
