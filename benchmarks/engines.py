@@ -64,8 +64,11 @@ def cluster(engine: str, n_workers: int) -> Iterator[None]:
         yield
         ray.shutdown()
     else:
+        import dask
         from distributed import Client
 
+        # A killed worker must be back in time, which takes long on a busy machine.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
         with Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=None):
             yield
 

@@ -69,18 +69,21 @@ def compute_on_dask(task: Callable[[int], Any], arguments: Sequence[int]) -> Res
     with _dask_client(distributed) as client:
         sender = _DaskSender(distributed, client, task)
         waiting = iter(arguments)
-        running = distributed.as_completed()
+        # With results: to wait for one that was lost with its worker would hold up all others.
+        running = distributed.as_completed(with_results=True, raise_errors=False)
         while True:
             room = AHEAD * max(1, sum(client.nthreads().values())) - running.count()
             for argument in islice(waiting, max(0, room)):
                 running.add(sender.send(argument))
             if not running.count():
                 return
-            future = next(running)
+            future, result = next(running)
             if sender.lost_workers(future):
                 running.add(sender.send_again(future))
+            elif future.status == "finished":
+                yield sender.argument_of(future), result
             else:
-                yield sender.argument_of(future), future.result()
+                future.result()  # raises its error
 
 
 class _DaskSender:
@@ -134,7 +137,12 @@ def _dask_client(distributed: Any) -> Iterator[Any]:
         yield current
         return
     n_workers = joblib.cpu_count()
-    with distributed.Client(n_workers=n_workers, threads_per_worker=1) as client:
+    dask = import_extra("dask", "dask")
+    # A worker that is killed must be back before its place is given up: imports take seconds.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"}),
+        distributed.Client(n_workers=n_workers, threads_per_worker=1) as client,
+    ):
         yield client
 
 

@@ -53,6 +53,7 @@ def dask():
     from dask import config
 
     config.set({"distributed.scheduler.allowed-failures": 1})  # the default is 3
+    config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})  # to come back in
     with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
         yield client
 
