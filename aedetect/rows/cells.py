@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aedetect.model import CellError, Level
 from aedetect.places import PlaceError
-from aedetect.rows.kinds import NUMBERS, as_numbers, as_objects, first_other, is_plain, kind_of
+from aedetect.rows.kinds import NUMBERS, as_numbers, as_objects, first_other, kind_of, plain_columns
 from aedetect.rows.levels import MAX_STORED, LevelCodes
 
 LONGEST = 40  # characters of a value that a message quotes
@@ -107,8 +107,8 @@ class Encoder:
 
     def _cells_of(self, chunk: Chunk) -> list[NDArray]:
         frame, columns = chunk.frame, self.columns
-        if not self._codes and isinstance(frame, pd.DataFrame) and is_plain(frame):
-            return list(frame[columns].to_numpy(dtype=np.float64).T)  # fast
+        if not self._codes and (plain := plain_columns(frame, columns)) is not None:
+            return plain
         if isinstance(frame, np.ndarray):
             given: list[Any] = [frame[:, number] for number in columns]
         elif isinstance(frame, pd.DataFrame):

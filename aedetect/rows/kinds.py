@@ -16,12 +16,22 @@ INFERRED = {  # by pandas' names for the objects of a column
     **dict.fromkeys(("datetime64", "datetime", "date", "timedelta64", "timedelta"), None),
     **dict.fromkeys(("time", "period", "complex"), None),
 }
+ARROW_NUMBERS = {
+    *("float", "double", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64"),
+}
 PLAIN = "iuf"  # kinds of NumPy's types that are numbers in frames
 
 
-def is_plain(frame: pd.DataFrame) -> bool:
-    """Return whether all columns hold NumPy's numbers."""
-    return all(isinstance(kind, np.dtype) and kind.kind in PLAIN for kind in frame.dtypes)
+def plain_columns(frame: Any, columns: list[Any]) -> list[NDArray] | None:
+    """Return columns of a frame of pandas or Arrow fast; None unless all hold plain numbers."""
+    if isinstance(frame, pd.DataFrame):
+        plain = all(isinstance(kind, np.dtype) and kind.kind in PLAIN for kind in frame.dtypes)
+        return list(frame[columns].to_numpy(dtype=np.float64).T) if plain else None
+    if nw.dependencies.is_pyarrow_table(frame):
+        plain = all(str(kind) in ARROW_NUMBERS for kind in frame.schema.types)
+        return [frame.column(name).to_numpy() for name in columns] if plain else None
+    return None
 
 
 def kind_of(cells: Any) -> str | None:

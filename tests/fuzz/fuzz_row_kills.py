@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from fuzz_kills import kill, outcome, wait_for
+from fuzz_kills import is_running, kill, outcome, wait_for
 
 from aedetect import DenoisingAutoencoder, load, open_rows, save
 from aedetect.estimators import pooled
@@ -74,6 +74,13 @@ def stage_of(folder):
     return next((stage for stage, done in STAGES.items() if not any(folder.glob(done))), "reading")
 
 
+def wait_for_stage(stage, number, folder):
+    """Wait until a process has come to a stage, or has ended."""
+    order = [*STAGES, "reading"]
+    while order.index(stage_of(folder / "killed")) < order.index(stage) and is_running(number):
+        time.sleep(0.005)
+
+
 def fuzz(folder, n_kills, rng):
     """Return how often processes were killed in each stage, once all agrees."""
     (folder / "alone").mkdir()
@@ -87,7 +94,8 @@ def fuzz(folder, n_kills, rng):
         if sum(counts.values()) == n_kills:
             wait_for(number)
             break
-        time.sleep(rng.uniform(0, 0.12 * seconds))
+        wait_for_stage(list(STAGES)[len(STAGES) * sum(counts.values()) // n_kills], number, folder)
+        time.sleep(rng.uniform(0, 0.05 * seconds))
         if not kill(number):
             break
         counts[stage_of(folder / "killed")] += 1
