@@ -133,3 +133,22 @@ def rows_needed(rate: float) -> int:
     while alarm_rank(n_scores, rate) == 0:
         n_scores += 1
     return n_scores
+
+
+def carry_over(limit: float, before: FloatArray, after: FloatArray) -> float:
+    """Return the measure that as many rows exceed after a change as ``limit`` before it.
+
+    Logarithms are interpolated between the ordered measures of some rows, and beyond the last of
+    these moved by as much as that.
+
+    Parameters
+    ----------
+    limit : float
+    before, after : ndarray of shape (n_rows,)
+        Measures of rows, at least 0.
+    """
+    tiny = np.finfo(float).tiny
+    old, new = (np.log(np.maximum(np.sort(values), tiny)) for values in (before, after))
+    place = float(np.log(max(limit, tiny)))
+    inside = min(max(place, old[0]), old[-1])
+    return float(np.exp(np.interp(inside, old, new) + place - inside))
