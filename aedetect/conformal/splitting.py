@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from aedetect.conformal.checks import check_partition
@@ -45,6 +46,31 @@ def split_rows(
     folds = list(splitter.split(X))
     check_partition([held_out for _, held_out in folds], n_rows)
     return folds
+
+
+def split_unlabelled(
+    X: Any,
+    labels: NDArray,
+    *,
+    cv: int | BaseCrossValidator | Iterable | None,
+    calibration_size: float,
+    random_state: np.random.RandomState,
+) -> list[tuple[Rows, Rows]]:
+    """Return pairs of row numbers as :func:`split_rows` does; known anomalies are fitted to.
+
+    ``labels`` are -1 for these. All others are divided, also by ``cv``.
+    """
+    others, anomalies = np.flatnonzero(labels != -1), np.flatnonzero(labels == -1)
+    folds = split_rows(
+        _safe_indexing(X, others),
+        cv=cv,
+        calibration_size=calibration_size,
+        random_state=random_state,
+    )
+    return [
+        (np.concatenate([others[fitted], anomalies]), others[held_out])
+        for fitted, held_out in folds
+    ]
 
 
 def _count_calibration(size: float, n_rows: int) -> int:

@@ -15,7 +15,7 @@ from aedetect.scoring.likeness import (
     Likeness,
     Seen,
     fit_likeness,
-    groups,
+    group_widths,
     quantities,
 )
 from aedetect.scoring.score import Score
@@ -59,7 +59,7 @@ class Labelled(Score):
         """Raise a StateError if the parts do not fit the model."""
         require(self.name == NAME, "the score with labels has another name")
         self.base.check(model)
-        self.likeness.check(quantities(model.shapes()).shape[1])
+        self.likeness.check(model.spec.n_features)
         n_rows = np.size(self.labels)
         require_floats("the known rows", self.rows, (n_rows, model.spec.n_features), np.float32)
         require(
@@ -106,14 +106,13 @@ def with_labels(
     others = ~_is_among(sample, rows[is_odd])
     normal = sample[others] if others.sum() > 1 else sample
     seen = [_see(model, base, x) for x in (normal, rows[is_odd], rows[~is_odd])]
-    widths = [group.shape[1] for group in groups(model.shapes())]
-    return Labelled(NAME, base, fit_likeness(*seen, widths), rows, labels)
+    likeness = fit_likeness(*seen, group_widths(model.spec.n_features))
+    return Labelled(NAME, base, likeness, rows, labels)
 
 
 def _see(model: Model, base: Score, x: Scaled) -> Seen:
-    n_quantities = quantities(model.shapes()).shape[1]
     if not len(x):
-        return Seen(np.empty((0, n_quantities)), np.empty(0))
+        return Seen(np.empty((0, sum(group_widths(x.shape[1])))), np.empty(0))
     measures = model.map_scaled(base.judge, x)
     return Seen(model.map_scaled(quantities, x), np.log(np.maximum(measures, TINY)))
 

@@ -65,9 +65,9 @@ class Likeness:
         joined = torch.logaddexp(own, self.strength * likeness)
         return torch.exp(self.level + self.spread * joined)
 
-    def check(self, n_quantities: int) -> None:
-        """Raise a StateError unless the arrays fit the model."""
-        shape = (n_quantities,)
+    def check(self, n_features: int) -> None:
+        """Raise a StateError unless the arrays fit rows of so many features."""
+        shape = (sum(group_widths(n_features)),)
         require_floats("the means of the likeness", self.means, shape)
         require_floats("the scales of the likeness", self.scales, shape, positive=True)
         require_floats("the weights of the likeness", self.weights, shape)
@@ -83,19 +83,20 @@ class Likeness:
 
 def quantities(view: View) -> Tensor:
     """Return what a likeness is a function of, ``(B, n_quantities)``, float64."""
-    return torch.cat(groups(view), dim=1)
-
-
-def groups(view: View) -> list[Tensor]:
-    """Return the quantities in groups that weigh alike, however many columns there are."""
     error = view.x - view.x_hat
     squares = [cells.double().square().mean(dim=1) for cells in (view.x, error)]
     x, error = (sketch(cells, N_COLUMNS).double() for cells in (view.x, error))
-    return [
-        torch.cat([x, x.abs()], dim=1),
-        torch.cat([error, torch.log(error.abs() + SMALLEST)], dim=1),
-        torch.log(torch.stack(squares, dim=1) + SMALLEST**2),
-    ]
+    logs = torch.log(torch.stack(squares, dim=1) + SMALLEST**2)
+    return torch.cat([x, x.abs(), error, torch.log(error.abs() + SMALLEST), logs], dim=1)
+
+
+def group_widths(n_features: int) -> list[int]:
+    """Return the numbers of quantities by cells, by errors, and by mean squares.
+
+    The three groups weigh alike, however many features there are.
+    """
+    width = min(n_features, N_COLUMNS)
+    return [2 * width, 2 * width, 2]
 
 
 class Seen(NamedTuple):
@@ -105,7 +106,9 @@ class Seen(NamedTuple):
     logs: FloatArray  # (n_rows,), of the measure without labels
 
 
-def fit_likeness(normal: Seen, anomalies: Seen, known_normal: Seen, widths: list[int]) -> Likeness:
+def fit_likeness(
+    normal: Seen, anomalies: Seen, known_normal: Seen, widths: list[int]
+) -> Likeness:
     """Return the likeness to known anomalies.
 
     Parameters
@@ -115,7 +118,7 @@ def fit_likeness(normal: Seen, anomalies: Seen, known_normal: Seen, widths: list
     anomalies, known_normal : Seen
         Known rows of either kind; one anomaly at least.
     widths : list of int
-        Numbers of quantities in each group.
+        Numbers of quantities in each group, of :func:`group_widths`.
     """
     means = normal.quantities.mean(axis=0)
     scales = normal.quantities.std(axis=0) + 1e-6
