@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 import os
 import time
@@ -43,6 +44,7 @@ from aedetect import DenoisingAutoencoder
 
 COUNTS = ("1", "5", "10", "1%")
 LEAST = 3  # test anomalies of the other kind
+FITTED: dict[tuple[str, int], DenoisingAutoencoder] = {}
 KEY = ["protocol", "data", "labels", "method", "seed"]
 
 
@@ -63,8 +65,16 @@ Method = Callable[[Problem, int], NDArray]
 
 
 def without(problem: Problem, seed: int) -> NDArray:
-    detector = DenoisingAutoencoder(random_state=seed).fit(problem.X)
-    return -detector.score_samples(problem.X_test)
+    return -_fitted(problem, seed).score_samples(problem.X_test)
+
+
+def _fitted(problem: Problem, seed: int) -> DenoisingAutoencoder:
+    """Return the detector without labels, one for all problems with these training rows."""
+    key = (problem.name, seed)
+    if key not in FITTED:
+        FITTED.clear()
+        FITTED[key] = DenoisingAutoencoder(random_state=seed).fit(problem.X)
+    return copy.deepcopy(FITTED[key])
 
 
 def labels(problem: Problem, seed: int) -> NDArray:
@@ -73,7 +83,7 @@ def labels(problem: Problem, seed: int) -> NDArray:
 
 
 def feedback(problem: Problem, seed: int) -> NDArray:
-    detector = DenoisingAutoencoder(random_state=seed).fit(problem.X)
+    detector = _fitted(problem, seed)
     anomalies = problem.X[problem.known]
     return -detector.feedback(anomalies, -np.ones(len(anomalies))).score_samples(problem.X_test)
 

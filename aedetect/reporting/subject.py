@@ -59,6 +59,11 @@ class Subject(NamedTuple):
         """Whether the detector has categorical columns."""
         return coding_of(self.detector) is not None
 
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether the detector can be told about known rows."""
+        return hasattr(self.detector, "feedback")
+
     def ask(self, method: str, rows: NDArray) -> NDArray:
         """Return the result of a method of the detector for some of the rows."""
         return np.asarray(getattr(self.detector, method)(_named(self.detector, rows)))

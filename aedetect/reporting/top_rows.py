@@ -34,6 +34,7 @@ class Image(NamedTuple):
 class TopRow(NamedTuple):
     """A row and its explanation."""
 
+    number: int  # of the row in X, which feedback takes
     name: str
     score: float  # higher is more anomalous
     is_flagged: bool
@@ -55,6 +56,7 @@ def describe_top_rows(
         features = _features(subject, top, contributions)
     return [
         TopRow(
+            number=int(row),
             name=_name(subject.row_names[row]),
             score=-float(subject.scores[row]),
             is_flagged=bool(subject.is_flagged[row]),
