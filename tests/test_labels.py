@@ -94,7 +94,7 @@ def test_rows_of_several_calls_stay_known_and_labels_can_be_taken_back(plain, to
 
 def test_a_known_normal_row_seems_less_like_the_anomalies(plain, rows):
     X, anomalies = rows
-    odd = X[:1] + [0, 0, 3.0, 0, 0]
+    odd = X[:1] + np.array([0, 0, 3, 0, 0])
     alike = copy_of(plain).feedback(anomalies[:10], [-1] * 10)
     corrected = copy_of(alike).feedback(np.repeat(odd, 10, axis=0) + 0.01 * X[:10], [1] * 10)
     assert corrected.score_samples(odd) > alike.score_samples(odd)
@@ -117,7 +117,7 @@ def test_carry_over_keeps_the_share_above_the_limit():
 def test_labels_that_held_out_ones_contradict_count_for_little():
     rng = np.random.RandomState(0)
     normal, nothing = rng.randn(300, 4), np.empty((0, 4))
-    alike, unlike = rng.randn(20, 4) + [3, 0, 0, 0], 0.3 * rng.randn(20, 4)
+    alike, unlike = rng.randn(20, 4) + np.array([3, 0, 0, 0]), 0.3 * rng.randn(20, 4)
     strengths = [_find_strength(normal, odd, nothing) for odd in (alike, unlike)]
     assert strengths[0] > strengths[1]
 
@@ -146,7 +146,11 @@ def test_labelled_detectors_survive_files(told, rows, tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "change"),
-    [("likeness", {"strength": 1e9}), ("likeness", {"weights": np.zeros(3)}), (None, {"labels": 2})],
+    [
+        ("likeness", {"strength": 1e9}),
+        ("likeness", {"weights": np.zeros(3)}),
+        (None, {"labels": 2}),
+    ],
 )
 def test_a_state_that_contradicts_itself_is_refused(told, part, change):
     state = told.detector_.to_state()
@@ -197,7 +201,7 @@ def test_bad_labels_are_refused_and_nothing_is_lost(plain, rows, y, rule):
 
 def test_feedback_refuses_what_it_cannot_use(plain, rows):
     detector, X = copy_of(plain), rows[0]
-    with pytest.raises(ValueError, match="no anomaly|none is known"):
+    with pytest.raises(ValueError, match="none is known"):
         detector.feedback(X[:3], [1, 1, 0])
     with pytest.raises(ValueError, match="5 features"):
         detector.feedback(X[:3, :4], [-1, -1, -1])
@@ -257,7 +261,7 @@ def folder(plain, rows, tmp_path):
     )
     pd.DataFrame(rows[0], columns=names).to_csv(tmp_path / "normal.csv", index=False)
     save(plain, tmp_path / "model.aedetect")
-    conformal = ConformalDetector(plain, prefit=False, random_state=0)
+    conformal = ConformalDetector(plain, random_state=0)
     save(conformal.fit(pd.DataFrame(rows[0], columns=names)), tmp_path / "calibrated.aedetect")
     return tmp_path
 

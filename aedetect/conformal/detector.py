@@ -32,7 +32,7 @@ from aedetect.conformal.inner import (
 )
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
-from aedetect.conformal.splitting import Rows, split_rows, split_unlabelled
+from aedetect.conformal.splitting import Rows, split_rows
 from aedetect.estimators import DenoisingAutoencoder
 from aedetect.estimators.known_rows import check_known
 from aedetect.estimators.splitting import local_random_state
@@ -218,13 +218,14 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         inner = self._inner()
         resolve_direction(inner, self.higher_is_normal)  # refuse before a long fit
         inner = set_clean(set_seeds(clone(inner), random_state))
-        division = {"cv": self.cv, "calibration_size": self.calibration_size}
-        if uses_labels(inner):
-            labels = check_known(y, X)
-            folds = split_unlabelled(X, labels, **division, random_state=random_state)
-        else:
-            labels = None
-            folds = split_rows(X, **division, random_state=random_state)
+        labels = check_known(y, X) if uses_labels(inner) else None
+        folds = split_rows(
+            X,
+            labels=labels,
+            cv=self.cv,
+            calibration_size=self.calibration_size,
+            random_state=random_state,
+        )
         estimators = fit_folds(inner, X, [train for train, _ in folds], labels)
         return self._set_calibration(estimators, X, [held_out for _, held_out in folds])
 
@@ -301,7 +302,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         self._refuse_folds("feedback")
         if self.prefit:
             raise ValueError(
-                "With prefit=True the estimator is yours: call its own feedback, and then calibrate."
+                "With prefit=True the estimator is yours: call its own feedback, then calibrate."
             )
         self._validate_params()
         inner = with_feedback(self.estimator_, X, labels)

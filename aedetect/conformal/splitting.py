@@ -21,14 +21,29 @@ Rows = NDArray[np.intp]
 def split_rows(
     X: Any,
     *,
+    labels: NDArray | None,
     cv: int | BaseCrossValidator | Iterable | None,
     calibration_size: float,
     random_state: np.random.RandomState,
 ) -> list[tuple[Rows, Rows]]:
     """Return pairs of row numbers: rows to fit to, and rows to calibrate with.
 
-    There is one pair without ``cv``, and one a fold with it.
+    There is one pair without ``cv``, and one a fold with it. Rows whose ``labels`` are -1, known
+    anomalies, are fitted to in all of them; the others are divided.
     """
+    if labels is not None:
+        others, anomalies = np.flatnonzero(labels != -1), np.flatnonzero(labels == -1)
+        pairs = _split(_safe_indexing(X, others), cv, calibration_size, random_state)
+        return [(np.append(others[fitted], anomalies), others[held]) for fitted, held in pairs]
+    return _split(X, cv, calibration_size, random_state)
+
+
+def _split(
+    X: Any,
+    cv: int | BaseCrossValidator | Iterable | None,
+    calibration_size: float,
+    random_state: np.random.RandomState,
+) -> list[tuple[Rows, Rows]]:
     n_rows = _num_samples(X)
     if n_rows < 2:
         raise ValueError(
@@ -46,31 +61,6 @@ def split_rows(
     folds = list(splitter.split(X))
     check_partition([held_out for _, held_out in folds], n_rows)
     return folds
-
-
-def split_unlabelled(
-    X: Any,
-    labels: NDArray,
-    *,
-    cv: int | BaseCrossValidator | Iterable | None,
-    calibration_size: float,
-    random_state: np.random.RandomState,
-) -> list[tuple[Rows, Rows]]:
-    """Return pairs of row numbers as :func:`split_rows` does; known anomalies are fitted to.
-
-    ``labels`` are -1 for these. All others are divided, also by ``cv``.
-    """
-    others, anomalies = np.flatnonzero(labels != -1), np.flatnonzero(labels == -1)
-    folds = split_rows(
-        _safe_indexing(X, others),
-        cv=cv,
-        calibration_size=calibration_size,
-        random_state=random_state,
-    )
-    return [
-        (np.concatenate([others[fitted], anomalies]), others[held_out])
-        for fitted, held_out in folds
-    ]
 
 
 def _count_calibration(size: float, n_rows: int) -> int:

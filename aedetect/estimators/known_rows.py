@@ -74,13 +74,13 @@ def check_known(y: Any, X: Any) -> Numbers:
         )
     labels = column_or_1d(y)
     check_consistent_length(X, labels)
-    allowed = np.isin(labels, [-1, 0, 1]) if labels.dtype.kind in "iufb" else labels != labels
-    if not np.all(allowed) or labels.dtype.kind not in "iufb":
-        row = int(np.argmin(allowed))
+    is_allowed = np.array([label in (-1, 0, 1) for label in labels.tolist()], dtype=bool)
+    if not is_allowed.all():
+        row = int(is_allowed.argmin())
         raise PlaceError(
             "Labels must be +1 for rows that are known to be normal, -1 for known anomalies and 0"
-            f" for all others, but row {{row}} has {labels[row]!s:.80}. Where 1 marks anomalies and 0"
-            " all others, use -y.",
+            f" for all others, but row {{row}} has {labels[row]!s:.80}. Where 1 marks anomalies and"
+            " 0 all others, use -y.",
             row=row,
         )
     return labels.astype(np.int64)

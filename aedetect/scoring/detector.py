@@ -377,9 +377,8 @@ class Detector:
         if self.levels is not None:
             self.levels.check(self.model)
         require_number("the threshold", self.offset, above=-np.inf)
-        n_scores, n_usual, n_sample = map(
-            len, (self.left_out_scores, self.usual_rows, self.sample)
-        )
+        n_scores, n_usual = np.size(self.left_out_scores), len(self.usual_rows)
+        n_sample = len(self.sample)
         require(min(n_scores, n_usual, n_sample) > 0, "scores, usual rows or sample are missing")
         require_floats("the scores of training rows", self.left_out_scores, (n_scores,))
         require_floats("the typical row", self.typical, (n_features,), np.float32)

@@ -105,8 +105,12 @@ def with_labels(
         )
     others = ~_is_among(sample, rows[is_odd])
     normal = sample[others] if others.sum() > 1 else sample
-    seen = [_see(model, base, x) for x in (normal, rows[is_odd], rows[~is_odd])]
-    likeness = fit_likeness(*seen, group_widths(model.spec.n_features))
+    likeness = fit_likeness(
+        _see(model, base, normal),
+        _see(model, base, rows[is_odd]),
+        _see(model, base, rows[~is_odd]),
+        group_widths(model.spec.n_features),
+    )
     return Labelled(NAME, base, likeness, rows, labels)
 
 

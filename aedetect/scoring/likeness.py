@@ -74,7 +74,9 @@ class Likeness:
         for name in ("trust", "shift", "level"):
             require_number(f"the {name} of the likeness", getattr(self, name), above=-np.inf)
         require_number("the spread of the likeness", self.spread, above=0)
-        require(self.strength in STRENGTHS, f"the strength of the likeness is {self.strength!r:.80}")
+        require(
+            self.strength in STRENGTHS, f"the strength of the likeness is {self.strength!r:.80}"
+        )
 
     @property
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,9 +108,7 @@ class Seen(NamedTuple):
     logs: FloatArray  # (n_rows,), of the measure without labels
 
 
-def fit_likeness(
-    normal: Seen, anomalies: Seen, known_normal: Seen, widths: list[int]
-) -> Likeness:
+def fit_likeness(normal: Seen, anomalies: Seen, known_normal: Seen, widths: list[int]) -> Likeness:
     """Return the likeness to known anomalies.
 
     Parameters
@@ -133,10 +133,8 @@ def fit_likeness(
     with one_blas_thread():
         head = _Head.fit(rows, odd, others)
         strength = _find_strength(rows, odd, others) if len(odd) > 1 else USUAL
-    *weights, trust = head.weights
-    return Likeness(
-        means, scales, weights * share, float(trust), head.shift, level, spread, strength
-    )
+    weights, trust = head.weights[:-1] * share, float(head.weights[-1])
+    return Likeness(means, scales, weights, trust, head.shift, level, spread, strength)
 
 
 class _Head(NamedTuple):
