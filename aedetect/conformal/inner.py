@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -66,25 +67,50 @@ def set_clean(detector: Any) -> Any:
     Of an estimator of this package, also as the last step of a Pipeline: the rows of a
     ConformalDetector are normal.
     """
-    last = detector
-    while isinstance(last, Pipeline):
-        last = last[-1]
+    last = last_step(detector)
     if isinstance(last, BaseAutoencoder) and last.contamination == "auto":
         last.set_params(contamination=0)
     return detector
 
 
-def fit_folds(detector: Any, X: ArrayLike, folds: Sequence[NDArray[np.intp]]) -> list[Any]:
+def uses_labels(detector: Any) -> bool:
+    """Return whether the detector, or the last step of a Pipeline, is to use labels."""
+    last = last_step(detector)
+    return isinstance(last, BaseAutoencoder) and last.labels == "use"
+
+
+def last_step(detector: Any) -> Any:
+    """Return the last step of a Pipeline; any other detector is its own."""
+    while isinstance(detector, Pipeline):
+        detector = detector[-1]
+    return detector
+
+
+def with_feedback(detector: Any, X: ArrayLike, labels: ArrayLike) -> Any:
+    """Return a copy of the fitted detector that knows some rows; see ``feedback``."""
+    detector = copy.deepcopy(detector)
+    last, rows = detector, X
+    while isinstance(last, Pipeline):
+        last, rows = last[-1], last[:-1].transform(rows)
+    last.feedback(rows, labels)
+    return detector
+
+
+def fit_folds(
+    detector: Any, X: ArrayLike, folds: Sequence[NDArray[np.intp]], y: NDArray | None = None
+) -> list[Any]:
     """Return clones of the detector, fitted to the rows of each fold.
 
     Networks of estimators of this package are trained side by side where they allow it.
     """
     if len(folds) == 1 or not autoencoders_in(detector):
-        return [_fit_rows(clone(detector), X, rows) for rows in folds]
+        return [_fit_rows(clone(detector), X, y, rows) for rows in folds]
     with open_memo() as memo:
         detector = with_memo(detector, memo)
-        memo.train(rehearse(clone(detector), _safe_indexing(X, rows)) for rows in folds)
-        return [_fit_rows(clone(detector), X, rows) for rows in folds]
+        memo.train(
+            rehearse(clone(detector), _safe_indexing(X, rows), _of_rows(y, rows)) for rows in folds
+        )
+        return [_fit_rows(clone(detector), X, y, rows) for rows in folds]
 
 
 def move_detectors(detectors: Sequence[Any], device: Any) -> None:
@@ -101,10 +127,15 @@ def move_detectors(detectors: Sequence[Any], device: Any) -> None:
         autoencoder.detector_ = fitted
 
 
-def _fit_rows(detector: Any, X: ArrayLike, rows: NDArray[np.intp]) -> Any:
+def _fit_rows(detector: Any, X: ArrayLike, y: NDArray | None, rows: NDArray[np.intp]) -> Any:
     """Fit the detector to some rows of ``X``; errors name a row by its number in ``X``."""
     with rows_of(rows):
-        return detector.fit(_safe_indexing(X, rows), None)  # FrozenEstimator asks for y
+        # FrozenEstimator asks for y.
+        return detector.fit(_safe_indexing(X, rows), _of_rows(y, rows))
+
+
+def _of_rows(y: NDArray | None, rows: NDArray[np.intp]) -> NDArray | None:
+    return None if y is None else y[rows]
 
 
 def score_held_out(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator, KFold, check_cv
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from aedetect.conformal.checks import check_partition
@@ -20,6 +21,7 @@ Rows = NDArray[np.intp]
 def split_rows(
     X: Any,
     *,
+    labels: NDArray | None,
     cv: int | BaseCrossValidator | Iterable | None,
     calibration_size: float,
     block_size: int,
@@ -28,8 +30,29 @@ def split_rows(
     """Return pairs of row numbers: rows to fit to, and rows to calibrate with.
 
     There is one pair without ``cv``, and one a fold with it. With ``block_size`` above 1 all rows
-    to calibrate with are a block or more away from the rows to fit to.
+    to calibrate with are a block or more away from the rows to fit to. Rows whose ``labels`` are
+    -1, known anomalies, are fitted to in all pairs; the others are divided.
     """
+    if labels is not None and block_size > 1:
+        raise ValueError(
+            f"block_size={block_size} keeps rows to fit to a block away from rows to calibrate"
+            " with, but known anomalies are fitted to wherever they are. Set labels='ignore', or"
+            " use feedback after fit."
+        )
+    if labels is not None:
+        others, anomalies = np.flatnonzero(labels != -1), np.flatnonzero(labels == -1)
+        pairs = _split(_safe_indexing(X, others), cv, calibration_size, 1, random_state)
+        return [(np.append(others[fitted], anomalies), others[held]) for fitted, held in pairs]
+    return _split(X, cv, calibration_size, block_size, random_state)
+
+
+def _split(
+    X: Any,
+    cv: int | BaseCrossValidator | Iterable | None,
+    calibration_size: float,
+    block_size: int,
+    random_state: np.random.RandomState,
+) -> list[tuple[Rows, Rows]]:
     n_rows = _num_samples(X)
     if n_rows < 2:
         raise ValueError(

@@ -28,6 +28,7 @@ from aedetect.estimators.defaults import (
     resolve_score,
 )
 from aedetect.estimators.fingerprint import as_plain, describe, fingerprint
+from aedetect.estimators.known_rows import Known
 from aedetect.estimators.large_rows import LargeRows, are_large
 from aedetect.estimators.memo import Trained, replay
 from aedetect.estimators.parameters import WEIGHTS, names_that
@@ -88,6 +89,8 @@ class Fit:
         Whether training goes on with the weights of the estimator.
     pooled : PooledRows or None
         The training rows, if they do not fit into memory together.
+    known : Known or None
+        Known rows, if labels are used. Anomalies among them are not in the table.
     """
 
     estimator: BaseAutoencoder
@@ -98,10 +101,17 @@ class Fit:
     random_state: np.random.RandomState
     goes_on: bool
     pooled: PooledRows | None
+    known: Known | None
 
     @classmethod
     def begin(
-        cls, estimator: BaseAutoencoder, X: ArrayLike, device: torch.device, *, goes_on: bool
+        cls,
+        estimator: BaseAutoencoder,
+        X: ArrayLike,
+        y: object,
+        device: torch.device,
+        *,
+        goes_on: bool,
     ) -> Self:
         """Validate X and the parameters; on a fresh fit, fit the scaling of the columns."""
         if goes_on:
@@ -112,6 +122,9 @@ class Fit:
         estimator._check_own_parameters()
         if estimator.loss == "bce":
             check_unit_interval(table.X, table.coding)
+        known = None
+        if estimator.labels == "use":
+            table, known = Known.take_from(table, y)
         if goes_on:
             check_same_network(estimator._shaped_by, cls._describe(estimator))
             model = estimator.detector_.model
@@ -124,11 +137,15 @@ class Fit:
         else:
             random_state = local_random_state(estimator.random_state)
         pooled = pooled_rows(table.X, columns.width, spec.n_members)
-        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled)
+        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled, known)
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
         return describe(estimator, names_that({WEIGHTS}))
+
+    def naming_rows(self) -> AbstractContextManager[None]:
+        """Let errors about the rows of the table name their numbers in X."""
+        return nullcontext() if self.known is None else self.known.naming_rows()
 
     @property
     def history_before(self) -> History | None:
@@ -363,6 +380,7 @@ class Fit:
                 estimator.anomaly_score, self.spec.image_shape, estimator.contamination
             ),
             contamination="auto" if self.pooled else contamination,
+            labels=None if self.known is None else self.known.labels,
         )
         if self.pooled:
             detector = self.pooled.with_threshold(detector, contamination)

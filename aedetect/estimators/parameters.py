@@ -179,6 +179,19 @@ PARAMETERS: dict[str, Parameter] = {
     - 0: none, all rows are known to be normal. For tables the score is ``"sharp"``. ``offset_`` is
       the lowest score of a training row, so none of these is flagged.""",
     ),
+    "labels": Parameter(
+        "main",
+        [StrOptions({"ignore", "use"})],
+        "ignore",
+        TRAINING,
+        """{"ignore", "use"}, default="ignore"
+    What ``fit`` does with ``y``. ``"ignore"``: nothing, as in all outlier detectors of
+    scikit-learn. ``"use"``: ``y`` holds +1 for rows that are known to be normal, -1 for known
+    anomalies, of which there must be one, and 0 for all others. Known anomalies are left out of
+    scaling, training and the score. A linear function is then fitted that tells them from other
+    rows by their cells, their errors and the score, and it is joined with the score: a row is odd
+    if one of the two finds it odd. See :meth:`feedback`, which does so after a fit.""",
+    ),
     "noise": Parameter(
         "main",
         [StrOptions(set(NOISES))],

@@ -51,6 +51,7 @@ class Subject(NamedTuple):
     way: Way | None  # through the steps, if each column can be traced back to one of X
     names: Sequence[str]  # of the detector's features
     row_names: Any  # a sequence of length n_samples: whole numbers or text
+    row_numbers: Any  # the index of X if that is whole numbers, else 0, 1, ...
     y: NDArray | None  # classes, (n_samples,)
     scores: NDArray[np.float64]  # higher is more normal
     is_flagged: NDArray[np.bool_]
@@ -69,6 +70,11 @@ class Subject(NamedTuple):
     def has_categories(self) -> bool:
         """Whether the detector has categorical columns."""
         return coding_of(self.detector) is not None
+
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether the detector can be told about known rows."""
+        return hasattr(self.detector, "feedback")
 
     def ask(self, method: str, rows: NDArray) -> NDArray:
         """Return the result of a method of the detector for some of the rows."""
@@ -163,6 +169,7 @@ def examine(
         way=way,
         names=_names(detector, steps, way, X, rows.shape[1]),
         row_names=names_of_rows if row_names is None else row_names,
+        row_numbers=names_of_rows if _are_whole(names_of_rows) else range(len(rows)),
         y=labels,
         scores=scores,
         is_flagged=is_flagged,
@@ -170,6 +177,10 @@ def examine(
         p_values=p_values,
         image_shape=_image_shape(detector, rows.shape[1], image_shape),
     )
+
+
+def _are_whole(index: Any) -> bool:
+    return isinstance(index, range) or pd.api.types.is_integer_dtype(index.dtype)
 
 
 def read_labels(

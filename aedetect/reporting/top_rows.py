@@ -36,6 +36,7 @@ class Image(NamedTuple):
 class TopRow(NamedTuple):
     """A row and its explanation."""
 
+    number: int  # in the index of X or, without one, in X; feedback takes it
     name: str
     score: float  # higher is more anomalous
     is_flagged: bool
@@ -63,6 +64,7 @@ def describe_top_rows(
             n_changed = repaired.is_changed.sum(axis=1).tolist()
     return [
         TopRow(
+            number=int(subject.row_numbers[row]),
             name=_name(subject.row_names[row]),
             score=-float(subject.scores[row]),
             is_flagged=bool(subject.is_flagged[row]),

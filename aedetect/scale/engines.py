@@ -137,7 +137,7 @@ def _dask_client(distributed: Any) -> Iterator[Any]:
         yield current
         return
     n_workers = joblib.cpu_count()
-    dask = import_extra("dask", "dask")
+    dask = import_extra("dask", "dask", "Dask")
     # A worker that is killed must be back before its place is given up: imports take seconds.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"}),

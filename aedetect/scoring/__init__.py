@@ -1,6 +1,6 @@
 """Scores, thresholds, explanations and repairs: a fitted :class:`Detector`."""
 
-from aedetect.scoring.detector import Detector
+from aedetect.scoring.detector import Detector, Labels
 from aedetect.scoring.evidence import EVIDENCE_SCORES
 from aedetect.scoring.registry import SCORES
 from aedetect.scoring.score import Reference, Score
@@ -18,6 +18,7 @@ __all__ = [
     "SCORES",
     "Detector",
     "FloatArray",
+    "Labels",
     "Reference",
     "Score",
     "alarm_rank",

@@ -30,11 +30,12 @@ from aedetect.scoring.explanations import (
     surprises,
     usual_surprise,
 )
+from aedetect.scoring.labelled import with_labels
 from aedetect.scoring.missing import Levels, fit_levels, parts_of_observed
 from aedetect.scoring.registry import SCORES, score_from_state
 from aedetect.scoring.repair import repair
 from aedetect.scoring.score import Reference, Score
-from aedetect.scoring.thresholds import FloatArray, threshold
+from aedetect.scoring.thresholds import FloatArray, carry_over, threshold
 from aedetect.training import exact, limit_threads
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to
@@ -45,7 +46,13 @@ REPAIRED = 256  # rows at a time
 REPAIRED_ON_DEVICE = 1024
 SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
-ENTRIES = {"model", "score", "levels", "offset", "left_out_scores", "typical", "usual_rows"}
+N_SAMPLE = 256  # reference rows at most that labels are compared with after the fit
+SAMPLED = 2**17  # values of these, about
+LEAST_SAMPLE = 32  # of these rows, however wide
+ENTRIES = {
+    *("model", "score", "levels", "offset", "left_out_scores", "typical", "usual_rows", "sample")
+}
+Labels = tuple[NDArray, NDArray[np.int64]]  # rows in the units of X; +1 normal, -1 anomaly, 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,8 @@ class Detector:
     usual_rows : ndarray of shape (n_rows, n_features), float32
         Scaled normal rows, the first of the reference. Their mean surprise is the unit of
         explanations.
+    sample : ndarray of shape (n_rows, n_features), float32
+        Scaled training rows, the first of the reference, which labels are compared with.
     """
 
     model: Model
@@ -79,6 +88,7 @@ class Detector:
     left_out_scores: FloatArray
     typical: NDArray[np.float32]
     usual_rows: NDArray[np.float32]
+    sample: NDArray[np.float32]
 
     @classmethod
     def fit(
@@ -90,6 +100,7 @@ class Detector:
         *,
         score: str,
         contamination: float | Literal["auto"],
+        labels: Labels | None = None,
     ) -> Self:
         """Return the detector of a trained model.
 
@@ -107,6 +118,8 @@ class Detector:
             Key of ``SCORES``.
         contamination : float in [0, 0.5] or "auto"
             Where the threshold lies; see :func:`~aedetect.scoring.threshold`.
+        labels : pair of ndarray or None, default=None
+            Known rows, and their labels; see :meth:`with_labels`.
 
         Returns
         -------
@@ -119,6 +132,7 @@ class Detector:
         fitted = SCORES[score].fit(score, model, reference)
         levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
         n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
+        n_sample = max(LEAST_SAMPLE, min(N_SAMPLE, SAMPLED // x.shape[1]))
         detector = cls(
             model,
             fitted,
@@ -127,7 +141,10 @@ class Detector:
             left_out_scores=np.empty(0),
             typical=reference.x.mean(axis=0),
             usual_rows=reference.x[:n_usual].copy(),
+            sample=reference.x[:n_sample].copy(),
         )
+        if labels is not None:
+            detector = detector._labelled(labels)
         return detector._with_threshold(X, order, n_held_out, contamination)
 
     def _with_threshold(
@@ -153,6 +170,38 @@ class Detector:
         """Return the detector with its network where it is, and rows computed on a device."""
         return replace(self, model=self.model.computing_on(place))
 
+    def with_labels(self, labels: Labels) -> Self:
+        """Return the detector with known rows, without a fit of the network.
+
+        The threshold moves with the scores of the sample of training rows: about as many of them
+        are flagged as before.
+
+        Parameters
+        ----------
+        labels : pair of ndarray of shapes (n_rows, n_features) and (n_rows,)
+            Rows in the units of X, and their labels: +1 normal, -1 anomaly, 0 to take one back.
+
+        Raises
+        ------
+        ValueError
+            If no anomaly is known.
+        """
+        labelled = self._labelled(labels)
+        before, after = (
+            self.model.map_scaled(detector.score.judge, self.sample)
+            for detector in (self, labelled)
+        )
+        return replace(
+            labelled,
+            offset=-carry_over(-self.offset, before, after),
+            left_out_scores=-np.sort(after)[::-1],
+        )
+
+    def _labelled(self, labels: Labels) -> Self:
+        rows, y = labels
+        x = self.model.fill(self.model.scale(rows))
+        return replace(self, score=with_labels(self.model, self.score, self.sample, x, y))
+
     def with_offset(self, offset: float) -> Self:
         """Return the detector with another threshold."""
         return replace(self, offset=float(offset))
@@ -169,7 +218,7 @@ class Detector:
         """
         # Known rows are found in a tile where they must be filled first, and on a GPU.
         if self.model.takes_missing or self.model.device.type != "cpu":
-            return -check_finite(self.model.map(self.measure, X, "score"))
+            return -check_finite(self.model.map(self.measure, X, self._name))
         blocks = [self._judge(self.model.scale(X[rows])) for rows in row_blocks(*X.shape)]
         return -check_finite(np.concatenate(blocks))
 
@@ -179,14 +228,20 @@ class Detector:
 
     def _judge(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the measure of scaled complete rows; those of known rows are looked up."""
-        scores, unknown = np.empty(len(x)), np.ones(len(x), dtype=bool)
-        if self.score.known is not None:
-            scores = self.score.known.find(x)
-            unknown = np.isnan(scores)
+        known = self.score.known
+        if known is None:  # or it finds them in a tile
+            return self.model.map_scaled(self.score.judge, x, self._name)
+        scores = known.find(x)
+        unknown = np.isnan(scores)
         if unknown.any():
             rows = x if unknown.all() else x[unknown]
-            scores[unknown] = self.model.map_scaled(self.score, rows, "score")
+            scores[unknown] = self.model.map_scaled(self.score, rows, self._name)
         return scores
+
+    @property
+    def _name(self) -> str:
+        """The name of the scoring function: that of a model is another one with labels."""
+        return f"{self.score.name} score"
 
     def _levelled(self, scores: Tensor, view: View) -> Tensor:
         """Return the scores of filled rows at the level of complete rows."""
@@ -299,7 +354,7 @@ class Detector:
             "levels": None if self.levels is None else self.levels.to_state(),
             **{
                 name: getattr(self, name)
-                for name in ("offset", "left_out_scores", "typical", "usual_rows")
+                for name in ("offset", "left_out_scores", "typical", "usual_rows", "sample")
             },
         }
 
@@ -338,10 +393,12 @@ class Detector:
             self.levels.check(self.model)
         require_number("the threshold", self.offset, above=-np.inf)
         n_scores, n_usual = np.size(self.left_out_scores), len(self.usual_rows)
-        require(min(n_scores, n_usual) > 0, "scores or usual rows are missing")
+        n_sample = len(self.sample)
+        require(min(n_scores, n_usual, n_sample) > 0, "scores, usual rows or sample are missing")
         require_floats("the scores of training rows", self.left_out_scores, (n_scores,))
         require_floats("the typical row", self.typical, (n_features,), np.float32)
         require_floats("the usual rows", self.usual_rows, (n_usual, n_features), np.float32)
+        require_floats("the sample", self.sample, (n_sample, n_features), np.float32)
 
 
 def _fit_levels(

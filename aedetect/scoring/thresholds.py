@@ -134,3 +134,22 @@ def rows_needed(rate: float, block_size: int = 1) -> int:
     while alarm_rank(n_blocks * block_size, rate, block_size) == 0:
         n_blocks += 1
     return n_blocks * block_size
+
+
+def carry_over(limit: float, before: FloatArray, after: FloatArray) -> float:
+    """Return the measure that as many rows exceed after a change as ``limit`` before it.
+
+    Logarithms are interpolated between the ordered measures of some rows, and beyond the last of
+    these moved by as much as that.
+
+    Parameters
+    ----------
+    limit : float
+    before, after : ndarray of shape (n_rows,)
+        Measures of rows, at least 0.
+    """
+    tiny = np.finfo(float).tiny
+    old, new = (np.log(np.maximum(np.sort(values), tiny)) for values in (before, after))
+    place = float(np.log(max(limit, tiny)))
+    inside = min(max(place, old[0]), old[-1])
+    return float(np.exp(np.interp(inside, old, new) + place - inside))
