@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from aedetect.conformal.reference import Reference
 from aedetect.model import require, require_floats
 
 
@@ -39,3 +40,6 @@ def check_stored(state: dict[str, Any]) -> None:
     # -inf stands for too few calibration rows for an alarm.
     is_number = isinstance(offset, int | float) and not np.isnan(offset)
     require(is_number, f"offset_ is {offset!r:.80}, which is not a number")
+    reference = state.get("_reference")  # files of earlier versions have none
+    if reference is not None:
+        Reference.from_state(reference)

@@ -1,0 +1,152 @@
+"""The state of a Monitor: it takes rows, and finds the martingales that reach their level."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+from aedetect.conformal.changes import Change, count_sums, describe, make_summands
+from aedetect.conformal.martingales import (
+    BLOCK,
+    BULK,
+    Step,
+    best_bet,
+    bet,
+    draw_p_values,
+    start_streams,
+)
+from aedetect.conformal.order import find_bins, in_lexical_order
+from aedetect.conformal.reference import Reference
+from aedetect.conformal.snapshots import STEPS, sums_at, with_sums
+from aedetect.conformal.trajectory import extend, start_trajectory
+from aedetect.scoring import FloatArray
+
+READ = 16 * BLOCK  # rows that are taken at a time
+State = dict[str, Any]  # of NumPy arrays and plain Python
+SHARES = {"bulk": 0.2, "tail": 0.1, "majority": 0.05, "columns of the bulk": 0.55, "columns": 0.1}
+
+
+class Crossing(NamedTuple):
+    """A martingale that reaches its level for the first time."""
+
+    n_rows: int  # up to then
+    stream: int
+    martingale: float
+    level: float
+    change: Change
+
+
+def start(reference: Reference, seed: int) -> State:
+    """Return the state before the first row."""
+    n_streams, n_sums = len(reference.kinds), count_sums(reference.marginals)
+    return {
+        "digest": reference.digest,
+        "random_state": np.random.RandomState(seed),
+        "streams": start_streams(reference),
+        "sums": np.zeros(n_sums),
+        "snapshots": np.zeros((2 * len(STEPS), n_sums)),
+        "crossed": np.zeros(n_streams, dtype=bool),
+        "trajectory": start_trajectory(n_streams),
+    }
+
+
+def levels_of(reference: Reference, alpha: float) -> FloatArray:
+    """Return the level of each martingale: 1 over its share of ``alpha`` (Bonferroni)."""
+    n = reference.n_columns
+    sizes = [1, 1, 1, n, n]
+    shares = np.repeat([*SHARES.values()], sizes) / np.repeat(sizes, sizes)
+    return shares.sum() / (alpha * shares)
+
+
+def take(
+    state: State, reference: Reference, alpha: float, scores: FloatArray, numbers: FloatArray
+) -> tuple[State, list[Crossing]]:
+    """Return the state after some rows, and the crossings in them; ``state`` stays as it is.
+
+    Parameters
+    ----------
+    state : dict
+    reference : Reference
+    alpha : float
+    scores : ndarray of shape (n_rows,)
+    numbers : ndarray of shape (n_columns, n_rows)
+    """
+    state = {**state, "random_state": copy.deepcopy(state["random_state"])}
+    uniform = state["random_state"].random_sample((len(scores), 2, 1 + len(numbers)))
+    ties, smooth = np.moveaxis(uniform, 0, 2)
+    lines = [0, *range(1, len(numbers) + 1), *range(1, len(numbers) + 1)]  # of the reference
+    keys = in_lexical_order(np.concatenate([scores[None], numbers]), ties)
+    bins = find_bins(reference.edges, keys[lines])
+    is_tail = bins[0] < reference.n_tail_bins
+    blocks = list(gen_batches(len(scores), BLOCK))
+    p_values, counts = [], state["streams"]["counts"]
+    for rows in blocks:
+        of_block, counts = draw_p_values(
+            reference, counts, bins[:, rows], is_tail[rows], smooth[lines, rows]
+        )
+        p_values.append(of_block)
+    summands = make_summands(
+        reference.marginals, numbers, np.concatenate([p[BULK] for p in p_values]), is_tail
+    )
+    sums = np.add.accumulate(np.concatenate([state["sums"][None], summands]), axis=0)
+    state["streams"] = {**state["streams"], "counts": counts}
+    crossings: list[Crossing] = []
+    for rows, of_block in zip(blocks, p_values, strict=True):
+        part = sums[rows.start : rows.stop + 1]
+        state, found = _take_block(state, reference, levels_of(reference, alpha), of_block, part)
+        crossings += found
+    return state, crossings
+
+
+def _take_block(
+    state: State, reference: Reference, levels: FloatArray, p_values: FloatArray, sums: FloatArray
+) -> tuple[State, list[Crossing]]:
+    n_rows = state["streams"]["n_rows"]
+    streams, step = bet(state["streams"], reference.kinds, p_values)
+    crossings = list(_find_crossings(state, reference, levels, step, sums))
+    crossed = state["crossed"].copy()
+    crossed[[crossing.stream for crossing in crossings]] = True
+    after = {
+        **state,
+        "streams": streams,
+        "sums": sums[-1].copy(),
+        "snapshots": with_sums(state["snapshots"], n_rows, sums),
+        "crossed": crossed,
+        "trajectory": extend(state["trajectory"], n_rows, step.martingales),
+    }
+    return after, crossings
+
+
+def _find_crossings(
+    state: State, reference: Reference, levels: FloatArray, step: Step, sums: FloatArray
+) -> Iterator[Crossing]:
+    """Yield the crossings in a block, in the order of their rows."""
+    is_high = (step.martingales >= levels) & ~state["crossed"]
+    n_before = state["streams"]["n_rows"]
+    found = np.flatnonzero(is_high.any(axis=0)).tolist()
+    for row, stream in sorted((int(is_high[:, stream].argmax()), stream) for stream in found):
+        # A state as if the block had ended with this row.
+        ended = {
+            "streams": {"n_rows": n_before + row + 1, "moments": step.moments[row]},
+            "sums": sums[row + 1],
+            "snapshots": with_sums(state["snapshots"], n_before, sums[: row + 2]),
+        }
+        yield Crossing(
+            n_before + row + 1,
+            stream,
+            float(step.martingales[row, stream]),
+            float(levels[stream]),
+            find_change(ended, reference, stream),
+        )
+
+
+def find_change(state: State, reference: Reference, stream: int) -> Change:
+    """Return the change that a stream shows after all rows."""
+    n_rows = state["streams"]["n_rows"]
+    best, since = best_bet(state["streams"]["moments"], stream)
+    before = sums_at(state["snapshots"], n_rows, since)
+    return describe(reference, stream, best, since, state["sums"] - before)
