@@ -134,8 +134,8 @@ def alarms_of_streams(n_streams, alpha, change=None, **settings):
 
 
 def test_false_alarms_stay_below_alpha():
-    kinds = alarms_of_streams(60, alpha=0.3)
-    assert sum(map(bool, kinds)) <= 0.3 * 60 + 10  # 3 standard deviations; far fewer come
+    kinds = alarms_of_streams(40, alpha=0.3)
+    assert sum(map(bool, kinds)) <= 0.3 * 40 + 9  # 3 standard deviations; far fewer come
 
 
 def test_alpha_moves_the_levels():
@@ -203,7 +203,7 @@ def test_few_odd_rows_are_anomalies(detector):
 
 def test_most_rows_odd_is_drift_and_not_anomalies(detector):
     monitor = Monitor(detector, random_state=0)
-    alarms = monitor.update(np.concatenate([normal_rows(300), normal_rows(100) + [50, 0, 0, 0]]))
+    alarms = monitor.update(np.concatenate([normal_rows(300), normal_rows(100) + np.array([50, 0, 0, 0])]))
     assert alarms[0].row < 310
     assert any(alarm.kind == "drift" and alarm.measure == "share flagged" for alarm in alarms)
     assert monitor.status().verdict == "drift"
@@ -215,7 +215,7 @@ def test_rows_that_become_more_usual_are_drift_too(detector):
     monitor.update(np.concatenate([normal_rows(200), 0.4 * normal_rows(400)]))
     status = monitor.status()
     assert status.verdict == "drift"
-    assert status.changes[0].measure == "mean p-value"
+    assert status.changes[0].measure == "mean p-value of unflagged rows"
     assert status.changes[0].after > 0.5
     spreads = [change for change in status.changes if change.measure == "deviation"]
     assert spreads
@@ -284,7 +284,7 @@ def test_batches_change_no_bit(detector, sizes):
     alarms = whole.update(rows)
     assert alarms
     found, first, number = [], 0, 0
-    limit = 300 if sizes == (1,) else len(rows)  # row by row takes long
+    limit = 130 if sizes == (1,) else len(rows)  # row by row takes long
     while first < limit:
         size = sizes[number % len(sizes)]
         found += parts.update(rows[first : first + size])
@@ -309,13 +309,13 @@ def test_known_scores_give_the_same_answer_and_wrong_ones_are_refused(detector):
 
 def test_the_seed_governs_the_draws_and_leaves_the_global_generator_alone(detector):
     rows = normal_rows(100)
-    before = np.random.get_state()[1].copy()
+    before = np.random.mtrand._rand.get_state()[1].copy()
     first, second, other = (Monitor(detector, random_state=seed) for seed in (0, 0, 1))
     for monitor in (first, second, other):
         monitor.update(rows)
     assert state_of(first) == state_of(second)
     assert state_of(first) != state_of(other)
-    assert (np.random.get_state()[1] == before).all()
+    assert (np.random.mtrand._rand.get_state()[1] == before).all()
 
 
 def test_frames_arrays_and_rows_on_disk_give_the_same_answer(tmp_path):
@@ -368,7 +368,7 @@ def test_clone_and_parameters(detector):
 
 def test_recalibrating_starts_again_and_goes_on_counting_rows():
     rows = normal_rows(1200)
-    moved = rows + [0.8, 0, 0, 0]
+    moved = rows + np.array([0.8, 0, 0, 0])
     monitor = Monitor(calibrated(rows[:400]), random_state=0)
     assert monitor.update(moved[400:700])
     assert monitor.recalibrate(moved[:400]) is monitor
@@ -397,7 +397,7 @@ def test_another_calibration_is_refused_until_a_reset():
     before = state_of(monitor)
     monitor.set_params(detector=calibrated(normal_rows(200, seed=9)))
     for call in (lambda: monitor.update(normal_rows(20)), monitor.status, monitor.trajectory):
-        with pytest.raises(ValueError, match="other calibration rows.*20 rows.*reset"):
+        with pytest.raises(ValueError, match=r"other calibration rows.*20 rows.*reset"):
             call()
     assert state_of(monitor) == before
     monitor.reset().update(normal_rows(5))
@@ -451,7 +451,7 @@ def test_wide_rows_are_monitored_by_their_scores_alone():
     rows = normal_rows(500, 300)
     monitor = Monitor(calibrated(rows[:200]), random_state=0)
     monitor.update(rows[200:])
-    assert monitor.trajectory().shape[1] == 3
+    assert monitor.trajectory().shape[1] == 4
     monitor.update(1.5 * rows[200:])
     assert monitor.status().verdict == "drift"
 

@@ -21,8 +21,8 @@ from aedetect.scoring import FloatArray
 CELLS = 1024
 CENTRES = (np.arange(CELLS) + 0.5) / CELLS
 NORMAL_SCORES = ndtri(CENTRES)
-SHIFTS = {0.2: 0.16, 0.5: 0.12, 1.1: 0.08}  # in deviations, with their prior weights
-SPREADS = {0.6: 0.07, 1.7: 0.07}  # ratios of deviations
+SHIFTS = {0.2: 0.2, 0.5: 0.12, 1.1: 0.06}  # in deviations, with their prior weights
+SPREADS = {0.6: 0.06, 1.7: 0.06}  # ratios of deviations
 END = 0.03  # share of an end of the distribution
 ORDER, LEVELS, LOW_END, COIN = range(
     4
@@ -69,8 +69,8 @@ def _of_order() -> Iterator[tuple[NDArray, float]]:
         yield _shift(-size), weight
     for ratio, weight in SPREADS.items():
         yield 0.5 * NORMAL_SCORES**2 * (1 - ratio**-2), weight
-    yield _interval(0, END, 3), 0.07
-    yield _interval(1 - END, 1, 3), 0.07
+    yield _interval(0, END, 3), 0.06
+    yield _interval(1 - END, 1, 3), 0.06
 
 
 def _of_levels() -> Iterator[tuple[NDArray, float]]:

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from aedetect.conformal.bets import SHIFTS, SPREADS
 from aedetect.conformal.marginals import Marginals
-from aedetect.conformal.martingales import BULK, FIRST, MAJORITY, TAIL
+from aedetect.conformal.martingales import ALL, BULK, FIRST, MAJORITY, TAIL
 from aedetect.conformal.reference import Reference
 from aedetect.scoring import FloatArray
 
 FARTHEST = 1e6  # deviations of a value that is summed
-OF_SCORES = 4  # sums: p-values of the bulk, rows of the bulk, flagged rows, all rows
+OF_SCORES = 5  # sums: p-values of the bulk and of all rows, and numbers of both and of flagged rows
 PER_NUMBER = 3  # sums of a column of numbers: values, squares, values that are there
-FLAGGED = "share flagged"
+FLAGGED, UNFLAGGED = "share flagged", "mean p-value of unflagged rows"
 SPREAD_BETS = range(2 * len(SHIFTS), 2 * len(SHIFTS) + len(SPREADS))
 
 
@@ -30,8 +30,9 @@ class Change(NamedTuple):
     column : str or None
         None for a change of the scores.
     measure : str
-        ``"share flagged"``, ``"mean p-value"`` (of the rows that are not flagged; 0.5 before),
-        ``"mean"``, ``"deviation"``, ``"share missing"`` or ``"share of LEVEL"``.
+        ``"share flagged"``, ``"mean p-value"`` (0.5 before; less is odder), ``"mean p-value of
+        unflagged rows"``, ``"mean"``, ``"deviation"``, ``"share missing"`` or ``"share of
+        LEVEL"``.
     before, after : float
         In the units of ``X``.
     size : float or None
@@ -81,12 +82,12 @@ def make_summands(
     ----------
     marginals : Marginals or None
     numbers : ndarray of shape (n_columns, n_rows)
-    p_values : ndarray of shape (n_rows,)
-        Those of the bulk.
+    p_values : ndarray of shape (n_streams, n_rows)
     is_tail : ndarray of shape (n_rows,)
     """
     in_bulk = (~is_tail).astype(np.float64)
-    of_scores = [np.nan_to_num(p_values), in_bulk, is_tail, np.ones(len(is_tail))]
+    ones = np.ones(len(is_tail))
+    of_scores = [np.nan_to_num(p_values[BULK]), p_values[ALL], in_bulk, ones, is_tail]
     if marginals is None:
         return np.array(of_scores).T
     columns = np.empty((sum(_widths(marginals)), len(is_tail)))
@@ -120,17 +121,20 @@ def describe(reference: Reference, stream: int, best: int, since: int, sums: Flo
     sums : ndarray of shape (n_sums,)
         Of the rows since then.
     """
+    n_bulk, n_all, n_flagged = sums[2:OF_SCORES]
     if stream == BULK:
-        return Change(since, None, "mean p-value", 0.5, _ratio(sums[0], sums[1]), None)
+        return Change(since, None, UNFLAGGED, 0.5, _ratio(sums[0], n_bulk), None)
+    if stream == ALL:
+        return Change(since, None, "mean p-value", 0.5, _ratio(sums[1], n_all), None)
     if stream in (TAIL, MAJORITY):
         before = reference.tail / float(reference.bins[0, 2].sum())
-        return Change(since, None, FLAGGED, before, _ratio(sums[2], sums[3]), None)
+        return Change(since, None, FLAGGED, before, _ratio(n_flagged, n_all), None)
     marginals = reference.marginals
     assert marginals is not None  # there are streams of columns
     in_bulk, column = stream < FIRST + reference.n_columns, (stream - FIRST) % reference.n_columns
     widths = _widths(marginals)
     first = OF_SCORES + sum(widths[:column]) + (0 if in_bulk else sum(widths))
-    own, n_rows = sums[first : first + widths[column]], float(sums[1 if in_bulk else 3])
+    own, n_rows = sums[first : first + widths[column]], float(n_bulk if in_bulk else n_all)
     if column in marginals.coding.categories:
         return Change(since, *_change_of_levels(marginals, column, own / max(n_rows, 1)))
     is_spread = best in SPREAD_BETS

@@ -1,9 +1,9 @@
 """Conformal test martingales of scores and columns, in constant memory.
 
-One line of the reference gives one stream of p-values; the scores give three: the ranks of the rows
-above the tail, those of all rows, for bets on their lowest end, and whether rows are in the tail,
-for bets that most of them are. A stream's martingale is a capital of 1 that waits in cash. At every
-row, part of the cash goes into the bets of that stream, and all capital that is in a bet is
+One line of the reference gives one stream of p-values; the scores give four: the ranks of the rows
+above the tail, whether rows are in the tail, for bets that most are, the ranks of all rows, and
+again for bets on the lowest of them. A stream's martingale is a capital of 1 that waits in cash. At
+every row, part of the cash goes into the bets of that stream, and all capital that is in a bet is
 multiplied by its density at the p-value::
 
     capital = (capital + weights * (cash[n] - cash[n + 1])) * factors(p)
@@ -33,8 +33,8 @@ from aedetect.scoring import FloatArray
 BLOCK = 64  # rows whose ranks are computed together
 PATIENCE = 1000.0  # rows until the cash has fallen to 0.7
 MOST = 1e100  # capital of a bet; money beyond is thrown away, lest it overflow
-BULK, TAIL, MAJORITY = range(3)  # streams that come from the scores
-FIRST = 3  # stream of a column; those of the bulk come before those of all rows
+BULK, MAJORITY, ALL, TAIL = range(4)  # streams that come from the scores
+FIRST = 4  # stream of a column; those of the bulk come before those of all rows
 
 
 State = dict[str, Any]  # of NumPy arrays and plain Python
@@ -96,7 +96,8 @@ def draw_p_values(
     p_values[columns_of_bulk, is_tail] = np.nan
     bulk[is_tail] = np.nan
     majority = np.where(is_tail, 0.25, 0.75)  # a fair coin, or at most that of the tail
-    return np.concatenate([[bulk, p_values[0], majority], p_values[1:]]), count(counts, bins, joins)
+    of_scores = [bulk, majority, p_values[0], p_values[0]]
+    return np.concatenate([of_scores, p_values[1:]]), count(counts, bins, joins)
 
 
 def bet(state: State, kinds: NDArray[np.int64], p_values: FloatArray) -> tuple[State, Step]:

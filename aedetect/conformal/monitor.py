@@ -14,11 +14,11 @@ from sklearn.utils import _safe_indexing, gen_batches, indexable
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from aedetect.conformal.changes import FLAGGED, Change
+from aedetect.conformal.changes import Change
 from aedetect.conformal.detector import ConformalDetector
-from aedetect.conformal.martingales import TAIL
+from aedetect.conformal.martingales import ALL, BULK, MAJORITY, TAIL
 from aedetect.conformal.reference import Reference
-from aedetect.conformal.status import KINDS, Alarm, Status, Verdict, advise, kind_of
+from aedetect.conformal.status import Alarm, Status, advise, kind_of
 from aedetect.conformal.watch import READ, Crossing, State, find_change, levels_of, start, take
 from aedetect.estimators.splitting import draw_seed, local_random_state
 from aedetect.places import names_places, rows_of
@@ -36,10 +36,10 @@ class Monitor(BaseEstimator):
     **Guarantee.** While all rows are exchangeable with the calibration rows, the probability of
     *any* alarm, ever, is at most ``alpha``: for any detector, any distribution, any number of rows
     and columns, and however often one looks (Ville's inequality, with a Bonferroni correction for
-    the number of martingales). If rows below the detector's threshold are anomalies, however many
-    (up to half) and however odd, and the others are exchangeable with the calibration rows above
-    it, the probability of an alarm of ``drift`` from the scores or columns of these others still
-    is at most ``alpha``.
+    the number of martingales). While the rows above the detector's threshold are exchangeable with
+    the calibration rows above it, the probability of ever calling a change ``drift`` is at most
+    ``alpha``, however odd the rows below it are, as long as each is below it with a probability of
+    at most one half.
 
     **Assumption.** Exchangeable rows are, for example, drawn independently from one distribution.
     Rows of a time series that depend on their neighbours are not, and raise alarms.
@@ -131,7 +131,7 @@ class Monitor(BaseEstimator):
         """
         self._validate_params()
         reference = self._reference()
-        state = self._state if hasattr(self, "_state") else self._begin(reference)
+        before = state = self._state if hasattr(self, "_state") else self._begin(reference)
         self._check_calibration(reference)
         (X,) = indexable(X)
         all_scores = self._scores(X, scores)
@@ -141,7 +141,11 @@ class Monitor(BaseEstimator):
             state, found = take(state, reference, self.alpha, all_scores[rows], numbers)
             crossings += found
         first_row, known = getattr(self, "_first_row", 0), getattr(self, "alarms_", [])
-        new = _alarms(crossings, known, reference.n_columns, first_row)
+        crossed = np.flatnonzero(before["crossed"]).tolist()
+        new = [
+            alarm._replace(row=alarm.row + first_row, since=alarm.since + first_row)
+            for alarm in _alarms(crossings, crossed, known, reference.n_columns)
+        ]
         n_rows = first_row + state["streams"]["n_rows"]
         fitted = {"_state": state, "_first_row": first_row, "n_rows_": n_rows}
         self.__dict__.update({**fitted, "alarms_": [*known, *new]})
@@ -161,16 +165,16 @@ class Monitor(BaseEstimator):
             If :meth:`update` has not been called.
         """
         reference, state = self._started()
-        n, levels = reference.n_columns, levels_of(reference, self.alpha)
-        evidence = state["streams"]["moments"][0].sum(axis=0) / levels
+        evidence = state["streams"]["moments"][0].sum(axis=0) / levels_of(reference, self.alpha)
         crossed = [stream for stream in np.argsort(-evidence).tolist() if state["crossed"][stream]]
-        kinds = {kind_of(stream, n, tail_has_changed=TAIL in crossed) for stream in crossed}
+        verdict = kind_of(crossed, reference.n_columns)
         changes: dict[Any, Change] = {}
-        for stream in crossed:
+        if {BULK, TAIL, MAJORITY} & {*crossed}:
+            crossed = [stream for stream in crossed if stream != ALL]  # the others say more
+        for stream in crossed if verdict != "stable" else []:
             change = find_change(state, reference, stream)
             moved = change._replace(since=change.since + self._first_row)
-            changes.setdefault((change.column, change.column or change.measure), moved)
-        verdict: Verdict = next((kind for kind in KINDS if kind in kinds), "stable")
+            changes.setdefault(change.column or change.measure, moved)
         listed = sorted(changes.values(), key=lambda change: change.column is not None)
         return Status(
             verdict,
@@ -220,9 +224,10 @@ class Monitor(BaseEstimator):
         -------
         log_martingales : DataFrame of shape (n_points, n_martingales)
             Natural logarithms, divided by that of the level: 1 is the alarm line. The index holds
-            the number of rows. The columns are ``("scores", "")`` of the rows that are not flagged,
-            ``("flagged", "")`` and ``("most flagged", "")`` of the share that is, ``("column",
-            name)`` of the rows that are not flagged, and ``("column of all rows", name)``.
+            the number of rows. Of all rows there are ``("scores", "")``, ``("flagged", "")`` and
+            ``("column", name)``; to tell drift from anomalies, ``("unflagged", "")`` and
+            ``("unflagged column", name)`` of the rows that are not flagged, and ``("most flagged",
+            "")``.
         """
         reference, state = self._started()
         trajectory = state["trajectory"]
@@ -230,8 +235,8 @@ class Monitor(BaseEstimator):
         martingales = trajectory["martingales"][:n_points]
         rows = self._first_row + stride * np.arange(1, n_points + 1)
         names = [] if reference.marginals is None else reference.marginals.labels
-        labels = [("scores", ""), ("flagged", ""), ("most flagged", "")]
-        labels += [(kind, name) for kind in ("column", "column of all rows") for name in names]
+        labels = [(kind, "") for kind in ("unflagged", "most flagged", "scores", "flagged")]
+        labels += [(kind, name) for kind in ("unflagged column", "column") for name in names]
         logs = np.log(martingales) / np.log(levels_of(reference, self.alpha))
         return DataFrame(logs, Index(rows, name="row"), MultiIndex.from_tuples(labels))
 
@@ -310,16 +315,19 @@ def _numbers(reference: Reference, X: Any, rows: NDArray[np.intp]) -> FloatArray
 
 
 def _alarms(
-    crossings: list[Crossing], known: list[Alarm], n_columns: int, first_row: int
+    crossings: list[Crossing], crossed: list[int], known: list[Alarm], n_columns: int
 ) -> list[Alarm]:
-    """Return the alarms of crossings; a column that drifts raises none for its flagged rows."""
+    """Return the alarms of crossings, which follow those of the streams ``crossed``.
+
+    A column raises one of a kind, and none after drift.
+    """
     alarms: list[Alarm] = []
     for crossing in crossings:
-        change = crossing.change._replace(since=crossing.change.since + first_row)
-        row, before = first_row + crossing.n_rows - 1, [*known, *alarms]
-        flags = any(alarm.measure == FLAGGED for alarm in before)
-        kind = kind_of(crossing.stream, n_columns, tail_has_changed=flags)
-        drifts = {alarm.column for alarm in before if alarm.kind == "drift"} - {None}
-        if kind == "drift" or change.column not in drifts:
+        crossed = [*crossed, crossing.stream]
+        kind, change = kind_of(crossed, n_columns), crossing.change
+        told = {alarm.kind for alarm in [*known, *alarms] if alarm.column == change.column}
+        is_told = change.column is not None and {kind, "drift"} & told
+        if kind != "stable" and not is_told:
+            row = crossing.n_rows - 1
             alarms.append(Alarm(kind, row, *change, crossing.martingale, crossing.level))
     return alarms

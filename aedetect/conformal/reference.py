@@ -63,11 +63,11 @@ class Reference:
 
     @cached_property
     def kinds(self) -> NDArray[np.int64]:
-        """The kind of each stream of p-values: three of scores, columns of the bulk, columns."""
+        """The kind of each stream of p-values: four of scores, columns of the bulk, columns."""
         columns = np.full(self.n_columns, ORDER)
         if self.marginals is not None:
             columns[self.marginals.coding.columns] = LEVELS
-        return np.concatenate([[ORDER, LOW_END, COIN], columns, columns])
+        return np.concatenate([[ORDER, COIN, ORDER, LOW_END], columns, columns])
 
     @cached_property
     def edges(self) -> NDArray[np.complex128]:

@@ -7,9 +7,7 @@ from typing import Any, Literal, NamedTuple
 from aedetect.conformal.changes import Change
 from aedetect.conformal.martingales import BULK, FIRST, MAJORITY, TAIL
 
-Kind = Literal["drift", "anomalies", "change"]
 Verdict = Literal["drift", "anomalies", "change", "stable"]
-KINDS: tuple[Kind, ...] = ("drift", "anomalies", "change")  # the first found is the verdict
 MOST_NAMED = 5  # columns in a sentence
 
 
@@ -39,7 +37,7 @@ class Alarm(NamedTuple):
         The martingale, and the level that it has reached.
     """
 
-    kind: Kind
+    kind: Verdict  # never "stable"
     row: int
     since: int
     column: str | None
@@ -95,18 +93,19 @@ class Status(NamedTuple):
         return "\n".join([*lines, *self.advice])
 
 
-def kind_of(stream: int, n_columns: int, *, tail_has_changed: bool) -> Kind:
-    """Return the kind of an alarm that the martingale of a stream raises.
+def is_of_bulk(stream: int, n_columns: int) -> bool:
+    """Return whether a stream tells drift from anomalies: of unflagged rows, or of most rows."""
+    return stream in (BULK, MAJORITY) or FIRST <= stream < FIRST + n_columns
 
-    Parameters
-    ----------
-    stream, n_columns : int
-    tail_has_changed : bool
-        Whether the share of flagged rows has raised an alarm itself.
-    """
-    if stream in (BULK, MAJORITY) or FIRST <= stream < FIRST + n_columns:
+
+def kind_of(crossed: list[int], n_columns: int) -> Verdict:
+    """Return the verdict, given the streams whose martingales have reached their levels."""
+    of_bulk = [is_of_bulk(stream, n_columns) for stream in crossed]
+    if all(of_bulk):  # no change of all rows is certain
+        return "stable"
+    if any(of_bulk):
         return "drift"
-    return "anomalies" if stream == TAIL or tail_has_changed else "change"
+    return "anomalies" if TAIL in crossed else "change"
 
 
 def advise(verdict: str, changes: list[Change]) -> list[str]:

@@ -12,7 +12,6 @@ from sklearn.utils import gen_batches
 from aedetect.conformal.changes import Change, count_sums, describe, make_summands
 from aedetect.conformal.martingales import (
     BLOCK,
-    BULK,
     Step,
     best_bet,
     bet,
@@ -27,7 +26,10 @@ from aedetect.scoring import FloatArray
 
 READ = 16 * BLOCK  # rows that are taken at a time
 State = dict[str, Any]  # of NumPy arrays and plain Python
-SHARES = {"bulk": 0.2, "tail": 0.1, "majority": 0.05, "columns of the bulk": 0.55, "columns": 0.1}
+# Streams of all rows open the gate to alarms: together they reach their levels with a probability
+# of at most alpha. Those of the rows that are not flagged, together too, tell drift from anomalies.
+SHARES_OF_ALL = {"scores": 0.15, "tail": 0.1, "columns": 0.75}
+SHARES_OF_BULK = {"scores": 0.15, "majority": 0.05, "columns": 0.8}
 
 
 class Crossing(NamedTuple):
@@ -57,9 +59,16 @@ def start(reference: Reference, seed: int) -> State:
 def levels_of(reference: Reference, alpha: float) -> FloatArray:
     """Return the level of each martingale: 1 over its share of ``alpha`` (Bonferroni)."""
     n = reference.n_columns
-    sizes = [1, 1, 1, n, n]
-    shares = np.repeat([*SHARES.values()], sizes) / np.repeat(sizes, sizes)
-    return shares.sum() / (alpha * shares)
+    sizes = np.array([1, 1, n])
+    (of_bulk, columns_of_bulk), (of_all, columns) = (
+        np.split(np.repeat(shares / (shares @ (sizes > 0) * np.maximum(sizes, 1)), sizes), [2])
+        for shares in map(_as_array, (SHARES_OF_BULK, SHARES_OF_ALL))
+    )
+    return 1 / (alpha * np.concatenate([of_bulk, of_all, columns_of_bulk, columns]))
+
+
+def _as_array(shares: dict[str, float]) -> FloatArray:
+    return np.array([*shares.values()])
 
 
 def take(
@@ -90,7 +99,7 @@ def take(
         )
         p_values.append(of_block)
     summands = make_summands(
-        reference.marginals, numbers, np.concatenate([p[BULK] for p in p_values]), is_tail
+        reference.marginals, numbers, np.concatenate(p_values, axis=1), is_tail
     )
     sums = np.add.accumulate(np.concatenate([state["sums"][None], summands]), axis=0)
     state["streams"] = {**state["streams"], "counts": counts}
