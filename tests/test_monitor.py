@@ -10,16 +10,24 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 
-from aedetect import ConformalDetector, DenoisingAutoencoder, Monitor, open_rows
+from aedetect import ConformalDetector, DenoisingAutoencoder, Monitor, load, open_rows, save
 from aedetect.conformal.bets import CELLS, make_bets
 from aedetect.conformal.martingales import PATIENCE, cash_at
 from aedetect.conformal.order import edge_ranks, find_bins, fit_bins, in_lexical_order, rank_rows
+from aedetect.conformal.reference import Reference
 from aedetect.conformal.snapshots import STEPS, rows_after, sums_at, with_sums
+from aedetect.conformal.stored import check_monitor
 from aedetect.conformal.trajectory import MOST_POINTS, extend, start_trajectory
+from aedetect.model import StateError
+from aedetect.persistence import SKOPS_TRUSTED, info
+
+CHECKED = {"_state", "_first_row", "n_rows_", "alarms_"}
 
 
 class Length(OutlierMixin, BaseEstimator):
@@ -203,7 +211,8 @@ def test_few_odd_rows_are_anomalies(detector):
 
 def test_most_rows_odd_is_drift_and_not_anomalies(detector):
     monitor = Monitor(detector, random_state=0)
-    alarms = monitor.update(np.concatenate([normal_rows(300), normal_rows(100) + np.array([50, 0, 0, 0])]))
+    odd = normal_rows(100) + np.array([50, 0, 0, 0])
+    alarms = monitor.update(np.concatenate([normal_rows(300), odd]))
     assert alarms[0].row < 310
     assert any(alarm.kind == "drift" and alarm.measure == "share flagged" for alarm in alarms)
     assert monitor.status().verdict == "drift"
@@ -480,3 +489,98 @@ def test_a_trajectory_thins_out_evenly():
     n, stride = trajectory["n_points"], trajectory["stride"]
     assert MOST_POINTS / 2 <= n <= MOST_POINTS
     np.testing.assert_array_equal(trajectory["martingales"][:n, 0], stride * np.arange(1, n + 1))
+
+
+# Files.
+
+
+def undated(n_rows, seed=0):
+    return mixed_table(n_rows, seed).drop(columns="when")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Return a monitor in the middle of its rows, and a file with it."""
+    inner = DenoisingAutoencoder(2, hidden_layer_sizes=(4,), max_epochs=1, random_state=0)
+    detector = ConformalDetector(inner, random_state=0).fit(undated(200))
+    monitor = Monitor(detector, alpha=0.1, random_state=0)
+    monitor.update(undated(70, 1))
+    moved = undated(90, 2)
+    moved["size"] += 3
+    assert monitor.update(moved)
+    path = tmp_path_factory.mktemp("monitor") / "monitor.aedetect"
+    save(monitor, path)
+    return monitor, path
+
+
+def test_a_file_goes_on_bit_for_bit(stored):
+    monitor, path = stored
+    twin, original = load(path), copy.deepcopy(monitor)
+    assert state_of(twin) == state_of(monitor)
+    rows = undated(100, 3)
+    assert twin.update(rows) == original.update(rows)
+    assert state_of(twin) == state_of(original)
+    assert str(twin.status()) == str(original.status())
+
+
+def test_info_describes_the_detector_of_a_monitor(stored):
+    facts = info(stored[1])
+    assert facts["class"] == "Monitor"
+    assert facts["feature_names"] == ["colour", "size", "is_new"]
+    assert facts["parameters"]["alpha"] == 0.1
+    assert facts["training"]["epochs"] == 1
+
+
+def test_skops_carries_a_monitor_of_any_detector(tmp_path):
+    inner = EllipticEnvelope(random_state=0)
+    detector = ConformalDetector(inner, random_state=0).fit(normal_rows(200))
+    monitor = Monitor(detector, random_state=0)
+    monitor.update(normal_rows(70))
+    skops.io.dump(monitor, tmp_path / "monitor.skops")
+    twin = skops.io.load(tmp_path / "monitor.skops", trusted=SKOPS_TRUSTED)
+    assert twin.update(normal_rows(70)) == monitor.update(normal_rows(70))
+    assert state_of(twin) == state_of(monitor)
+
+
+FORGED = {
+    "other calibration rows": lambda own: own["_state"].update(digest="0"),
+    "lost count": lambda own: own.update(n_rows_=7),
+    "n_rows is below 0": lambda own: own["_state"]["streams"].update(n_rows=-1),
+    "other rows": lambda own: own["_state"]["trajectory"].update(stride=2),
+    "no list": lambda own: own.update(alarms_=None),
+    "an alarm has the entries": lambda own: own["alarms_"][0].pop("row"),
+    "the monitor has the entries": lambda own: own["_state"].pop("sums"),
+    "crossed is not": lambda own: own["_state"].update(crossed=np.zeros(3, dtype=bool)),
+    "moments is below 0": lambda own: own["_state"]["streams"]["moments"].fill(-1),
+    "a bet has no capital": lambda own: own["_state"]["streams"]["moments"].fill(0),
+    "sums holds NaN": lambda own: own["_state"]["sums"].fill(np.nan),
+    "random_state has a": lambda own: own["_state"].update(random_state=3),
+}
+
+
+@pytest.mark.parametrize("rule", FORGED)
+def test_a_forged_state_is_refused(stored, rule):
+    monitor = copy.deepcopy(stored[0])
+    state = copy.deepcopy({k: v for k, v in monitor.__getstate__().items() if k in CHECKED})
+    FORGED[rule](state)
+    with pytest.raises(StateError, match=rule):
+        check_monitor(state, monitor.detector)
+
+
+def test_a_forged_reference_is_refused(stored):
+    good = stored[0].detector._reference
+    forged = {
+        "no bins": {"bins": good["bins"][1:]},
+        "bins of NaN": {"bins": np.full_like(good["bins"], np.nan)},
+        "no gaps": {"bins": np.zeros_like(good["bins"])},
+        "no tail": {"tail": 0},
+        "a number for a checksum": {"digest": 0},
+        "columns of something else": {"marginals": {}},
+        "names for some": {"marginals": {**good["marginals"], "names": ["a"]}},
+        "columns out of order": {"marginals": {**good["marginals"], "kept": [2, 1, 0]}},
+        "no deviation": {"marginals": {**good["marginals"], "deviations": np.zeros(3)}},
+        "other levels": {"marginals": {**good["marginals"], "coding": None, "kept": [0]}},
+    }
+    for wrong in forged.values():
+        with pytest.raises(StateError):
+            Reference.from_state({**good, **wrong})

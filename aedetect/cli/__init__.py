@@ -66,6 +66,8 @@ def _run(arguments: Namespace) -> None:
         from aedetect.cli.fit import run
     elif arguments.command == "score":
         from aedetect.cli.score import run
+    elif arguments.command == "monitor":
+        from aedetect.cli.monitor import run
     elif arguments.command == "report":
         from aedetect.cli.report import run
     elif arguments.command == "info":

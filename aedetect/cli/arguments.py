@@ -38,6 +38,7 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_fit(commands)
     _add_score(commands)
+    _add_monitor(commands)
     _add_report(commands)
     _add_info(commands)
     _add_demo(commands)
@@ -111,6 +112,40 @@ def _add_score(commands: Commands) -> None:
     )
     score.add_argument(
         "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the result"
+    )
+
+
+def _add_monitor(commands: Commands) -> None:
+    monitor = commands.add_parser(
+        "monitor", help="tell whether rows have changed since the calibration, in lines of JSON"
+    )
+    monitor.add_argument("model", type=Path, help="a model file, or a file of a monitor (see -o)")
+    _add_table(monitor, "rows in the order in which they came; columns are matched by name")
+    monitor.add_argument(
+        "--follow",
+        action="store_true",
+        help="wait for rows that are appended to the table, a .csv file, until interrupted",
+    )
+    monitor.add_argument(
+        "--alpha",
+        type=_level,
+        help="probability of a false alarm, over all rows to come (default: 0.01)",
+    )
+    monitor.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the random numbers that break ties"
+    )
+    monitor.add_argument(
+        "--skip",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="leave out the first N rows of the table, those of an earlier run for example",
+    )
+    monitor.add_argument(
+        "-o",
+        "--out",
+        type=_path(".aedetect", ".safetensors", ""),
+        help="keep the monitor in this file after every part of the table, to go on with it later",
     )
 
 
@@ -196,7 +231,7 @@ def _level(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    return _number(text, int, lambda count: count >= 0, "a number of features")
+    return _number(text, int, lambda count: count >= 0, "a number that is not negative")
 
 
 def _number(

@@ -6,14 +6,22 @@ import math
 from argparse import Namespace
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from aedetect import Monitor, load
 from aedetect.cli.tables import as_numbers, check_columns, leave_out
 from aedetect.model import CellError, Coding, Level, keys_of
 
 _REMEDY = "The model was fitted to numbers in this column: put a number there, or omit the row."
+
+
+def load_detector(path: Path) -> Any:
+    """Return the estimator in a model file, of a monitor its detector."""
+    model = load(path)
+    return model.detector if isinstance(model, Monitor) else model
 
 
 def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from aedetect import ConformalDetector, DenoisingAutoencoder, load
-from aedetect.cli.features import model_columns, text_columns
+from aedetect import ConformalDetector, DenoisingAutoencoder
+from aedetect.cli.features import load_detector, model_columns, text_columns
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
 from aedetect.conformal import scores_and_p_values
@@ -24,7 +24,7 @@ Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this
 
 def run(arguments: Namespace) -> None:
     """Score the rows of a table and write one line each."""
-    model = load(arguments.model)
+    model = load_detector(arguments.model)
     if arguments.alpha is not None and not isinstance(model, ConformalDetector):
         raise ValueError(
             f"--alpha={arguments.alpha:g} needs calibration rows, and {arguments.model} has none."

@@ -11,7 +11,10 @@ from aedetect.persistence.values import TAG, Encoder
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
+CLASSES = (
+    *("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector"),
+    *("ConformalDetector", "Monitor"),
+)
 CUSTOM = {TAG: "network"}  # stands for a network of the user's own
 NOT_KEPT = {"_skl_callbacks", "_own_network"}  # attributes that are code
 PLACES = {"checkpoint"}  # parameters that name a path to write to; a file may set none
@@ -78,7 +81,8 @@ def _check_class(value: Any, name: str) -> None:
 
 def describe(node: dict[str, Any]) -> dict[str, Any]:
     """Return the class, the parameters and the columns in the JSON of an estimator."""
-    fitted = node["fitted"]
+    # A Monitor has no columns of its own: they are those of its detector.
+    fitted = node["parameters"].get("detector", node)["fitted"]
     names = fitted.get("feature_names_in_")
     return {
         "class": check_class_name(node["class"]),
