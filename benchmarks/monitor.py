@@ -18,6 +18,8 @@ the delay.
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,15 +28,16 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from river.drift import ADWIN, PageHinkley
-from scipy.stats import ks_2samp, ttest_ind
+from scipy.stats import ks_2samp, ttest_ind_from_stats
 from sklearn.base import BaseEstimator, OutlierMixin
 
-from aedetect import ConformalDetector, Monitor
+from aedetect import ConformalDetector, DenoisingAutoencoder, Monitor
 
 N_COLUMNS, N_CALIBRATION, N_ROWS, CHANGE = 10, 1000, 4000, 1000
 ALPHA = 0.05
 WINDOWS = [100, 400]  # rows of the two-sample tests
-EVERY = 10  # rows from one window to the next, and between two looks of ADWIN at its window
+EVERY = 20  # rows from one window to the next
+CLOCK = 10  # rows between two looks of ADWIN at its window
 Stream = NDArray[np.float64]  # (N_CALIBRATION + N_ROWS, N_COLUMNS)
 
 
@@ -100,12 +103,22 @@ class Recorded(PageHinkley):
 
 
 def page_hinkley(rows: Stream, delta: float) -> Path:
-    statistics = np.zeros(rows.shape)
-    for column in range(N_COLUMNS):
-        test = Recorded(delta=delta)
-        for number, value in enumerate(rows[:, column].tolist()):
-            test.update(value)
-            statistics[number, column] = test.statistic
+    """Return the path of river's statistic, of all columns at once; a part is checked with it."""
+    forget, mean = PageHinkley().alpha, np.zeros(N_COLUMNS)
+    up, down, lowest, highest = np.zeros((4, N_COLUMNS))
+    lowest += np.inf
+    highest -= 1  # as river starts
+    statistics = np.empty(rows.shape)
+    for number, values in enumerate(rows):
+        mean += (values - mean) / (number + 1)
+        up, down = (forget * s + values - mean + d for s, d in ((up, -delta), (down, delta)))
+        np.minimum(lowest, up, out=lowest)
+        np.maximum(highest, down, out=highest)
+        statistics[number] = np.maximum(up - lowest, highest - down)
+    test = Recorded(delta=delta)
+    for value in rows[:300, 0].tolist():
+        test.update(value)
+    assert abs(test.statistic - statistics[299, 0]) < 1e-9
     return records(np.arange(N_ROWS), statistics[N_CALIBRATION:])
 
 
@@ -118,7 +131,12 @@ def windows(rows: Stream, width: int) -> tuple[NDArray, NDArray]:
 
 def t_test(rows: Stream, width: int) -> Path:
     last, parts = windows(rows, width)
-    return records(last, abs(ttest_ind(parts, rows[None, :N_CALIBRATION], axis=1).statistic))
+    known = rows[:N_CALIBRATION]
+    statistics = ttest_ind_from_stats(
+        *(parts.mean(axis=1), parts.std(axis=1, ddof=1), width),
+        *(known.mean(axis=0), known.std(axis=0, ddof=1), N_CALIBRATION),
+    ).statistic
+    return records(last, abs(statistics))
 
 
 def kolmogorov_smirnov(rows: Stream, width: int) -> Path:
@@ -141,7 +159,7 @@ def adwin(rows: Stream, delta: float) -> float:
     """Return the row of the first alarm of any column."""
     first = np.inf
     for column in range(N_COLUMNS):
-        test = ADWIN(delta=delta, clock=EVERY)
+        test = ADWIN(delta=delta, clock=CLOCK)
         for number, value in enumerate(rows[:, column].tolist()):
             if number - N_CALIBRATION >= first:
                 break
@@ -159,8 +177,8 @@ PEERS: dict[str, Callable[[Stream], Path]] = {
 }
 
 
-def paths(seed: int, change: NDArray | float = 0.0) -> dict[str, Path]:
-    return {name: peer(make_stream(seed, change)) for name, peer in PEERS.items()}
+def paths(rows: Stream) -> dict[str, Path]:
+    return {name: peer(rows) for name, peer in PEERS.items()}
 
 
 def row_of(path: Path, threshold: float) -> float:
@@ -206,7 +224,7 @@ def compare(target: float, n_tuning: int, n_shifted: int, parallel: Parallel) ->
     """Print the delays of all; ``target`` is the share of false alarms of the peers."""
     tuning = range(10**6, 10**6 + n_tuning)
     shifted = range(2 * 10**6, 2 * 10**6 + n_shifted)
-    unchanged = parallel(delayed(paths)(seed) for seed in tuning)
+    unchanged = parallel(delayed(paths)(make_stream(seed)) for seed in tuning)
     thresholds = {
         name: np.quantile([path[name][1][-1] for path in unchanged], 1 - target, method="higher")
         for name in PEERS
@@ -215,19 +233,44 @@ def compare(target: float, n_tuning: int, n_shifted: int, parallel: Parallel) ->
     rows = []
     for change, size in CHANGES.items():
         streams = [make_stream(seed, size) for seed in shifted]
-        own = parallel(delayed(first_alarm)(stream) for stream in streams)
-        rows.append({"method": "Monitor", "change": change, **delays(own)})
-        found = parallel(delayed(paths)(seed, size) for seed in shifted)
-        for name, threshold in thresholds.items():
-            first = [row_of(path[name], threshold) for path in found]
-            rows.append({"method": name, "change": change, **delays(first)})
-        first = parallel(delayed(adwin)(stream, delta) for stream in streams)
-        rows.append({"method": f"ADWIN, delta={delta:.1g}", "change": change, **delays(first)})
+        found = parallel(delayed(paths)(stream) for stream in streams)
+        first = {
+            "Monitor": parallel(delayed(first_alarm)(stream) for stream in streams),
+            f"ADWIN, delta={delta:.1g}": parallel(delayed(adwin)(s, delta) for s in streams),
+            **{
+                name: [row_of(path[name], threshold) for path in found]
+                for name, threshold in thresholds.items()
+            },
+        }
+        rows += [{"method": m, "change": change, **delays(alarms)} for m, alarms in first.items()]
+        print(pd.DataFrame(rows[-len(first) :]).to_string(), file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
     print(f"\nrows from the change to the alarm; peers with {target:.1%} false alarms")
     for column in ("median", "quarter", "three quarters"):
         print(f"\n{column}")
         print(table.pivot(index="method", columns="change", values=column).to_string())
+
+
+def weigh(n_columns: int) -> None:
+    """Print the time of a Monitor beside that of the scores that it needs."""
+    rows = np.random.default_rng(0).standard_normal((6000, n_columns))
+    inner = DenoisingAutoencoder(max_epochs=2, random_state=0)
+    detector = ConformalDetector(inner, random_state=0).fit(rows[:2000])
+    monitor = Monitor(detector, random_state=0)
+    ratios = []
+    for n_rows in (1, 4000):
+        part, seconds = rows[2000 : 2000 + n_rows], np.empty((9, 2))
+        for times in seconds:
+            started = time.process_time()
+            scores = detector.score_samples(part)
+            scored = time.process_time()
+            monitor.update(part, scores=scores)
+            times[:] = scored - started, time.process_time() - scored
+        ratios.append(float(np.median(seconds[:, 1] / seconds[:, 0])))
+    print(
+        f"{n_columns} columns: a Monitor adds {ratios[0]:.2f} times the time of the score to one"
+        f" row, {ratios[1]:.2f} to 4,000 rows"
+    )
 
 
 def main() -> None:
@@ -238,6 +281,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, help="false alarms of the peers; default: measured")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
+    for n_columns in (5, 10, 30, 100):
+        weigh(n_columns)
     with Parallel(n_jobs=options.jobs) as parallel:
         share = options.share or count_false(options.streams, parallel)
         compare(max(share, 1 / options.tuning), options.tuning, options.shifted, parallel)

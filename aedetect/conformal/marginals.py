@@ -74,8 +74,12 @@ class Marginals:
         else:
             self._check_width(X)
             columns = self.kept
-        with columns_of(columns):
-            numbers = encode(_part(X, columns), self.coding, takes_missing=True, fitting=False)
+        part = _part(X, columns)
+        if isinstance(part, np.ndarray) and part.dtype == np.float64 and not self.coding.columns:
+            numbers = part  # as encode would return it, after checks that take long
+        else:
+            with columns_of(columns):
+                numbers = encode(part, self.coding, takes_missing=True, fitting=False)
         return np.where(np.isnan(numbers), np.inf, numbers)
 
     def to_state(self) -> dict[str, Any]:

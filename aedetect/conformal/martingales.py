@@ -30,7 +30,7 @@ from aedetect.conformal.order import count, rank_rows
 from aedetect.conformal.reference import Reference
 from aedetect.scoring import FloatArray
 
-BLOCK = 64  # rows whose ranks are computed together
+BLOCK = 32  # rows whose ranks are computed together
 PATIENCE = 1000.0  # rows until the cash has fallen to 0.7
 MOST = 1e100  # capital of a bet; money beyond is thrown away, lest it overflow
 BULK, MAJORITY, ALL, TAIL = range(4)  # streams that come from the scores
@@ -159,6 +159,6 @@ def _cells(kinds: NDArray[np.int64], p_values: FloatArray) -> NDArray[np.int64]:
 
 
 def _bound(moments: FloatArray) -> None:
-    """Throw away capital beyond MOST, which no 64 rows can turn into an overflow."""
+    """Throw away capital beyond MOST, which one block of rows cannot turn into an overflow."""
     if moments[0].max() > MOST:
         moments *= np.minimum(1, MOST / np.maximum(moments[0], 1))

@@ -53,7 +53,8 @@ class Monitor(BaseEstimator):
         Calibrated, without ``cv``. Of tables of up to 256 columns it keeps bins of the columns of
         at most 10,000 calibration rows; rows of wider ones are monitored by their scores alone.
     alpha : float in (0, 1), default=0.01
-        Probability of a false alarm, over all rows to come.
+        Probability of a false alarm, over all rows to come. A value set after the first rows has no
+        effect before :meth:`reset` or :meth:`recalibrate`.
     random_state : int, RandomState instance or None, default=None
         Draws the random numbers that break ties.
 
@@ -129,7 +130,6 @@ class Monitor(BaseEstimator):
             If the detector has been calibrated anew since the first rows, if it refuses the rows,
             or if columns are missing. The monitor then is as before.
         """
-        self._validate_params()
         reference = self._reference()
         before = state = self._state if hasattr(self, "_state") else self._begin(reference)
         self._check_calibration(reference)
@@ -138,7 +138,7 @@ class Monitor(BaseEstimator):
         crossings: list[Crossing] = []
         for rows in gen_batches(len(all_scores), READ):
             numbers = _numbers(reference, X, np.arange(rows.start, rows.stop))
-            state, found = take(state, reference, self.alpha, all_scores[rows], numbers)
+            state, found = take(state, reference, all_scores[rows], numbers)
             crossings += found
         first_row, known = getattr(self, "_first_row", 0), getattr(self, "alarms_", [])
         crossed = np.flatnonzero(before["crossed"]).tolist()
@@ -165,7 +165,7 @@ class Monitor(BaseEstimator):
             If :meth:`update` has not been called.
         """
         reference, state = self._started()
-        evidence = state["streams"]["moments"][0].sum(axis=0) / levels_of(reference, self.alpha)
+        evidence = state["streams"]["moments"][0].sum(axis=0) / levels_of(state, reference)
         crossed = [stream for stream in np.argsort(-evidence).tolist() if state["crossed"][stream]]
         verdict = kind_of(crossed, reference.n_columns)
         changes: dict[Any, Change] = {}
@@ -211,7 +211,6 @@ class Monitor(BaseEstimator):
         -------
         self : object
         """
-        self._validate_params()
         state, n_rows = self._begin(self._reference()), getattr(self, "n_rows_", 0)
         fitted = {"_state": state, "_first_row": n_rows, "n_rows_": n_rows}
         self.__dict__.update({**fitted, "alarms_": []})
@@ -237,7 +236,7 @@ class Monitor(BaseEstimator):
         names = [] if reference.marginals is None else reference.marginals.labels
         labels = [(kind, "") for kind in ("unflagged", "most flagged", "scores", "flagged")]
         labels += [(kind, name) for kind in ("unflagged column", "column") for name in names]
-        logs = np.log(martingales) / np.log(levels_of(reference, self.alpha))
+        logs = np.log(martingales) / np.log(levels_of(state, reference))
         return DataFrame(logs, Index(rows, name="row"), MultiIndex.from_tuples(labels))
 
     def _reference(self) -> Reference:
@@ -260,7 +259,8 @@ class Monitor(BaseEstimator):
 
     def _begin(self, reference: Reference) -> State:
         """Return the state before the first row after a calibration."""
-        return start(reference, draw_seed(local_random_state(self.random_state)))
+        self._validate_params()
+        return start(reference, self.alpha, draw_seed(local_random_state(self.random_state)))
 
     def _started(self) -> tuple[Reference, State]:
         """Return the calibration rows and the state after the rows so far."""

@@ -56,9 +56,8 @@ def find_bins(
     edges: Iterable[NDArray[np.complex128]], keys: Iterable[NDArray[np.complex128]]
 ) -> NDArray[np.uint8]:
     """Return the bin of each key among the edges of its line, ``(n_lines, n_rows)``."""
-    return np.array(
-        [np.searchsorted(line, row) for line, row in zip(edges, keys, strict=True)], dtype=np.uint8
-    )
+    pairs = zip(edges, keys, strict=True)
+    return np.array([np.searchsorted(line, row) for line, row in pairs], dtype=np.uint8)
 
 
 class Ranks(NamedTuple):
@@ -93,8 +92,9 @@ def rank_rows(
     lower = (bins[:, :, None] < bins[:, None, :]) & earlier
     equal = (bins[:, :, None] == bins[:, None, :]) & earlier
     before = np.cumsum(counts, axis=1) - counts
-    below = np.take_along_axis(before, bins, axis=1) + lower.sum(axis=1, dtype=np.uint8)
-    inside = np.take_along_axis(counts, bins, axis=1) + equal.sum(axis=1, dtype=np.uint8)
+    places = bins + np.arange(len(counts))[:, None] * counts.shape[1]
+    below = before.ravel().take(places) + lower.sum(axis=1, dtype=np.uint8)
+    inside = counts.ravel().take(places) + equal.sum(axis=1, dtype=np.uint8)
     n_earlier: NDArray[np.int64] = np.cumsum(joins, axis=1) - joins
     return Ranks(below, inside, counts.sum(axis=1)[:, None] + n_earlier)
 

@@ -61,8 +61,9 @@ def check_monitor(state: dict[str, Any], detector: Any) -> None:
     """
     require_keys("the monitor", state, {"_state", "_first_row", "n_rows_", "alarms_"})
     reference = Reference.from_state(getattr(detector, "_reference", None))
-    _check_like(start(reference, seed=0), state["_state"], "the monitor")
+    _check_like(start(reference, alpha=0.5, seed=0), state["_state"], "the monitor")
     own, first = state["_state"], state["_first_row"]
+    require(0 < own["alpha"] < 1, "alpha is no probability")
     require(own["digest"] == reference.digest, "its detector has other calibration rows")
     n_rows, moments = own["streams"]["n_rows"], own["streams"]["moments"]
     require(

@@ -97,7 +97,7 @@ class MonitorDisplay:
         self.axes_ = [scores]
         for number, column in enumerate(columns):
             place = grid[1 + number // n_across, number % n_across]
-            ax = figure.add_subplot(place, sharex=scores, sharey=scores)
+            ax = figure.add_subplot(place)
             self.plot_column(column, ax)
             self.axes_.append(ax)
         self.figure_ = figure
@@ -141,6 +141,8 @@ class MonitorDisplay:
         self._plot_line(ax, ("column", name), color=COLORS[0])
         self._plot_line(ax, ("unflagged column", name), color=COLORS[2], linestyle="--")
         ax.set_title(plain(name), fontsize="small")
+        ax.locator_params(nbins=3)
+        ax.tick_params(labelsize="x-small")
 
     def _plot_line(self, ax: Axes, key: tuple[str, str], **style: Any) -> None:
         heights = self.trajectory[key].clip(LOWEST, HIGHEST)
