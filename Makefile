@@ -20,7 +20,8 @@ PAGES := README.md $(wildcard docs/*.md)
 
 .PHONY: help demo test test-slow test-scale test-docs test-gpu dist audit lint docs fuzz clean \
   bench-speed bench-gpu bench-quality bench-one-class bench-tutorials bench-missing \
-  bench-calibration bench-explain bench-labels bench-mixed bench-scale bench-search bench-series
+  bench-calibration bench-monitor bench-explain bench-labels bench-mixed bench-scale bench-search \
+  bench-series
 
 help:
 	@echo "make demo [DATA=digits|mnist]   flag odd digits and machines, write reports to demo/"
@@ -39,6 +40,7 @@ help:
 	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside ten peers"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
 	@echo "make bench-calibration [METHODS=...] false alarms of ConformalDetector on ADBench"
+	@echo "make bench-monitor [MONITOR=...] false alarms and delays of Monitor beside ADWIN and others"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 	@echo "make bench-missing [MAX_ROWS=...] AUROC and RMSE with missing cells, beside imputers"
 	@echo "make bench-search [TABLES=...]  AUROC of searches without labels on ADBench"
@@ -134,6 +136,9 @@ bench-tutorials: $(VENV)/plot
 
 bench-calibration: $(VENV)/bench
 	$(BIN)/python benchmarks/calibration.py $(METHODS)
+
+bench-monitor: $(VENV)/bench
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/monitor.py $(MONITOR)
 
 bench-missing: $(VENV)/bench
 	$(BIN)/python benchmarks/missing.py $(if $(MAX_ROWS),--max-rows $(MAX_ROWS))

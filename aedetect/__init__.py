@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aedetect import datasets, model_selection, plotting, scale, series
-    from aedetect.conformal import ConformalDetector
+    from aedetect.conformal import ConformalDetector, Monitor
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
     from aedetect.onnx import to_onnx
     from aedetect.persistence import load, save
@@ -21,6 +21,7 @@ __all__ = [
     "AutoencoderTransformer",
     "ConformalDetector",
     "DenoisingAutoencoder",
+    "Monitor",
     "VAEDetector",
     "datasets",
     "explain",
@@ -39,6 +40,7 @@ __all__ = [
 _MODULES = {"datasets", "model_selection", "plotting", "scale", "series"}
 _ROOMS = {  # of the names that are not in the room "estimators"
     "ConformalDetector": "conformal",
+    "Monitor": "conformal",
     "explain": "reasons",
     "load": "persistence",
     "open_rows": "rows",

@@ -84,6 +84,8 @@ def _run(arguments: Namespace) -> dict[str, Any]:
         from aedetect.cli.score import run
     elif arguments.command == "feedback":
         from aedetect.cli.feedback import run
+    elif arguments.command == "monitor":
+        from aedetect.cli.monitor import run
     elif arguments.command == "report":
         from aedetect.cli.report import run
     elif arguments.command == "info":

@@ -39,11 +39,15 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     _add_fit(commands)
     _add_score(commands)
     _add_feedback(commands)
+    _add_monitor(commands)
     _add_report(commands)
     _add_info(commands)
     _add_demo(commands)
-    for command in commands.choices.values():
-        _add_json(command)
+    for name, command in commands.choices.items():
+        if name == "monitor":  # its lines are JSON
+            command.set_defaults(json=False)
+        else:
+            _add_json(command)
     arguments = parser.parse_args(argv)
     if arguments.command == "score":
         _check_score(commands.choices["score"], arguments)
@@ -199,6 +203,40 @@ def _add_feedback(commands: Commands) -> None:
     )
 
 
+def _add_monitor(commands: Commands) -> None:
+    monitor = commands.add_parser(
+        "monitor", help="tell whether rows have changed since the calibration, in lines of JSON"
+    )
+    monitor.add_argument("model", type=Path, help="a model file, or a file of a monitor (see -o)")
+    _add_table(monitor, "rows in the order in which they came; columns are matched by name")
+    monitor.add_argument(
+        "--follow",
+        action="store_true",
+        help="wait for rows that are appended to the table, a .csv file, until interrupted",
+    )
+    monitor.add_argument(
+        "--alpha",
+        type=_level,
+        help="probability of a false alarm, over all rows to come (default: 0.01)",
+    )
+    monitor.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the random numbers that break ties"
+    )
+    monitor.add_argument(
+        "--skip",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="leave out the first N rows of the table, those of an earlier run for example",
+    )
+    monitor.add_argument(
+        "-o",
+        "--out",
+        type=_path(".aedetect", ".safetensors", ""),
+        help="keep the monitor in this file after every part of the table, to go on with it later",
+    )
+
+
 def _add_report(commands: Commands) -> None:
     report = commands.add_parser("report", help="write a page about a model and a table")
     report.add_argument("model", type=Path, help="a model file")
@@ -308,7 +346,7 @@ def _level(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    return _number(text, int, lambda count: count >= 0, "a number of features")
+    return _number(text, int, lambda count: count >= 0, "a number that is not negative")
 
 
 def _number(

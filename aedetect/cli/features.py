@@ -6,10 +6,12 @@ import math
 from argparse import Namespace
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from aedetect import Monitor, load
 from aedetect.cli.tables import as_numbers, check_cells, check_columns, leave_out
 from aedetect.model import CellError, Level, keys_of
 from aedetect.rows import ColumnError
@@ -20,6 +22,12 @@ _COMPLETE = (
     "The model takes complete rows: put a number there, omit the row, or fit again with"
     " --set missing=mask."
 )
+
+
+def load_detector(path: Path) -> Any:
+    """Return the estimator in a model file, of a monitor its detector."""
+    model = load(path)
+    return model.detector if isinstance(model, Monitor) else model
 
 
 def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aedetect import load, report
+from aedetect import Monitor, load, report
 from aedetect.cli.alpha import check_alpha
 from aedetect.cli.features import as_levels, model_columns, text_columns
 from aedetect.cli.tables import check_columns, read_table
@@ -21,13 +21,15 @@ from aedetect.reporting.subject import read_labels
 def run(arguments: Namespace) -> dict[str, Any]:
     """Write a page about a model and the rows of a table."""
     model = load(arguments.model)
-    check_alpha(model, arguments)
+    detector = model.detector if isinstance(model, Monitor) else model
+    check_alpha(detector, arguments)
     if arguments.alpha is not None:
-        model = with_alpha(model, arguments.alpha)
-    frame = read_table(arguments.table, sep=arguments.sep, as_text=text_columns(model))
+        detector = with_alpha(detector, arguments.alpha)
+        model = model.set_params(detector=detector) if isinstance(model, Monitor) else detector
+    frame = read_table(arguments.table, sep=arguments.sep, as_text=text_columns(detector))
     names = _row_names(frame, arguments)
     y = None if arguments.label is None else _pop_labels(frame, arguments)
-    X = model_columns(model, frame, arguments)
+    X = model_columns(detector, frame, arguments)
     with rows_of(X.index):
         path = report(model, X, y, path=arguments.out, row_names=names)
     print(path)

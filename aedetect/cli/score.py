@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from aedetect import ConformalDetector, DenoisingAutoencoder, load
+from aedetect import ConformalDetector, DenoisingAutoencoder
 from aedetect.cli.alpha import check_alpha
-from aedetect.cli.features import model_columns, text_columns
+from aedetect.cli.features import load_detector, model_columns, text_columns
 from aedetect.cli.parts import score_in_parts
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
@@ -25,7 +25,7 @@ Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this
 
 def run(arguments: Namespace) -> dict[str, Any]:
     """Score the rows of a table and write one line each."""
-    model = load(arguments.model)
+    model = load_detector(arguments.model)
     check_alpha(model, arguments)
     if arguments.resume:
         n_rows, n_anomalies = score_in_parts(model, arguments)

@@ -34,6 +34,7 @@ from aedetect.conformal.inner import (
     with_feedback,
 )
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
+from aedetect.conformal.reference import make_reference
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 from aedetect.conformal.splitting import Rows, split_rows, whole_blocks
 from aedetect.estimators import DenoisingAutoencoder
@@ -598,6 +599,9 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         pooled = np.concatenate(scores)
         order = np.argsort(pooled, kind="stable")
         rank = alarm_rank(len(pooled), self.alpha, self.block_size)
+        reference = None  # with folds, scores of new rows and of calibration rows differ
+        if self.cv is None:
+            reference = make_reference(X, held_out[0], pooled, rank).to_state()
         kept = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         self.__dict__ = {
             **kept,
@@ -609,6 +613,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             "_rank": rank,
             "_higher_is_normal": direction,
             "_block_size": int(self.block_size),
+            "_reference": reference,
         }
         if rank == 0:
             warnings.warn(

@@ -7,6 +7,7 @@ from aedetect.persistence.files import info, load, save
 # runs anything that a file names: they take numbers, words and other trusted types.
 SKOPS_TRUSTED = [
     "aedetect.conformal.detector.ConformalDetector",
+    "aedetect.conformal.monitor.Monitor",
     "aedetect.estimators.autoencoder.AutoencoderTransformer",
     "aedetect.estimators.denoising.DenoisingAutoencoder",
     "aedetect.estimators.vae.VAEDetector",

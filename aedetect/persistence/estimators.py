@@ -12,7 +12,10 @@ from aedetect.persistence.values import TAG, Encoder
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
+CLASSES = (
+    *("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector"),
+    *("ConformalDetector", "Monitor"),
+)
 CUSTOM = {TAG: "network"}  # stands for a custom network
 NOT_KEPT = {"_skl_callbacks", "_own_network", "_place"}  # code, and a device
 PLACES = {"checkpoint"}  # parameters that name a path to write to; a file may set none
@@ -82,10 +85,12 @@ def describe(node: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
 
     ``table`` holds the shapes of its arrays by name.
     """
-    fitted, inner = node["fitted"], _with_detector(node)
+    # A Monitor has no columns of its own: they are those of its detector.
+    watched = node["parameters"].get("detector", node)
+    fitted, inner = watched["fitted"], _with_detector(watched)
     detector = inner["fitted"].get("detector_") or {}
     names = fitted.get("feature_names_in_")
-    calibration = _calibration(node, table)
+    calibration = _calibration(watched, table)
     return {
         "class": check_class_name(node["class"]),
         "parameters": {key: _plain(entry) for key, entry in node["parameters"].items()},

@@ -43,7 +43,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator of this package
-        Fitted; or a :class:`~aedetect.ConformalDetector` around one.
+        Fitted; or a :class:`~aedetect.ConformalDetector` around one, or the
+        :class:`~aedetect.Monitor` of that.
     path : path-like
         Where to; ``.safetensors`` is a fitting suffix. A link is followed.
 
@@ -81,12 +82,13 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     encoder = Encoder(encode_estimator)
     root = encoder.encode(estimator, "")
-    check_is_fitted(estimator)
+    detector = getattr(estimator, "detector", estimator)  # a Monitor is not fitted itself
+    check_is_fitted(detector)
     check_restores(root, encoder.arrays, encoder.network)
     document = {
         "format": FORMAT,
         "versions": _versions(),
-        "training": _training(getattr(estimator, "estimator_", estimator)),
+        "training": _training(getattr(detector, "estimator_", detector)),
         "estimator": root,
     }
     pieces = pack(document, encoder.arrays)

@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_scalar
 
 from aedetect.atomic import atomic_write
+from aedetect.conformal import Monitor
 from aedetect.plotting.style import short
 from aedetect.reporting.calibration import describe_calibration
 from aedetect.reporting.comparison import compare
 from aedetect.reporting.maps import draw_maps
+from aedetect.reporting.monitoring import Monitoring, describe_monitor
 from aedetect.reporting.provenance import list_parameters, list_versions
 from aedetect.reporting.subject import Subject, examine
 from aedetect.reporting.text import number, percent, times
@@ -47,7 +49,8 @@ def report(
     estimator : fitted outlier detector
         An estimator of aedetect, a :class:`~aedetect.ConformalDetector`, a detector of
         scikit-learn, or a Pipeline that ends in one. Sections that need methods which the detector
-        lacks are omitted.
+        lacks are omitted. A :class:`~aedetect.Monitor` adds a section on the rows that it was
+        given, and its detector is reported.
     X : array-like of shape (n_samples, n_features)
         Rows to score. Column names and index of a DataFrame appear on the page.
     y : array-like of shape (n_samples,) or None, default=None
@@ -94,16 +97,18 @@ def report(
     'digits.html'
     """
     check_scalar(n_rows, "n_rows", int, min_val=1)
-    subject = examine(
-        estimator, X, y, X_train=X_train, image_shape=image_shape, row_names=row_names
-    )
-    page = _render(subject, peers=peers, n_rows=n_rows, title=title)
+    monitoring = describe_monitor(estimator)
+    detector = estimator.detector if isinstance(estimator, Monitor) else estimator
+    subject = examine(detector, X, y, X_train=X_train, image_shape=image_shape, row_names=row_names)
+    page = _render(subject, monitoring, peers=peers, n_rows=n_rows, title=title)
     with atomic_write(path) as file:
         file.write(page.encode())
     return Path(path)
 
 
-def _render(subject: Subject, *, peers: bool, n_rows: int, title: str | None) -> str:
+def _render(
+    subject: Subject, monitoring: Monitoring | None, *, peers: bool, n_rows: int, title: str | None
+) -> str:
     top = subject.top_rows(n_rows)
     contributions = subject.explain(top)
     environment = jinja2.Environment(
@@ -125,6 +130,7 @@ def _render(subject: Subject, *, peers: bool, n_rows: int, title: str | None) ->
         maps=draw_maps(subject, top),
         comparison=compare(subject, n_rows) if peers else None,
         calibration=describe_calibration(subject),
+        monitoring=monitoring,
         training=describe_training(subject),
         parameters=list_parameters(subject),
         versions=list_versions(),
