@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
 import aedetect
-from aedetect import AutoencoderTransformer, ConformalDetector
+from aedetect import AutoencoderTransformer, ConformalDetector, Monitor
 from aedetect.cli import main
 from aedetect.conformal.p_values import conformal_p_values
 from aedetect.conformal.splitting import split_rows
@@ -104,6 +104,12 @@ def test_the_share_of_any_block_exchanged_with_those_that_calibrate_is_bounded()
             calibration = np.sort(np.delete(blocks, new, axis=0).ravel())
             shares.append((conformal_p_values([calibration], [blocks[new]], size) <= t).mean())
         assert np.mean(shares) <= t
+
+
+def test_a_monitor_needs_independent_rows(windows):
+    detector = ConformalDetector(Nearest(), block_size=3).fit(windows)
+    with pytest.raises(ValueError, match="Monitor needs independent calibration rows"):
+        Monitor(detector).update(windows)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.29, 1 / 3])

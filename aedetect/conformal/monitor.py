@@ -249,6 +249,7 @@ class Monitor(BaseEstimator):
             )
         check_is_fitted(detector, "estimators_")
         detector._refuse_folds("Monitor")
+        detector._refuse_blocks("Monitor")
         state = getattr(detector, "_reference", None)
         if state is None:
             raise ValueError(
