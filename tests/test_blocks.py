@@ -50,7 +50,7 @@ def divide(n_rows, **settings):
     settings = {"cv": None, "calibration_size": 0.3, "random_state": np.random.RandomState(0)} | (
         settings
     )
-    return split_rows(np.zeros((n_rows, 1)), **settings)
+    return split_rows(np.zeros((n_rows, 1)), labels=None, **settings)
 
 
 # The rate of false alarms.

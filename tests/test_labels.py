@@ -246,7 +246,7 @@ def test_feedback_of_a_calibrated_detector_calibrates_again(rows):
     assert fitted[-1].detector_.score.name != "labelled"
     with pytest.raises(ValueError, match="call its own feedback"):
         ConformalDetector(fitted, prefit=True).fit(X).feedback(X[:1], [-1], X_normal=X)
-    with pytest.raises(ValueError, match="one a fold"):
+    with pytest.raises(ValueError, match="feedback needs one inner detector"):
         ConformalDetector(clone(inner), cv=2).fit(X).feedback(X[:1], [-1], X_normal=X)
 
 
@@ -256,7 +256,7 @@ def folder(plain, rows, tmp_path):
     frame = pd.DataFrame(rows[1], columns=names)
     frame.to_csv(tmp_path / "new.csv", index=False)
     frame[:10].assign(label=[-1] * 8 + [None, 1]).to_csv(tmp_path / "labelled.csv", index=False)
-    pd.DataFrame({"row": range(10), "label": [-1] * 8 + [None, 1]}).to_csv(
+    pd.DataFrame({"row": range(2, 12), "label": [-1] * 8 + [None, 1]}).to_csv(
         tmp_path / "ids.csv", index=False
     )
     pd.DataFrame(rows[0], columns=names).to_csv(tmp_path / "normal.csv", index=False)
@@ -284,10 +284,10 @@ def test_the_command_calibrates_again_and_says_what_it_lacks(folder, capsys):
     assert "--calibrate TABLE" in capsys.readouterr().err
     assert main([*command, "--calibrate", str(folder / "normal.csv")]) == 0
     assert "8 anomalies and 1 normal rows" in capsys.readouterr().err
-    (folder / "far.csv").write_text("row,label\n60,-1\n")
+    (folder / "far.csv").write_text("row,label\n62,-1\n")
     command = ["feedback", str(folder / "model.aedetect"), str(folder / "far.csv")]
     assert main([*command, "--rows", str(folder / "new.csv")]) == 1
-    assert "rows 0 to 59" in capsys.readouterr().err
+    assert "rows 2 to 61" in capsys.readouterr().err
 
 
 def test_the_report_lists_the_numbers_that_feedback_takes(plain, rows, tmp_path):

@@ -98,7 +98,7 @@ def test_rows_are_read_as_they_are_appended(model, monitor, tmp_path, capsys, mo
     [
         (["new.csv"], "lacks|no column 'colour'"),
         (["new.npy", "--follow"], "--follow reads a .csv file"),
-        (["wrong.csv", "--follow"], "'high' in row 1 of column 'pressure'"),
+        (["wrong.csv", "--follow"], "'high' in row 3 of column 'pressure'"),
     ],
 )
 def test_mistakes_are_one_line(model, tmp_path, capsys, monkeypatch, arguments, rule):
