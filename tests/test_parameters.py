@@ -340,6 +340,7 @@ BAD_VALUES = {
     "missing": ["drop", None],
     "anomaly_score": ["error"],
     "contamination": [-0.1, 0.6, "some"],
+    "labels": ["yes", None],
     "random_state": ["seed"],
     "device": ["gpu", 3],
     "n_members": [0, 1.5],
