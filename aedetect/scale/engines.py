@@ -40,7 +40,8 @@ def compute_on_ray(task: Callable[[int], Any], arguments: Sequence[int]) -> Resu
                 yield running.pop(done), result
         finally:
             for future in running:
-                ray.cancel(future)
+                # With the worker: one that is interrupted in an import keeps half of a module.
+                ray.cancel(future, force=True)
 
 
 def _ray_result(ray: Any, future: Any) -> Any:
