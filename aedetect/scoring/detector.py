@@ -179,13 +179,13 @@ class Detector:
 
     def _judge(self, x: NDArray[np.float32]) -> FloatArray:
         """Return the measure of scaled complete rows; those of known rows are looked up."""
-        scores, unknown = np.empty(len(x)), np.ones(len(x), dtype=bool)
-        if self.score.known is not None:
-            scores = self.score.known.find(x)
-            unknown = np.isnan(scores)
+        known = self.score.known
+        scores = np.full(len(x), np.nan) if known is None else known.find(x)
+        unknown = np.isnan(scores)
+        if unknown.all():
+            return self.model.map_scaled(self.score, x, "score")
         if unknown.any():
-            rows = x if unknown.all() else x[unknown]
-            scores[unknown] = self.model.map_scaled(self.score, rows, "score")
+            scores[unknown] = self.model.map_scaled(self.score, x[unknown], "score")
         return scores
 
     def _levelled(self, scores: Tensor, view: View) -> Tensor:
