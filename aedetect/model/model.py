@@ -67,12 +67,22 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where rows are computed."""
-        return self.place or _device_of(self.network)
+        return self.place or self._home
+
+    @property
+    def _home(self) -> torch.device:
+        """Where the network is."""
+        return torch.device("cpu") if self._weight is None else self._weight.device
+
+    @cached_property
+    def _weight(self) -> Tensor | None:
+        """The first weight: to look for it takes as long as a small layer."""
+        return next(self.network.parameters(), None)
 
     @property
     def placed_network(self) -> Autoencoder:
         """The network on the device that computes; a copy follows changes of the weights."""
-        if self.place is None or self.place == _device_of(self.network):
+        if self.place is None or self.place == self._home:
             return self.network
         tensors = itertools.chain(self.network.parameters(), self.network.buffers())
         version = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
@@ -87,7 +97,7 @@ class Model:
 
     def to(self, device: torch.device) -> Self:
         """Return the model with its network on a device, where rows are computed from here."""
-        if device == _device_of(self.network):
+        if device == self._home:
             return self.computing_on(None)
         if device.type == "mps":
             raise ValueError(
@@ -276,18 +286,13 @@ def make_model(
 ) -> Model:
     """Return the model of a network that has just been trained, which computes where that was."""
     align(network)
-    device = _device_of(network)
-    place = None if device.type == "cpu" else device
-    return Model(spec, network.eval(), columns, loss, beta, place)
+    model = Model(spec, network.eval(), columns, loss, beta)
+    return model if model.device.type == "cpu" else model.computing_on(model.device)
 
 
 @torch.inference_mode(False)  # gradients pass through the weights later
 def _copied(network: Autoencoder, device: torch.device) -> Autoencoder:
     return copy.deepcopy(network).to(device)
-
-
-def _device_of(network: Autoencoder) -> torch.device:
-    return next((p.device for p in network.parameters()), torch.device("cpu"))
 
 
 def _network_from_state(spec: NetworkSpec, weights: Any, own: Autoencoder | None) -> Autoencoder:

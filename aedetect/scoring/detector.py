@@ -234,9 +234,10 @@ class Detector:
             return self.model.map_scaled(self.score.judge, x, self._name)
         scores = known.find(x)
         unknown = np.isnan(scores)
+        if unknown.all():
+            return self.model.map_scaled(self.score, x, self._name)
         if unknown.any():
-            rows = x if unknown.all() else x[unknown]
-            scores[unknown] = self.model.map_scaled(self.score, rows, self._name)
+            scores[unknown] = self.model.map_scaled(self.score, x[unknown], self._name)
         return scores
 
     @property
