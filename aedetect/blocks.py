@@ -63,6 +63,14 @@ class Blocks:
         """The first entry of each cell in a row."""
         return np.unique(self.columns, return_index=True)[1]
 
+    def cells(self, entries: Tensor) -> Tensor:
+        """Return what is true of the first entry of each cell, ``(..., n_columns)``."""
+        return entries.index_select(-1, self._on(entries).firsts)
+
+    def entries(self, cells: Tensor) -> Tensor:
+        """Return what is true of each entry's cell, ``(..., n_entries)``, numbers included."""
+        return cells.index_select(-1, self._on(cells).columns)
+
     def rows_of(self, logits: Tensor) -> Tensor:
         """Return scaled entries for logits: what is expected of the row."""
         return self.scaled(self._log_softmax(logits).exp())
@@ -156,15 +164,18 @@ class Blocks:
         weights = np.repeat(1 / np.maximum(entropies, LEAST_ENTROPY), self.sizes)
         slope = (1 - SMOOTHING) * weights / self.scales
         arrays = (self.shares, self.scales, weights, weights * self.shares, slope)
-        tensors = (torch.from_numpy(array.astype(np.float32)).to(device) for array in arrays)
-        return _Constants(*tensors)
+        tensors = [torch.from_numpy(array.astype(np.float32)).to(device) for array in arrays]
+        numbers = [torch.from_numpy(a).to(device) for a in (self.columns, self.firsts)]
+        return _Constants(*tensors, *numbers)
 
 
 class _Constants(NamedTuple):
-    """Constants of the entries, each ``(n_entries,)``."""
+    """Constants of the entries of blocks, each ``(n_entries,)``, and numbers of entries."""
 
     shares: Tensor
     scales: Tensor
     weights: Tensor  # of each entry's column in the loss
     weighted_shares: Tensor
     slope: Tensor  # of the target by the entry
+    columns: Tensor  # the cell of each entry of a row, numbers included
+    firsts: Tensor  # the first entry of each cell

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -74,7 +75,7 @@ class Corruption:
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """Return a noisy copy of rows ``(..., n_features)``."""
         n = x.shape[-1] if self.blocks is None else self.blocks.n_numbers
-        bounds = torch.from_numpy(self.bounds)
+        bounds = self._bounds_on(x.device)
         if self.blocks is None or self.noise == "gaussian":
             noisy = NOISES[self.noise](x, self.level, bounds, generator)
         else:
@@ -84,6 +85,19 @@ class Corruption:
         if self.clamp:
             noisy[..., :n].clamp_(0, 1)
         return noisy.masked_fill(x.isnan(), torch.nan) if self.keeps_missing else noisy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the parameters, so that equal noises have equal pickles and digests."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def _bounds_on(self, device: torch.device) -> Tensor:
+        if device not in self._known:
+            self._known[device] = torch.from_numpy(self.bounds).to(device)
+        return self._known[device]
+
+    @cached_property
+    def _known(self) -> dict[torch.device, Tensor]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -141,7 +155,7 @@ def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generato
     Vincent et al., "Stacked denoising autoencoders", JMLR 2010. ``bounds[0]`` holds the minima and
     ``bounds[1]`` the maxima of the features in the training rows.
     """
-    low, high = bounds.to(x.device)
+    low, high = bounds
     extreme = torch.where(draw_chosen(0.5, x.shape, generator, x.device), low, high)
     return torch.where(draw_chosen(level, x.shape, generator, x.device), extreme, x)
 
@@ -156,7 +170,8 @@ def corrupt_levels(
     """
     cells = (*entries.shape[:-1], len(blocks.sizes))
     chosen = draw_chosen(level, cells, generator, entries.device)
-    chosen = chosen[..., blocks.columns[blocks.n_numbers :] - blocks.n_numbers]
+    numbers = chosen.new_zeros(*chosen.shape[:-1], blocks.n_numbers)
+    chosen = blocks.entries(torch.cat([numbers, chosen], dim=-1))[..., blocks.n_numbers :]
     if noise == "masking":
         return entries.masked_fill(chosen, 0.0)
     return torch.where(chosen, blocks.draw(entries, generator), entries)
@@ -170,7 +185,7 @@ def hide(x: Tensor, share: float, generator: Generator, blocks: Blocks | None = 
     if blocks is None:
         return x.masked_fill(draw_chosen(share, x.shape, generator, x.device), torch.nan)
     cells = (*x.shape[:-1], len(blocks.firsts))
-    chosen = draw_chosen(share, cells, generator, x.device)[..., blocks.columns]
+    chosen = blocks.entries(draw_chosen(share, cells, generator, x.device))
     return x.masked_fill(chosen, torch.nan)
 
 

@@ -1,4 +1,4 @@
-"""Load handwritten digits, and turn labelled classes into anomaly problems."""
+"""Load handwritten digits, draw tables, and turn labelled classes into anomaly problems."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import sklearn.datasets
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
-__all__ = ["load_digits", "load_mnist", "make_anomaly_split"]
+__all__ = ["load_digits", "load_mnist", "make_anomaly_split", "make_machines"]
 
 _IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 _N_MNIST_TRAIN = 60_000  # the first rows of OpenML's mnist_784 are the train set
+_MACHINES = (  # model, site, voltage, usual load in kW
+    *(("A10", "Bremen", "230 V", 5), ("A20", "Lyon", "230 V", 6), ("A30", "Turin", "400 V", 8)),
+    *(("B10", "Porto", "400 V", 10), ("B20", "Bremen", "230 V", 12), ("B30", "Lyon", "230 V", 15)),
+    *(("C10", "Turin", "400 V", 19), ("C20", "Porto", "400 V", 24), ("C30", "Bremen", "230 V", 30)),
+    *(("D10", "Porto", "230 V", 38), ("D20", "Lyon", "400 V", 48), ("D30", "Turin", "400 V", 60)),
+)
+_OPERATORS = ("Ada", "Emmy", "Grace", "Hedy", "Ida", "Lise", "Mary", "Rosa")
 
 
 def load_digits() -> tuple[NDArray[np.float32], NDArray[np.int_]]:
@@ -205,3 +213,67 @@ def make_anomaly_split(
     test = np.r_[normal_rows[n_train:], anomalies[n_train_anomalies:][:n_test]]
     train, test = rng.permutation(train), rng.permutation(test)
     return X[train], X[test], np.where(is_normal[test], 1, -1)
+
+
+def make_machines(
+    n_samples: int = 1000,
+    *,
+    n_anomalies: int = 0,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[pd.DataFrame, NDArray[np.int_]]:
+    """Return a table of machines with columns of text, of numbers, and of true and false.
+
+    Each of twelve models has its site, voltage and usual load (kW), and the temperature (degrees
+    Celsius) follows the load. The other columns are random. An anomaly has one wrong cell: another
+    site, the other voltage, twice the load, a temperature that is 20 degrees too low, or a misspelt
+    site.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of machines, anomalies among them.
+    n_anomalies : int, default=0
+    random_state : int, RandomState instance or None, default=None
+        Draws the machines and their wrong cells.
+
+    Returns
+    -------
+    X : DataFrame of shape (n_samples, 9)
+        Columns ``model``, ``site``, ``voltage``, ``load``, ``temperature``, ``hours``,
+        ``operator``, ``shift`` and ``serviced``.
+    y : ndarray of shape (n_samples,), int
+        +1 for normal rows and -1 for anomalies, as ``predict`` returns them.
+
+    Raises
+    ------
+    ValueError
+        If ``n_anomalies`` is negative or more than ``n_samples``.
+
+    Examples
+    --------
+    >>> from aedetect.datasets import make_machines
+    >>> X, y = make_machines(200, n_anomalies=10, random_state=0)
+    >>> X["site"].unique().tolist()
+    ['Lyon', 'Bremen', 'Porto', 'Turin', 'Lion']
+    """
+    if not 0 <= n_anomalies <= n_samples:
+        raise ValueError(
+            f"n_anomalies={n_anomalies} must not be negative nor exceed n_samples={n_samples}."
+        )
+    rng = check_random_state(random_state)
+    models = pd.DataFrame(_MACHINES, columns=["model", "site", "voltage", "load"])
+    X = models.loc[rng.randint(len(models), size=n_samples)].reset_index(drop=True)
+    X["load"] = (X["load"] * rng.normal(1, 0.05, n_samples)).round(1)
+    X["temperature"] = (20 + 0.8 * X["load"] + rng.normal(0, 1, n_samples)).round(1)
+    X["hours"] = rng.randint(100, 20_000, size=n_samples)
+    X["operator"] = rng.choice(_OPERATORS, n_samples)
+    X["shift"] = rng.choice(["early", "late", "night"], n_samples)
+    X["serviced"] = rng.random_sample(n_samples) < 0.7
+    wrong = rng.permutation(n_samples)[:n_anomalies]
+    kinds = [wrong[kind::5] for kind in range(5)]
+    X.loc[kinds[0], "site"] = X["site"].map(lambda site: "Lyon" if site == "Turin" else "Turin")
+    X.loc[kinds[1], "voltage"] = X["voltage"].map({"230 V": "400 V", "400 V": "230 V"})
+    X.loc[kinds[2], "load"] = 2 * X["load"]
+    X.loc[kinds[3], "temperature"] = X["temperature"] - 20
+    X.loc[kinds[4], "site"] = "Lion"
+    return X, np.where(np.isin(np.arange(n_samples), wrong), -1, 1)

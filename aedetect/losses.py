@@ -85,7 +85,7 @@ def weight_of_observed(missing: Tensor, blocks: Blocks | None) -> Tensor:
     A block is one cell.
     """
     if blocks is not None:
-        missing = missing[..., blocks.firsts]
+        missing = blocks.cells(missing)
     n_cells = missing.shape[-1]
     return n_cells / (n_cells - missing.sum(dim=-1)).clamp_min(1)
 

@@ -180,7 +180,7 @@ def measure_reading(path: Path, memory: str, epochs: int) -> dict[str, Any]:
     rows = open_rows(path, memory=memory)
     reader = rows.reader()
     columns = fit_columns(reader[:100_000], None, "standard", "mse")
-    pooled = PooledRows(reader, 1)
+    pooled = PooledRows(reader, N_COLUMNS, 1)
     pooled.split(0.1, np.random.RandomState(0))
     tamed = np.zeros(N_COLUMNS, dtype=bool)
     pools = DiskPools(reader, pooled._plan, pooled._left_out, columns, tamed, torch.device("cpu"))

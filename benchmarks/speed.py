@@ -29,6 +29,7 @@ import quality
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from on_gpu import Bench
 from peers import Pass, bare_step, fit_plain, fit_pyod, logits_loss, make_skorch, pyod_layers
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
@@ -37,7 +38,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 import aedetect
-from aedetect import AutoencoderTransformer, DenoisingAutoencoder, datasets
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.model_selection import GridSearch, synthetic_auroc
 from aedetect.networks import Autoencoder, Dropout
@@ -480,36 +481,13 @@ def search() -> None:
     show("Training of 8 members against one", (seconds / seconds["1"]).to_frame("ratio").T)
 
 
-def gpu() -> None:
-    """On a GPU: an epoch of the conv denoiser on 54,000 images, and ten one-class fits."""
-    if not torch.cuda.is_available():
+def gpu(device: str = "cuda", share: float = 1.0) -> None:
+    """On a GPU: members, a search, the conv denoiser, one-class fits and scores."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
         print("\nGPU: there is none here")
         return
-    X, y = datasets.load_mnist("train")
-    for precision in ("float32", "tf32", "bf16"):
-        detector = DenoisingAutoencoder(
-            128,
-            network="conv",
-            image_shape=(1, 28, 28),
-            downsample="maxpool",
-            hidden_layer_sizes=(16, 32, 32),
-            batch_norm=True,
-            latent_activation="sigmoid",
-            loss="bce",
-            batch_size=64,
-            max_epochs=4,
-            validation_fraction=0,
-            precision=precision,
-            device="cuda",
-        ).fit(X[:54_000])
-        seconds = np.median(detector.history_["seconds"][1:])
-        print(
-            f"\n{torch.cuda.get_device_name()}, {precision}: {seconds:.3f} s an epoch", flush=True
-        )
-    started = time.perf_counter()
-    for digit in range(10):
-        DenoisingAutoencoder(random_state=0, device="cuda").fit(X[y == digit])
-    print(f"ten one-class fits with the defaults: {time.perf_counter() - started:.1f} s")
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else device
+    show(f"On {name}, {share:g} of the rows", Bench(device, share).table())
 
 
 ROWS = {
@@ -530,6 +508,8 @@ def main() -> None:
         metavar="ROW",
         help=f"{', '.join(ROWS)}; default: all",
     )
+    parser.add_argument("--device", default="cuda", help="of the row gpu; default: cuda")
+    parser.add_argument("--share", type=float, default=1.0, help="of the data of the row gpu")
     parser.add_argument("--measure", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -541,7 +521,10 @@ def main() -> None:
     )
     for name in options.rows or ROWS:
         started = time.perf_counter()
-        ROWS[name]()
+        if name == "gpu":
+            gpu(options.device, options.share)
+        else:
+            ROWS[name]()
         print(f"({name}: {time.perf_counter() - started:.0f} s)", flush=True)
 
 

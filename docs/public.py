@@ -13,6 +13,8 @@ MODULES = (
     "aedetect.persistence",
     "aedetect.plotting",
     "aedetect.rows",
+    "aedetect.scale",
+    "aedetect.series",
     "aedetect.tracking",
 )
 # From PyTorch come dozens of methods that nobody calls on these classes.

@@ -7,10 +7,17 @@ import pytest
 
 import aedetect.estimators.base
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector, datasets
+from aedetect.training import resolve_device
 
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="where device='auto' trains: cpu, cuda or mps")
+
+
+@pytest.fixture
+def device(request):
+    """Return the device that the suite was asked to run on."""
+    return resolve_device(request.config.getoption("--device"))
 
 
 @pytest.fixture(autouse=True)

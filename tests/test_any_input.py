@@ -223,7 +223,7 @@ def test_activations_beyond_float32_are_refused():
     rows = np.ones((5, 3), dtype=np.float32)
     rows[2, 1] = np.inf
     with pytest.raises(ValueError, match=r"activations of the training rows are too large.*Clip"):
-        fit_whitening(rows)
+        fit_whitening(rows, torch.device("cpu"))
 
 
 def test_a_frame_without_columns_is_refused(fitted):

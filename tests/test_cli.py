@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import aedetect
-from aedetect import DenoisingAutoencoder
+from aedetect import AutoencoderTransformer
 from aedetect.cli import demo, main
 
 
@@ -18,39 +18,50 @@ def run(*program):
     return subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
 
 
-def test_demo_prints_the_comparison_and_writes_the_picture(tmp_path, capsys):
-    assert main(["demo", "--out", str(tmp_path / "new" / "folder")]) == 0
+def test_demo_compares_detectors_and_writes_pictures_and_reports(tmp_path, capsys):
+    folder = tmp_path / "new" / "folder"
+    assert main(["demo", "--out", str(folder)]) == 0
     output = capsys.readouterr()
-    areas = dict(re.findall(r"^(\w+).*?\s(0\.\d+|1\.000)\s", output.out, re.MULTILINE))
-    assert set(areas) == {"DenoisingAutoencoder", "PCA", "IsolationForest"}
-    # All but the forest are within a hundredth of each other on these digits.
-    assert float(areas["DenoisingAutoencoder"]) >= max(map(float, areas.values())) - 0.01
-    flagged, anomalies, false_alarms, normal = map(
-        int,
-        re.search(r"Flagged (\d+) of (\d+) other digits, and (\d+) of (\d+)", output.out).groups(),
+    digits, machines = output.out.split("Machines: ")
+    peers = ["PCA (16 components)", "LocalOutlierFactor", "IsolationForest"]
+    assert list(areas(digits)) == ["AutoencoderTransformer", *peers]
+    assert list(areas(machines)) == ["DenoisingAutoencoder", *peers[1:]]
+    for part in (digits, machines):
+        own, *others = areas(part).values()
+        assert own > max(others)
+        found, of, false_alarms = re.search(r"(\d+) of (\d+) +([\d.]+)%", part).groups()
+        assert int(found) > 0.85 * int(of)
+        assert float(false_alarms) < 10
+    assert re.search(
+        r"machine \d+, model \w+: site Lion -> (Bremen|Lyon|Porto|Turin)$", machines, re.M
     )
-    assert flagged / anomalies > 0.9
-    assert false_alarms / normal < 0.3
-    picture = matplotlib.image.imread(tmp_path / "new" / "folder" / "reconstructions.png")
+    picture = matplotlib.image.imread(folder / "reconstructions.png")
     assert picture.shape[1] > 1000
     assert picture[..., :3].std() > 0.1
-    assert "Report: " in output.out
-    page = (tmp_path / "new" / "folder" / "report.html").read_text()
-    assert "Which handwritten digits are not a 3?" in page
-    assert f"{flagged:,} of {anomalies:,} anomalies" in page
+    assert "Which digits are none of 0, 1, 2, 3, 4?" in (folder / "digits.html").read_text()
+    assert "Lion" in (folder / "machines.html").read_text()
     assert output.err == ""  # no progress bar without a terminal
+
+
+def areas(text):
+    """Return the AUROC of each detector."""
+    lines = re.findall(r"^(\w+(?: \(.*\))?) +([01]\.\d{3}) ", text, re.MULTILINE)
+    return {name: float(area) for name, area in lines}
 
 
 def test_demo_reads_mnist_from_the_folder_in_the_environment(tmp_path, monkeypatch, capsys):
     rng = np.random.RandomState(0)
-    y = np.repeat([3, 5], 40)
-    X = (rng.rand(80, 28, 28) * np.where(y == 3, 40, 255)[:, None, None]).astype(np.uint8)
-    np.savez(tmp_path / "mnist.npz", x_train=X, y_train=y, x_test=X, y_test=y)
+    y = np.repeat([3, 5], 160)
+    X = (rng.rand(320, 28, 28) * np.where(y == 3, 40, 255)[:, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "mnist.npz", x_train=X, y_train=y)
     monkeypatch.setenv("AEDETECT_DATA", str(tmp_path))
-    monkeypatch.setattr(demo, "DenoisingAutoencoder", partial(DenoisingAutoencoder, max_epochs=1))
+    monkeypatch.setattr(
+        demo, "AutoencoderTransformer", partial(AutoencoderTransformer, max_epochs=1)
+    )
     monkeypatch.setattr(demo, "report", lambda *args, **kwargs: "report.html")
+    monkeypatch.setattr(demo, "_flag_machines", lambda folder: None)
     assert main(["demo", "--data", "mnist", "--out", str(tmp_path)]) == 0
-    assert "40 of them train; 80 digits are tested, 40 of them normal" in capsys.readouterr().out
+    assert "80 rows train, 84 are tested" in capsys.readouterr().out
     assert (tmp_path / "reconstructions.png").exists()
 
 

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import aedetect.estimators.fitting
 from aedetect import ConformalDetector, DenoisingAutoencoder
-from aedetect.conformal import scores_and_p_values
+from aedetect.conformal import scores_and_p_values, with_alpha
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
 
@@ -243,6 +243,22 @@ def test_alarms_are_where_p_is_at_most_alpha(rows, new_rows, estimator, alpha, c
     np.testing.assert_array_equal(decisions < 0, detector.predict(X) == -1)
     np.testing.assert_array_equal(decisions, detector.score_samples(X) - detector.offset_)
     assert decisions.min() < 0 <= decisions.max()
+
+
+@pytest.mark.parametrize("cv", [None, 4])
+def test_another_alpha_gives_the_alarms_of_a_fit_with_it(rows, new_rows, cv):
+    detector = conformal(alpha=0.2, cv=cv).fit(rows)
+    before = detector.predict(new_rows)
+    for alpha in ALPHAS:
+        other = with_alpha(detector, alpha)
+        fitted = conformal(alpha=alpha, cv=cv).fit(rows)
+        assert (other.alpha, other.offset_) == (alpha, fitted.offset_)
+        np.testing.assert_array_equal(
+            other.decision_function(new_rows), fitted.decision_function(new_rows)
+        )
+        if cv is None:
+            assert other.fpr_interval() == fitted.fpr_interval()
+    np.testing.assert_array_equal(detector.predict(new_rows), before)
 
 
 @pytest.mark.parametrize("n_calibration", [1, 9, 10, 19, 20, 99, 100])

@@ -4,6 +4,7 @@ import gzip
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.datasets
 
@@ -178,3 +179,35 @@ def test_anomaly_split_follows_its_random_state(labelled):
 def test_an_impossible_anomaly_split_is_an_error(labelled, options, message):
     with pytest.raises(ValueError, match=message):
         datasets.make_anomaly_split(*labelled, **options)
+
+
+def test_machines_have_one_wrong_cell_each():
+    X, y = datasets.make_machines(300, n_anomalies=10, random_state=0)
+    usual, _ = datasets.make_machines(3000, random_state=1)
+    kinds = usual.groupby("model")[["site", "voltage"]].first().loc[X["model"]].set_axis(X.index)
+    loads = usual.groupby("model")["load"].mean().loc[X["model"]].to_numpy()
+    wrong = pd.DataFrame(
+        {
+            "site": X["site"] != kinds["site"],
+            "voltage": X["voltage"] != kinds["voltage"],
+            "load": X["load"] > 1.5 * loads,
+            "temperature": X["temperature"] < 10 + 0.8 * X["load"],
+        }
+    )
+    # A doubled load has the temperature of a single one.
+    assert (wrong.drop(columns="temperature").sum(axis=1) <= 1).all()
+    np.testing.assert_array_equal(wrong.any(axis=1), y == -1)
+    assert (y == -1).sum() == 10
+    assert (X.loc[y == -1, "site"] == "Lion").sum() == 2
+
+
+def test_machines_follow_their_random_state():
+    first, second, other = (datasets.make_machines(20, random_state=seed)[0] for seed in (0, 0, 1))
+    pd.testing.assert_frame_equal(first, second)
+    assert not first.equals(other)
+
+
+@pytest.mark.parametrize("n_anomalies", [-1, 21])
+def test_an_impossible_number_of_odd_machines_is_an_error(n_anomalies):
+    with pytest.raises(ValueError, match=f"n_anomalies={n_anomalies} must not be"):
+        datasets.make_machines(20, n_anomalies=n_anomalies)

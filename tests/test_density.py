@@ -8,8 +8,9 @@ import torch
 from scipy.spatial.distance import cdist
 
 from aedetect import AutoencoderTransformer
-from aedetect.model import StateError
-from aedetect.scoring.density import N_COLUMNS, N_SITES, Sites, fit_sites, spread_of
+from aedetect.estimators import pooled
+from aedetect.model import StateError, fit_columns
+from aedetect.scoring.density import N_COLUMNS, N_SITES, Sites, fit_sites
 from aedetect.scoring.registry import score_from_state
 
 
@@ -71,6 +72,12 @@ def test_the_first_sites_are_dropped():
     dropped = sites.without_first(10)
     np.testing.assert_array_equal(dropped.points, rows[10:])
     assert sites.without_first(39) is sites
+
+
+def spread_of(rows):
+    columns = fit_columns(rows, None, None, "mse")
+    order, tamed = np.arange(len(rows)), np.zeros(rows.shape[1], dtype=bool)
+    return np.concatenate(list(pooled.spread_of(rows, order, columns, tamed)))
 
 
 @pytest.mark.parametrize("value", [1e16, 1e25, 1e38])

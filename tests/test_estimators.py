@@ -153,6 +153,14 @@ def test_verbose_shows_progress_on_stderr_and_silence_is_the_default(small, tabl
     assert "val_loss" in output.err
 
 
+def test_the_bar_says_why_training_ended_early(small, table, capsys):
+    small.set_params(verbose=True, max_epochs=500, learning_rate=0.05, patience=1).fit(table)
+    assert small.n_iter_ < 500
+    assert "early stopping" in capsys.readouterr().err
+    small.set_params(max_epochs=3).fit(table)
+    assert "early stopping" not in capsys.readouterr().err
+
+
 # Seeds and state.
 
 

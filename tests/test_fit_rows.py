@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from aedetect import AutoencoderTransformer, DenoisingAutoencoder, load, open_rows, save
-from aedetect.estimators.pooled import DiskPools, PooledRows
+from aedetect.estimators import large_rows
+from aedetect.estimators.pooled import DiskPools, PooledRows, spread_of
+from aedetect.model import fences
 from aedetect.rows import plan
 from aedetect.training import checkpoint as checkpoint_module
 
@@ -276,11 +279,9 @@ def test_anomalies_of_several_pools_are_those_of_one(X, small_pools):
         )
         AutoencoderTransformer(contamination=0.2, max_epochs=1, random_state=0).fit(rows)
     pooled, split, _, columns, tamed = seen[0]
-    from aedetect.scoring import spread_of
-
     order = np.concatenate(split)
     order = np.concatenate([order, np.setdiff1d(np.arange(5000), order)])
-    spread = spread_of(columns.apply(X, order, tamed))
+    spread = np.concatenate(list(spread_of(X, order, columns, tamed)))[order]
     left_out = order[np.argsort(spread, kind="stable")[4000:]]
     mask = np.zeros(5000, dtype=bool)
     mask[left_out] = mask[split.held_out] = True
@@ -340,15 +341,6 @@ def test_rows_outside_the_unit_interval_are_named(plain, X):
         fitted.predict(rows[4000:])
 
 
-def test_categories_are_refused(plain, X):
-    rows = open_rows(lambda: [X])
-    with pytest.raises(ValueError, match="Encode them before the rows are opened"):
-        clone(plain).set_params(categorical_features=[2]).fit(rows)
-    frame = pd.DataFrame(X, columns=NAMES).assign(c=np.tile(["x", "y"], 2500))
-    with pytest.raises(ValueError, match="Encode them before the rows are opened"):
-        clone(plain).fit(frame).predict(rows)
-
-
 def test_one_row_is_too_few(plain, X):
     with pytest.raises(ValueError, match="minimum of 2 is required"):
         plain.fit(open_rows(lambda: [X])[:1])
@@ -406,3 +398,51 @@ def test_a_killed_fit_is_resumed_bit_for_bit(X, tmp_path, small_pools, monkeypat
     assert_same(resumed.fit(rows), estimator.fit(rows), X[:500])
     assert not checkpoint.exists()
     assert os.listdir(tmp_path) == ["x.npy"]  # noqa: PTH208
+
+
+# Large tables in memory.
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_rows_that_are_scaled_a_batch_at_a_time_give_the_bits_of_all_at_once(
+    small, X, options, monkeypatch
+):
+    small.set_params(**options)
+    wild = X.copy()
+    wild[[3, 4000], [1, 2]] = 1e9
+    for given in (X[:1500], wild[:1500].astype(np.float64)):
+        monkeypatch.setattr(large_rows, "LARGE", 10**9)
+        whole = clone(small).fit(given)
+        monkeypatch.setattr(large_rows, "LARGE", 0)
+        assert_same(whole, clone(small).fit(given), X[:200])
+
+
+def test_noise_takes_its_bounds_from_large_rows(X, monkeypatch):
+    estimator = DenoisingAutoencoder(noise="salt_and_pepper", max_epochs=1, random_state=0)
+    whole = clone(estimator).fit(X)
+    monkeypatch.setattr(large_rows, "LARGE", 0)
+    assert_same(whole, clone(estimator).fit(X), X[:100])
+
+
+def test_a_cell_of_large_rows_that_float32_cannot_hold_is_named(plain, X, monkeypatch):
+    monkeypatch.setattr(large_rows, "LARGE", 0)
+    huge = X.astype(np.float64)
+    huge[17, 2] = 1e300
+    with pytest.raises(ValueError, match="in row 17, column 2, that is too large for float32"):
+        plain.set_params(scaling=None, validation_fraction=0).fit(huge)
+
+
+def test_large_rows_are_not_in_memory_twice(monkeypatch):
+    monkeypatch.setattr(large_rows, "LARGE", 0)
+    monkeypatch.setattr(fences, "N_VALUES", 2**14)
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(40_000, 3)) @ rng.normal(size=(3, 200))).astype(np.float32)
+    estimator = AutoencoderTransformer(
+        hidden_layer_sizes=(4,), batch_size=2000, max_epochs=1, contamination=0.1, random_state=0
+    ).set_params(anomaly_score="reconstruction", validation_fraction=0.01)
+    clone(estimator).fit(X[:1000])  # what is kept from the first fit on
+    tracemalloc.start()
+    estimator.fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.8 * X.nbytes  # blocks of fixed size, row numbers, reference rows

@@ -641,6 +641,8 @@ CALIBRATION = {
     "a detector to come": lambda e: e["fitted"].update(estimator_={"$": "same", "number": 1}),
     "a detector of text": lambda e: e["fitted"].update(estimator_={"$": "same", "number": "0"}),
     "a rank beyond all rows": lambda e: e["fitted"].update(_rank=10**9),
+    "a block beyond all rows": lambda e: e["fitted"].update(_block_size=10**9),
+    "a block of no row": lambda e: e["fitted"].update(_block_size=0),
     "a threshold of NaN": lambda e: e["fitted"].update(offset_={"$": "float", "value": "nan"}),
     "a threshold that is missing": lambda e: e["fitted"].pop("offset_"),
     "no scores": lambda e: e["fitted"].update(calibration_scores_=1.0),
@@ -711,3 +713,17 @@ def test_no_forged_file_takes_much_memory(valid, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert float(result.stdout) < 400
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("of 3 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_short_memory_is_not_taken_for_a_damaged_file(error, valid, tmp_path, monkeypatch):
+    def fail(*args):
+        raise error
+
+    path = tmp_path / "model.aedetect"
+    path.write_bytes(valid)
+    monkeypatch.setattr("aedetect.persistence.files.read_arrays", fail)
+    with pytest.raises(ModelFileError, match="cannot be loaded: memory is short"):
+        load(path)

@@ -261,7 +261,7 @@ def test_text_among_numbers_is_named_when_rows_are_scored(
     frame.to_csv(tmp_path / "bad.csv", index=False)
     for command in ("score", "report"):
         text = error_of([command, folder / "model", tmp_path / "bad.csv"], capsys)
-        assert f"bad.csv holds 'old' in row {row} of column '{column}'." in text
+        assert f"bad.csv holds 'old' in row {row + 2} of column '{column}'." in text
         assert "put a number there" in text
 
 
@@ -272,7 +272,7 @@ def test_a_column_of_numbers_with_one_word_warns(tmp_path, capsys):
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert fit(tmp_path / "t.csv", tmp_path / "m") == 0
     text = capsys.readouterr().err
-    assert "Column 'age' is taken for categories because of 'unknown' in row 101" in text
+    assert "Column 'age' is taken for categories because of 'unknown' in row 103" in text
     assert "1 of 120 cells are not numbers" in text
     assert "'grade'" not in text
 
@@ -282,7 +282,9 @@ def test_missing_cells_among_numbers_are_refused_or_masked(folder, tmp_path, cap
     frame.loc[60, "age"] = np.nan
     frame.to_csv(tmp_path / "gap.csv", index=False)
     arguments = ["fit", tmp_path / "gap.csv", "-o", tmp_path / "m", *SMALL]
-    assert "row 60 has no value in column 'age'" in error_of(arguments, capsys)
+    text = error_of(arguments, capsys)
+    assert "gap.csv has no value in row 62 of column 'age'." in text
+    assert "--set missing=mask trains on the cells that are there" in text
     assert fit(tmp_path / "gap.csv", tmp_path / "m", "--set", "missing=mask") == 0
     assert levels(tmp_path / "m")["city"] == ["Berlin", "Paris", "Rome"]
     score_of(tmp_path / "m", tmp_path / "gap.csv", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -102,6 +103,7 @@ DETECTORS = {
         **QUICK,
     ),
 }
+COMMON = ("dense", "conv", "missing")  # the others are slow: PyTorch takes seconds to trace each
 OF_IMAGES = ("conv", "unpool", "transpose", "bernoulli vae")
 
 
@@ -137,7 +139,14 @@ def assert_agree(outputs, estimator, X, *, atol=0.0):
     np.testing.assert_array_equal(outputs["label"][clear], estimator.predict(X)[clear])
 
 
-@pytest.fixture(scope="module", params=DETECTORS)
+def with_slow_ones(names, common):
+    """Return the names as parameters, those that are not common marked as slow."""
+    return [
+        name if name in common else pytest.param(name, marks=pytest.mark.slow) for name in names
+    ]
+
+
+@pytest.fixture(scope="module", params=with_slow_ones(DETECTORS, COMMON))
 def exported(request, tmp_path_factory):
     """Return a detector, its graph, rows of which the first are training rows, and the file."""
     X = make_images() if request.param in OF_IMAGES else make_table()
@@ -256,6 +265,10 @@ def test_a_calibrated_pipeline_takes_the_columns_of_a_dataframe(conformal, frame
     X = frame[-n_rows:]
     feeds = columns_of(session, X)
     assert set(feeds) == {"size in m", "weight", "colour", "shape", "count"}
+    columns = json.loads(session.get_modelmeta().custom_metadata_map["aedetect.columns"])
+    strings = [column["name"] for column in columns if column["type"] == "string"]
+    assert [column["name"] for column in columns] == list(frame)
+    assert set(strings) == {"colour", "shape"}
     outputs = answer(session, feeds)
     assert_agree(outputs, detector, X)
     scores = detector.score_samples(X)
@@ -302,7 +315,7 @@ ENCODERS = {
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", with_slow_ones(ENCODERS, ("one-hot", "bins", "two scalers")))
 def test_steps_side_by_side_agree_in_either_order(name, dtype, frame, tmp_path):
     frame = frame.fillna({"colour": "none"})
     if dtype == "float32":
@@ -316,6 +329,7 @@ def test_steps_side_by_side_agree_in_either_order(name, dtype, frame, tmp_path):
         np.testing.assert_allclose(found, columns.transform(frame), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
     [

@@ -10,7 +10,7 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
-from test_onnx import QUICK, answer, assert_agree, load
+from test_onnx import QUICK, answer, assert_agree, load, with_slow_ones
 
 from aedetect import (
     AutoencoderTransformer,
@@ -22,7 +22,9 @@ from aedetect import (
 DETECTORS = {
     "missing": DenoisingAutoencoder(3, missing="mask", n_members=2, **QUICK),
     "conformal": ConformalDetector(
-        AutoencoderTransformer(3, anomaly_score="standardized", **QUICK), random_state=0
+        AutoencoderTransformer(3, anomaly_score="standardized", **QUICK),
+        block_size=4,
+        random_state=0,
     ),
 }
 N_ROWS = 500
@@ -66,7 +68,7 @@ def feeds_of(session, frame):
     return feeds
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", with_slow_ones(DETECTORS, ("conformal",)))
 def test_a_graph_of_a_frame_agrees_with_python(name, tmp_path):
     train, frame = make_frame(0), make_odd_frame()
     detector = DETECTORS[name].fit(train)
@@ -78,6 +80,25 @@ def test_a_graph_of_a_frame_agrees_with_python(name, tmp_path):
     assert_same_levels(outputs["reconstruct"], inner.reconstruct(frame), session)
     if name == "conformal":
         np.testing.assert_allclose(outputs["p_value"], detector.p_values(frame), atol=0.01)
+    assert_told(session, detector, frame, outputs)
+
+
+def assert_told(session, detector, frame, outputs):
+    """Compare the file's columns and threshold with the detector's."""
+    told = session.get_modelmeta().custom_metadata_map
+    columns = json.loads(told["aedetect.columns"])
+    assert [column["name"] for column in columns] == list(frame)
+    types = {column.name: column.type for column in session.get_inputs()}
+    for column in columns:
+        assert (column["type"] == "string") == ("string" in types[column["name"]])
+        assert column.get("levels") == json.loads(told["aedetect.levels"]).get(column["name"])
+    threshold = json.loads(told["aedetect.threshold"])
+    assert threshold["offset"] == detector.offset_
+    if hasattr(detector, "calibration_scores_"):
+        assert threshold["n_calibration"] == len(detector.calibration_scores_)
+        is_flagged = outputs["label"] == -1
+        largest = outputs["p_value"][is_flagged].max(initial=0)
+        assert largest <= threshold["false_alarms"] <= detector.alpha
 
 
 def assert_same_levels(codes, frame, session):
@@ -93,6 +114,7 @@ def assert_same_levels(codes, frame, session):
             np.testing.assert_allclose(cells, frame[column], rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_missing_text_may_be_given_as_pandas_has_it(tmp_path):
     frame = make_frame(0)[["city of birth", "size"]]
     detector = AutoencoderTransformer(2, **QUICK).fit(frame)
@@ -106,6 +128,7 @@ def test_missing_text_may_be_given_as_pandas_has_it(tmp_path):
     np.testing.assert_allclose(scores[0], detector.score_samples(frame), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_empty_text_that_is_a_level_is_not_missing(tmp_path):
     frame = make_frame(0)[["city of birth", "size"]].fillna({"city of birth": ""})
     detector = AutoencoderTransformer(2, **QUICK).fit(frame)
@@ -116,6 +139,7 @@ def test_an_empty_text_that_is_a_level_is_not_missing(tmp_path):
     assert_agree(outputs, detector, frame.astype({"size": "float32"}))
 
 
+@pytest.mark.slow
 def test_columns_of_an_array_are_numbered(tmp_path):
     X = make_frame(0)[["size", "grade", "price"]].to_numpy(float, na_value=9)
     detector = AutoencoderTransformer(2, categorical_features=[1], **QUICK).fit(X)
@@ -125,6 +149,7 @@ def test_columns_of_an_array_are_numbered(tmp_path):
     assert_agree(answer(session, feeds), detector, X)
 
 
+@pytest.mark.slow
 def test_levels_that_are_numbers_pass_the_steps_before(tmp_path):
     frame = make_frame(0).drop(columns=["ok", "grade"]).fillna({"city of birth": "none"})
     coder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)

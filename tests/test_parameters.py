@@ -80,6 +80,7 @@ TESTED_ELSEWHERE = {
     "compile": "test_compiled_networks_learn_what_others_do",
     "patience": "test_early_stopping_ends_training_and_keeps_the_best_epoch",
     "contamination": "test_contamination_changes_score_and_threshold",
+    "labels": "test_labels_change_the_scores_for_the_better",
     "device": "test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else",
     "verbose": "test_verbose_shows_progress_on_stderr_and_silence_is_the_default",
 }

@@ -73,6 +73,30 @@ def test_a_loss_that_falls_far_is_drawn_on_a_logarithm():
     assert LearningCurveDisplay(near).plot().ax_.get_yscale() == "linear"
 
 
+def test_the_rarest_class_lies_on_top(fitted, digits):
+    X = digits[0][:300]
+    for n_normal in (20, 280):
+        y = np.where(np.arange(300) < n_normal, 1, -1)
+        below, above = sorted(
+            LatentMapDisplay.from_estimator(fitted, X, y).ax_.collections,
+            key=lambda points: points.get_zorder(),
+        )
+        assert len(below.get_offsets()) > len(above.get_offsets())
+        assert below.get_alpha() < above.get_alpha()
+
+
+def test_rows_that_are_not_flagged_lie_on_top_where_they_are_few(fitted, digits):
+    X = digits[0][:300]
+    scores = fitted.score_samples(X)
+    for share in (0.1, 0.9):
+        offset = np.quantile(scores, share)
+        display = LatentMapDisplay(X[:, :2], None, ("a", "b"), scores, offset)
+        everyone, flagged = display.plot().ax_.collections
+        assert (everyone.get_zorder() > flagged.get_zorder()) == (share > 0.5)
+        is_last_flagged = everyone.get_array()[-1] > -offset
+        assert is_last_flagged == (share < 0.5)
+
+
 def test_without_classes_points_are_coloured_by_score_and_flagged_ones_are_triangles(
     fitted, digits
 ):

@@ -122,7 +122,7 @@ def test_class_names_are_text_and_never_formulas():
 # Contributions.
 
 
-def test_the_longest_bar_is_on_top_and_labels_give_value_and_expectation(detector, table):
+def test_the_longest_bar_is_on_top_and_labels_give_value_and_reconstruction(detector, table):
     row = table[:1] + np.array([0, 0, 3, 0, 0])
     display = ContributionsDisplay.from_estimator(detector, row, max_features=2)
     contributions, expected = detector.explain(row)[0], detector.reconstruct(row)[0]
@@ -132,7 +132,7 @@ def test_the_longest_bar_is_on_top_and_labels_give_value_and_expectation(detecto
     np.testing.assert_allclose(bars[2], contributions[order[2:]].sum())
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
     top = order[0]
-    assert labels[0] == f"x{top} = {row[0, top]:.4g} (expected {expected[top]:.4g})"
+    assert labels[0] == f"x{top} = {row[0, top]:.4g} (reconstruction {expected[top]:.4g})"
     assert labels[2] == "the other 3 together"
     assert display.ax_.yaxis_inverted()
 
@@ -150,8 +150,8 @@ def test_columns_of_a_frame_name_the_features(table):
 def test_contributions_can_stand_without_values():
     ax = ContributionsDisplay.from_predictions([1.0, 3.0], names=["low", "high"]).ax_
     assert [label.get_text() for label in ax.get_yticklabels()] == ["high", "low"]
-    ax = ContributionsDisplay.from_predictions([1.0, 3.0], values=[7, 8], expected=[1, 2]).ax_
-    assert ax.get_yticklabels()[0].get_text() == "x1 = 8 (expected 2)"
+    ax = ContributionsDisplay.from_predictions([1.0, 3.0], values=[7, 8], reconstruction=[1, 2]).ax_
+    assert ax.get_yticklabels()[0].get_text() == "x1 = 8 (reconstruction 2)"
 
 
 def test_more_than_one_row_is_an_error(detector, table):

@@ -149,6 +149,7 @@ def test_odd_images_are_explained_and_repaired():
     assert (repaired == odd).any(axis=1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", ["conv", "missing"], indirect=True)
 def test_a_graph_agrees_with_python(detector, problem, tmp_path):
     pytest.importorskip("skl2onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from html import unescape
 from importlib.metadata import version
@@ -30,11 +31,14 @@ from aedetect import (
     DenoisingAutoencoder,
     VAEDetector,
     explain,
+    repair,
     report,
 )
 from aedetect.reporting.comparison import compare
 from aedetect.reporting.drawing import INK
 from aedetect.reporting.subject import examine
+from aedetect.reporting.text import apart, number, times
+from aedetect.reporting.top_rows import describe_top_rows
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -168,10 +172,10 @@ def test_the_verdict_counts_flagged_rows_and_names_the_largest_contributions(
     assert f"{n_flagged} of 66 rows" in text
     assert f"{-detector.offset_:.4g}" in text
     top = detector.score_samples(frame).argsort()[: min(n_flagged, 20)]
-    contributions = np.asarray(detector.explain(frame.iloc[top]))
-    shares = (contributions / contributions.sum(axis=1, keepdims=True)).mean(axis=0)
-    driver = frame.columns[shares.argmax()]
-    assert re.search(rf"most anomalous rows, {driver} \(.* contribute most", text)
+    oddest = np.asarray(detector.explain(frame.iloc[top])).argmax(axis=1)
+    counts = np.bincount(oddest)
+    driver, n = frame.columns[counts.argmax()], counts.max()
+    assert f"most anomalous rows, the oddest value is that of {driver} in {n}" in text
 
 
 def test_labels_add_an_evaluation(detector, frame, y, plain_page, labelled_page):
@@ -211,10 +215,64 @@ def test_the_most_anomalous_rows_come_first_each_with_its_features(detector, fra
     worst = frame.iloc[[order[0]]]
     contributions = np.asarray(detector.explain(worst))[0]
     top = contributions.argmax()
-    expected = np.asarray(detector.reconstruct(worst))[0, top]
     card = text_of(page[page.index("<article") : page.index("</article>")])
-    assert f"{frame.columns[top]} {100 * contributions[top] / contributions.sum():.0f}%" in card
-    assert f"{worst.iloc[0, top]:.4g}, expected {expected:.4g}" in card
+    assert f"{frame.columns[top]} {contributions[top]:.0f} times" in card
+    repaired = detector.repair(worst).iloc[0]
+    changed = frame.columns[repaired != worst.iloc[0]]
+    assert len(changed)
+    for name in changed:
+        assert f"{worst[name].item():.4g}, normal with {repaired[name]:.4g}" in card
+    assert card.count("normal with") == len(changed)
+
+
+def test_a_row_is_normal_once_its_values_are_those_of_its_card(detector, frame):
+    calibrated = calibrated_on(frame[:60], detector, alpha=0.1)
+    subject = examine(calibrated, frame, row_names=[f"pump {i}" for i in range(66)])
+    top = subject.top_rows(5)
+    rows = describe_top_rows(subject, top, subject.explain(top))
+    assert [row.name for row in rows] == [f"pump {i}" for i in top]
+    for place, row in zip(top, rows, strict=True):
+        assert row.is_flagged
+        changes = {part.name: float(part.normal) for part in row.features if part.normal}
+        assert len(changes) == row.n_changed > 0
+        # Four digits are shown, which may lie just beyond the threshold.
+        repaired = frame.iloc[[place]].assign(**changes)
+        assert calibrated.score_samples(repaired) > 1.05 * calibrated.offset_
+
+
+@pytest.mark.usefixtures("blank_drawings")
+def test_shares_are_shown_of_a_score_that_is_a_sum_and_times_of_others(frame, path):
+    detector = AutoencoderTransformer(
+        2, max_epochs=20, anomaly_score="reconstruction", random_state=0
+    ).fit(frame)
+    page = written(detector, frame, path=path, peers=False)
+    worst = frame.iloc[[detector.score_samples(frame).argmin()]]
+    contributions = np.asarray(detector.explain(worst))[0]
+    share = contributions / contributions.sum()
+    card = text_of(page[page.index("<article") : page.index("</article>")])
+    assert f"{frame.columns[share.argmax()]} {100 * share.max():.2g}%" in card
+    assert "times" not in card
+    assert "share of one value in the score" in text_of(page)
+
+
+@pytest.mark.usefixtures("blank_drawings")
+def test_nothing_is_repaired_where_no_single_detector_decides_or_rows_are_wide(
+    detector, frame, path, monkeypatch
+):
+    folds = ConformalDetector(clone(detector), cv=2, alpha=0.1, random_state=0).fit(frame[:60])
+    assert "ormal with" not in text_of(written(folds, frame, path=path, peers=False))
+    assert "ormal with" in text_of(written(detector, frame, path=path, peers=False))
+    monkeypatch.setattr("aedetect.reporting.subject.WIDEST", 4)
+    assert "ormal with" not in text_of(written(detector, frame, path=path, peers=False))
+
+
+@pytest.mark.usefixtures("blank_drawings")
+@pytest.mark.parametrize("factor", [1.5, 7.0])
+def test_a_held_out_loss_far_above_the_training_loss_has_a_sentence(detector, frame, path, factor):
+    other = copy.copy(detector)
+    other.history_ = {**detector.history_, "val_loss": factor * detector.history_["loss"]}
+    text = text_of(written(other, frame, path=path, peers=False))
+    assert ("held-out loss is 7.0 times the training loss" in text) == (factor == 7)
 
 
 @pytest.mark.usefixtures("blank_drawings")
@@ -224,12 +282,11 @@ def test_a_pipeline_is_explained_in_the_units_that_were_passed(frame, path):
     ).fit(frame)
     page = written(pipeline, frame, path=path, peers=False)
     order = pipeline.score_samples(frame).argsort()
-    scaled = pipeline[0].transform(frame.iloc[[order[0]]])
-    contributions = np.asarray(pipeline[1].explain(scaled))[0]
-    top = contributions.argmax()
-    restored = pipeline[0].inverse_transform(pipeline[1].reconstruct(scaled))[0, top]
+    repaired = repair(pipeline, frame.iloc[[order[0]]]).iloc[0]
     card = text_of(page[page.index("<article") : page.index("</article>")])
-    assert f"{frame.iloc[order[0], top]:.4g}, expected {restored:.4g}" in card
+    for name in frame.columns[repaired != frame.iloc[order[0]]]:
+        value = frame[name].iloc[order[0]]
+        assert f"{value:.4g}, normal with {repaired[name]:.4g}" in card
     assert "StandardScaler" in text_of(page)
 
 
@@ -248,7 +305,7 @@ def test_steps_that_mix_columns_or_cannot_be_undone_leave_the_detectors_own_unit
         worst = pipeline.score_samples(X).argsort()[0]
         row = pipeline[0].transform(X.iloc[[worst]])
         top = np.asarray(pipeline[1].explain(row)).argmax()
-        assert f"{np.asarray(row)[0, top]:.4g}, expected" in card
+        assert f"{np.asarray(row)[0, top]:.4g}" in card
 
 
 @pytest.mark.usefixtures("blank_drawings")
@@ -260,7 +317,7 @@ def test_columns_in_another_order_are_explained_in_the_units_that_were_passed(fr
     worst = frame.iloc[[pipeline.score_samples(frame).argmin()]]
     top = explain(pipeline, worst).iloc[0].idxmax()
     card = text_of(page[page.index("<article") : page.index("</article>")])
-    assert re.search(rf"{re.escape(top)} \d+% {worst[top].item():.4g}, expected", card)
+    assert re.search(rf"{re.escape(top)} [over\d,. ]+ times {worst[top].item():.4g}", card)
     assert "units of the detector's input" not in text_of(page)
 
 
@@ -338,7 +395,11 @@ def test_a_calibrated_detector_has_its_section(detector, frame, path, plain_page
     low, high = calibrated.fpr_interval(0.95)
     assert f"between {100 * low:.3g}% and {100 * high:.3g}% of the normal rows" in text
     assert f"{(calibrated.predict(frame) == -1).sum()} of 66 rows" in text
-    assert "p-value" in page[page.index("<article") : page.index("</article>")]
+    worst = frame.iloc[[calibrated.score_samples(frame).argmin()]]
+    n_as_odd = round(calibrated.p_values(worst).item() * 61) - 1
+    card = text_of(page[page.index("<article") : page.index("</article>")])
+    assert f"reached by {n_as_odd} of 60 normal rows" in card
+    assert f"row score p-value {worst.index[0]}" in text
     assert "calibration" not in sections_of(plain_page)
 
 
@@ -468,3 +529,15 @@ def test_characters_that_the_drawing_font_lacks_reach_the_reader(frame, path):
     detector = AutoencoderTransformer(2, max_epochs=1, random_state=0).fit(frame)
     page = written(detector, frame, ["正常"] * 60 + ["異常"] * 6, path, peers=False)
     assert "異常" in page[page.index('id="maps"') :]
+
+
+def test_numbers_are_written_with_the_digits_that_tell_them_apart():
+    assert [number(value) for value in (12345.67, 0.12345, 2e7 + 0.5, 7.0, None)] == [
+        *("12346", "0.1235", "2e+07", "7", "missing")
+    ]
+    assert apart(100300.42, 100300.28) == ("100300.4", "100300.3")
+    assert apart(1.5, 2.25) == ("1.5", "2.25")
+    assert apart("Atlantis", "Rome") == ("Atlantis", "Rome")
+    assert [times(factor) for factor in (1.44, 38.4, 12345)] == [
+        *("1.4 times", "38 times", "over 1,000 times")
+    ]

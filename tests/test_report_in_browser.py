@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -20,7 +21,11 @@ BROWSER = next(
 )
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium to render the report with")
 
+AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
 HOSTILE = "<script>alert(1)</script>"
+needs_axe = pytest.mark.skipif(
+    not AXE.exists(), reason="no axe-core: npm install --no-save axe-core"
+)
 PHONE = 360  # pixels
 DARK = "--blink-settings=preferredColorScheme=0"
 
@@ -103,6 +108,33 @@ def test_the_page_is_dark_where_the_reader_wants_it_and_its_drawings_are_too(pag
     assert np.median(dark) < 0.2
     for picture in (light, dark):  # text and lines stand out from what is behind them
         assert np.ptp(np.percentile(picture, [0.5, 99.5])) > 0.5
+
+
+def faults_of(text, folder, *flags):
+    """Return what axe-core finds on a page with all disclosures open."""
+    checked = folder / "checked.html"
+    check = (
+        "axe.run().then(result => { document.body.dataset.faults ="
+        " result.violations.map(fault => fault.id).join(' ') })"
+    )
+    opened = re.sub(r"<meta http-equiv[^>]*>", "", text).replace("<details", "<details open")
+    scripts = f"<script>{AXE.read_text()}</script><script>{check}</script></body>"
+    checked.write_text(opened.replace("</body>", scripts))
+    document, _ = browse(checked, folder, "--dump-dom", "--virtual-time-budget=60000", *flags)
+    (faults,) = re.findall(r'<body data-faults="(.*?)"', document)
+    return faults.split()
+
+
+@needs_axe
+@pytest.mark.parametrize("flags", [(), (DARK, "--window-size=500,900")], ids=["light", "dark"])
+def test_a_check_of_accessibility_finds_no_fault(page, tmp_path, flags):
+    assert faults_of(page.read_text(), tmp_path, *flags) == []
+
+
+@needs_axe
+def test_a_fault_of_accessibility_would_be_noticed(tmp_path):
+    text = '<html lang="en"><body><details><img src="data:,"></details></body></html>'
+    assert "image-alt" in faults_of(text, tmp_path)
 
 
 def test_nothing_is_wider_than_a_telephone(page, tmp_path):

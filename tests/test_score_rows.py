@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -146,6 +148,24 @@ def test_other_detectors_are_scored(make, named, rows, frame, tmp_path):
     detector = make().fit(frame if named else frame.to_numpy())
     path = score(detector, rows, tmp_path / "scores.parquet")
     assert_whole(path, detector, frame if named else frame.to_numpy())
+
+
+def test_a_full_disk_leaves_no_file_and_the_parts_that_are_whole(model, rows, frame, tmp_path):
+    path = tmp_path / "scores.parquet"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))  # holds a part, not all of them
+    try:
+        with pytest.raises(OSError, match="could not be written"):
+            score(model, rows, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not path.exists()
+    (folder,) = tmp_path.iterdir()
+    assert all(np.load(part).shape[1] in (400, 200) for part in folder.glob("*.npy"))
+    assert_whole(score(model, rows, path), model, frame)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # Forks a process that scores, and kills it after a moment, again and again.

@@ -69,9 +69,10 @@ def gradients_of(step_class, network, objective, x):
     return torch.cat([t.flatten() for t in [losses, *gradients, *buffers]])
 
 
-def assert_same_gradients(network, objective, change=lambda x: x):
+def assert_same_gradients(network, objective, device, change=lambda x: x):
     generator = make_generator(1, torch.device("cpu"))
-    x = change(torch.rand(network.n_members, 9, 6, generator=generator))
+    x = change(torch.rand(network.n_members, 9, 6, generator=generator)).to(device)
+    network = network.to(device)
     assert DenseStep.accepts(network, objective)
     ours = gradients_of(DenseStep, network, objective, x)
     theirs = gradients_of(AutogradStep, network, objective, x)
@@ -83,41 +84,46 @@ def assert_same_gradients(network, objective, change=lambda x: x):
 @pytest.mark.parametrize("latent_activation", ["identity", "sigmoid"])
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS)))
-def test_gradients_are_those_of_autograd(activation, batch_norm, latent_activation, n_members):
+def test_gradients_are_those_of_autograd(
+    activation, batch_norm, latent_activation, n_members, device
+):
     network = make_network(
         n_members,
         activation=activation,
         batch_norm=batch_norm,
         latent_activation=latent_activation,
     )
-    assert_same_gradients(network, Objective("mse"))
+    assert_same_gradients(network, Objective("mse"), device)
 
 
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (4,), (8, 7, 5)])
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
-def test_gradients_at_any_depth_are_those_of_autograd(loss, n_members, hidden_layer_sizes):
+def test_gradients_at_any_depth_are_those_of_autograd(loss, n_members, hidden_layer_sizes, device):
     network = make_network(n_members, hidden_layer_sizes=hidden_layer_sizes, batch_norm=True)
-    assert_same_gradients(network, Objective(loss, l1_activity=0.3))
+    assert_same_gradients(network, Objective(loss, l1_activity=0.3), device)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("beta", [0.0, 2.0])
 @pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
-def test_gradients_of_a_vae_are_those_of_autograd(loss, beta, n_members):
-    assert_same_gradients(make_network(n_members, variational=True), Objective(loss, beta=beta))
+def test_gradients_of_a_vae_are_those_of_autograd(loss, beta, n_members, device):
+    assert_same_gradients(
+        make_network(n_members, variational=True), Objective(loss, beta=beta), device
+    )
 
 
 @pytest.mark.parametrize("variational", [False, True])
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
-def test_gradients_with_missing_cells_are_those_of_autograd(loss, n_members, variational):
+def test_gradients_with_missing_cells_are_those_of_autograd(loss, n_members, variational, device):
     def corrupt(x, generator):
         return x.masked_fill(x > 0.9, torch.nan)
 
     assert_same_gradients(
         make_network(n_members, variational=variational, mask_input=True),
         Objective(loss, missing=True, corrupt=corrupt),
+        device,
         lambda x: x.masked_fill(x < 0.3, torch.nan),
     )
 
@@ -129,7 +135,7 @@ BLOCKS = Blocks(1, (2, 3), np.float32([0.7, 0.3, 0.5, 0.3, 0.2]), np.float32([2,
 @pytest.mark.parametrize("variational", [False, True])
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("loss", ["mse", "bce", "huber"])
-def test_gradients_of_blocks_are_those_of_autograd(loss, n_members, variational, missing):
+def test_gradients_of_blocks_are_those_of_autograd(loss, n_members, variational, missing, device):
     def with_levels(x):
         x = torch.cat([x[..., :1], BLOCKS.hard(x[..., 1:])], dim=-1)
         holes = torch.tensor([False, True, True, False, False, False]) & (x[..., :1] < 0.3)
@@ -138,15 +144,16 @@ def test_gradients_of_blocks_are_those_of_autograd(loss, n_members, variational,
     assert_same_gradients(
         make_network(n_members, variational=variational, mask_input=missing),
         Objective(loss, missing=missing, blocks=BLOCKS),
+        device,
         with_levels,
     )
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_gradients_of_a_loop_of_ones_own_networks_are_those_of_autograd(n_members):
+def test_gradients_of_a_loop_of_ones_own_networks_are_those_of_autograd(n_members, device):
     torch.manual_seed(0)
     members = [custom(nn.BatchNorm1d(6), nn.Tanh()) for _ in range(n_members)]
-    assert_same_gradients(MemberLoop(members).train(), Objective("mse"))
+    assert_same_gradients(MemberLoop(members).train(), Objective("mse"), device)
 
 
 @pytest.mark.parametrize("step_class", [DenseStep, AutogradStep])
@@ -160,15 +167,15 @@ def test_members_draw_noise_of_their_own(step_class):
     assert not torch.equal(first, second)
 
 
-def test_gradients_with_dropout_are_those_of_autograd(monkeypatch):
+def test_gradients_with_dropout_are_those_of_autograd(monkeypatch, device):
     # Both draw a mask a layer, but lay its entries out differently; take one that does not care.
     monkeypatch.setattr(Dropout, "draw_mask", lambda _, x: (x > 0.1) * 2.0)
-    assert_same_gradients(make_network(dropout=0.5, activation="tanh"), Objective("mse"))
+    assert_same_gradients(make_network(dropout=0.5, activation="tanh"), Objective("mse"), device)
 
 
-def test_noise_reaches_the_input_alone():
+def test_noise_reaches_the_input_alone(device):
     objective = Objective("mse", corrupt=lambda x, generator: 0 * x)
-    assert_same_gradients(make_network(), objective)
+    assert_same_gradients(make_network(), objective, device)
     network = make_network()
     ((loss,),) = DenseStep([network], [objective], [None]).backpropagate(torch.ones(1, 1, 6))
     expected = (network(torch.zeros(1, 6)) - 1).square().sum()
@@ -270,7 +277,6 @@ def test_rows_that_do_not_fit_on_the_device_stay_behind(monkeypatch):
 
     x = torch.ones(3, 2)
     monkeypatch.setattr(torch.Tensor, "to", refuse)
-    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
     with pytest.warns(UserWarning, match=r"do not fit on 'cuda'.*stay in main memory"):
         kept = move(x, torch.device("cuda"))
     assert kept.device.type == "cpu"
@@ -304,7 +310,7 @@ def test_small_steps_stay_on_one_thread(monkeypatch, kind, shape, n_threads, set
     try:
         X = np.random.RandomState(0).rand(*shape)
         AutoencoderTransformer(
-            batch_size=len(X), max_epochs=1, validation_fraction=0, **settings
+            batch_size=len(X), max_epochs=1, validation_fraction=0, device="cpu", **settings
         ).fit(X)
         assert torch.get_num_threads() == 3
     finally:

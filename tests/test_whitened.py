@@ -12,6 +12,8 @@ from aedetect.scoring.sketch import WIDEST, sketch
 from aedetect.scoring.whitened import WHITENED
 from aedetect.scoring.whitening import RIDGE, fit_whitening
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture(scope="module")
 def problem():
@@ -104,7 +106,7 @@ def test_few_rows_are_whitened_as_many_are(n_rows, copies):
     mixing = rng.randn(90, 90) * rng.uniform(0.01, 10, 90)
     rows, points = ((rng.randn(n, 90) @ mixing).astype(np.float32) for n in (n_rows, 20))
     rows = np.tile(rows, (copies, 1))
-    whitening, _ = fit_whitening(rows)
+    whitening, _ = fit_whitening(rows, CPU)
     found = whitening(torch.from_numpy(np.r_[rows, points])).numpy()
     np.testing.assert_allclose(found, distances_to(rows, np.r_[rows, points]), rtol=1e-3)
     n_stored = sum(array.size for array in stored(whitening) if array is not None)
@@ -116,7 +118,7 @@ def test_few_rows_are_whitened_as_many_are(n_rows, copies):
 def test_a_covariance_with_a_corrupt_row_can_be_inverted(seed, value):
     rows = np.random.RandomState(seed).randn(1000, 300).astype(np.float32)
     rows[0] = value
-    distances = fit_whitening(rows)[0](torch.from_numpy(rows)).numpy()
+    distances = fit_whitening(rows, CPU)[0](torch.from_numpy(rows)).numpy()
     assert np.isfinite(distances).all()
     assert distances.argmax() == 0
 
@@ -135,8 +137,8 @@ def test_a_corrupt_row_does_not_end_the_fit(score, scaling):
 def test_a_whitening_does_not_depend_on_the_number_of_threads(n_rows):
     rows = np.random.RandomState(0).randn(n_rows, 300).astype(np.float32)
     with threadpool_limits(1):
-        alone, _ = fit_whitening(rows)
-    for array, expected in zip(stored(fit_whitening(rows)[0]), stored(alone), strict=True):
+        alone, _ = fit_whitening(rows, CPU)
+    for array, expected in zip(stored(fit_whitening(rows, CPU)[0]), stored(alone), strict=True):
         np.testing.assert_array_equal(array, expected)
 
 

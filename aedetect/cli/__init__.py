@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TextIO
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any, TextIO
 
 from aedetect.cli.arguments import parse
 
@@ -31,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             # Tables always have column names, but a model may be fitted without.
             warnings.filterwarnings("ignore", "X has feature names")
-            _run(arguments)
+            if arguments.json:
+                _print_object(arguments)
+            else:
+                _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("aedetect: interrupted", file=sys.stderr)
@@ -60,16 +66,30 @@ def _show_warning(
     print(f"aedetect: {' '.join(str(message).split())}", file=sys.stderr)
 
 
-def _run(arguments: Namespace) -> None:
-    """Import the module of a command, which may take seconds, and run it."""
+def _print_object(arguments: Namespace) -> None:
+    """Run a command and print its facts as one object, in place of its text."""
+    with redirect_stdout(StringIO()):
+        facts = _run(arguments)
+    print(json.dumps({"command": arguments.command, **facts}, allow_nan=False))
+
+
+def _run(arguments: Namespace) -> dict[str, Any]:
+    """Import the module of a command, which may take seconds; run it and return its facts.
+
+    Facts are values of JSON, for ``--json``.
+    """
     if arguments.command == "fit":
         from aedetect.cli.fit import run
     elif arguments.command == "score":
         from aedetect.cli.score import run
+    elif arguments.command == "feedback":
+        from aedetect.cli.feedback import run
+    elif arguments.command == "monitor":
+        from aedetect.cli.monitor import run
     elif arguments.command == "report":
         from aedetect.cli.report import run
     elif arguments.command == "info":
         from aedetect.cli.info import run
     else:
         from aedetect.cli.demo import run
-    run(arguments)
+    return run(arguments)

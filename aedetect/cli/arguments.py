@@ -38,10 +38,22 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_fit(commands)
     _add_score(commands)
+    _add_feedback(commands)
+    _add_monitor(commands)
     _add_report(commands)
     _add_info(commands)
     _add_demo(commands)
-    return parser.parse_args(argv)
+    for name, command in commands.choices.items():
+        if name == "monitor":  # its lines are JSON
+            command.set_defaults(json=False)
+        else:
+            _add_json(command)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "score":
+        _check_score(commands.choices["score"], arguments)
+    if getattr(arguments, "label_normal", None) is not None and arguments.label is None:
+        parser.error("--label-normal VALUE needs --label COLUMN")
+    return arguments
 
 
 def _add_fit(commands: Commands) -> None:
@@ -85,6 +97,19 @@ def _add_fit(commands: Commands) -> None:
         " (default: 0.2)",
     )
 
+    fit.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="keep the rows on the disk, and at most SIZE of them in memory, such as 512MB",
+    )
+    fit.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keep the rows on the disk, in this folder, and use them again as long as the table"
+        " stays as it is (default: a temporary folder if --memory is given)",
+    )
+
 
 def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score the rows of a table")
@@ -96,12 +121,7 @@ def _add_score(commands: Commands) -> None:
         type=_path(".csv", ".csv.gz", ".parquet"),
         help="the table to write: .csv, .csv.gz or .parquet (default: CSV on stdout)",
     )
-    score.add_argument(
-        "--alpha",
-        type=_level,
-        help="flag rows with a p-value of at most ALPHA, which bounds the share of false alarms"
-        " (default: the model's own threshold)",
-    )
+    _add_alpha(score)
     score.add_argument(
         "--explain",
         type=_count,
@@ -109,8 +129,111 @@ def _add_score(commands: Commands) -> None:
         metavar="N",
         help="add the N features with the largest contributions, and these contributions",
     )
+    _add_keep(score, "columns to copy to the result")
     score.add_argument(
-        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the result"
+        "--resume",
+        action="store_true",
+        help="score in parts on the disk; a call that was killed goes on when it is called again."
+        " Writes row, score, anomaly and, if calibrated, p_value to a .parquet file",
+    )
+    score.add_argument(
+        "--engine",
+        choices=["local", "ray", "dask"],
+        default="local",
+        help="with --resume: what computes the parts (default: local, this process)",
+    )
+    score.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="with --resume: a folder for the rows, which are used again as long as the table stays"
+        " as it is (default: a temporary folder)",
+    )
+
+
+def _check_score(parser: ArgumentParser, arguments: Namespace) -> None:
+    """Refuse options that do not go together."""
+    if arguments.json and arguments.out is None:
+        parser.error("--json needs -o: without it, stdout is for the scores")
+    if not arguments.resume:
+        if arguments.cache is not None or arguments.engine != "local":
+            parser.error("--cache and --engine need --resume")
+        return
+    others = {"--alpha": arguments.alpha, "--explain": arguments.explain, "--keep": arguments.keep}
+    given = [name for name, value in others.items() if value]
+    if given:
+        parser.error(
+            f"--resume writes row, score, anomaly and p_value alone: leave out {', '.join(given)}"
+        )
+    if arguments.out is None or arguments.out.suffix.lower() != ".parquet":
+        parser.error("--resume writes a .parquet file: name it with --out")
+
+
+def _add_feedback(commands: Commands) -> None:
+    feedback = commands.add_parser(
+        "feedback", help="tell a model about known anomalies and normal rows, without training"
+    )
+    feedback.add_argument("model", type=Path, help="a model file")
+    _add_table(feedback, "rows with a column of labels; those without a label are passed over")
+    feedback.add_argument(
+        "--label",
+        default="label",
+        metavar="COLUMN",
+        help="column of labels: -1 for anomalies, +1 for normal rows, 0 to take one back (default:"
+        " label)",
+    )
+    feedback.add_argument(
+        "--rows",
+        type=Path,
+        metavar="TABLE",
+        help="the table that was scored; the labelled rows then have a column 'row' with their"
+        " numbers in it, as the report and the results of score have them",
+    )
+    feedback.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="TABLE",
+        help="normal rows to calibrate with, for a model that was fitted with --calibration",
+    )
+    feedback.add_argument(
+        "-o",
+        "--out",
+        type=_path(".aedetect", ".safetensors", ""),
+        help="the model file to write (default: the one that is read)",
+    )
+
+
+def _add_monitor(commands: Commands) -> None:
+    monitor = commands.add_parser(
+        "monitor", help="tell whether rows have changed since the calibration, in lines of JSON"
+    )
+    monitor.add_argument("model", type=Path, help="a model file, or a file of a monitor (see -o)")
+    _add_table(monitor, "rows in the order in which they came; columns are matched by name")
+    monitor.add_argument(
+        "--follow",
+        action="store_true",
+        help="wait for rows that are appended to the table, a .csv file, until interrupted",
+    )
+    monitor.add_argument(
+        "--alpha",
+        type=_level,
+        help="probability of a false alarm, over all rows to come (default: 0.01)",
+    )
+    monitor.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the random numbers that break ties"
+    )
+    monitor.add_argument(
+        "--skip",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="leave out the first N rows of the table, those of an earlier run for example",
+    )
+    monitor.add_argument(
+        "-o",
+        "--out",
+        type=_path(".aedetect", ".safetensors", ""),
+        help="keep the monitor in this file after every part of the table, to go on with it later",
     )
 
 
@@ -130,15 +253,23 @@ def _add_report(commands: Commands) -> None:
         metavar="COLUMN",
         help="column of labels: +1 for normal rows and -1 for anomalies, or classes",
     )
+    report.add_argument(
+        "--label-normal",
+        metavar="VALUE",
+        help="the label of normal rows, such as 0; all other labels mark anomalies",
+    )
+    _add_alpha(report)
+    _add_keep(report, "columns that name the rows on the page, such as ids")
 
 
 def _add_info(commands: Commands) -> None:
     info = commands.add_parser("info", help="describe a model file")
     info.add_argument("model", type=Path, help="a model file")
+    info.add_argument("--card", action="store_true", help="print a model card in Markdown")
 
 
 def _add_demo(commands: Commands) -> None:
-    demo = commands.add_parser("demo", help="flag anomalous handwritten digits")
+    demo = commands.add_parser("demo", help="flag odd handwritten digits and machines")
     demo.add_argument(
         "--data",
         choices=["digits", "mnist"],
@@ -151,6 +282,12 @@ def _add_demo(commands: Commands) -> None:
     )
 
 
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object on stdout"
+    )
+
+
 def _add_table(parser: ArgumentParser, help: str) -> None:
     parser.add_argument("table", type=Path, help=help)
     parser.add_argument(
@@ -159,6 +296,19 @@ def _add_table(parser: ArgumentParser, help: str) -> None:
     parser.add_argument(
         "--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out, such as ids"
     )
+
+
+def _add_alpha(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--alpha",
+        type=_level,
+        help="flag rows with a p-value of at most ALPHA, which bounds the share of false alarms"
+        " (default: the model's own threshold)",
+    )
+
+
+def _add_keep(parser: ArgumentParser, help: str) -> None:
+    parser.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help=help)
 
 
 def _path(*endings: str) -> Callable[[str], Path]:
@@ -196,7 +346,7 @@ def _level(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    return _number(text, int, lambda count: count >= 0, "a number of features")
+    return _number(text, int, lambda count: count >= 0, "a number that is not negative")
 
 
 def _number(

@@ -6,14 +6,28 @@ import math
 from argparse import Namespace
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from aedetect.cli.tables import as_numbers, check_columns, leave_out
-from aedetect.model import CellError, Coding, Level, keys_of
+from aedetect import Monitor, load
+from aedetect.cli.tables import as_numbers, check_cells, check_columns, leave_out
+from aedetect.model import CellError, Level, keys_of
+from aedetect.rows import ColumnError
+from aedetect.scoring import Detector
 
 _REMEDY = "The model was fitted to numbers in this column: put a number there, or omit the row."
+_COMPLETE = (
+    "The model takes complete rows: put a number there, omit the row, or fit again with"
+    " --set missing=mask."
+)
+
+
+def load_detector(path: Path) -> Any:
+    """Return the estimator in a model file, of a monitor its detector."""
+    model = load(path)
+    return model.detector if isinstance(model, Monitor) else model
 
 
 def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:
@@ -25,8 +39,8 @@ def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.D
     Raises
     ------
     ValueError
-        If columns are missing, if a cell of a column of numbers is no number, or if the number of
-        columns is wrong for a model without names.
+        If columns are missing, if a cell of a column of numbers is no number or, unless the model
+        takes it, is missing, or if the number of columns is wrong for a model without names.
     """
     frame = leave_out(frame, arguments.drop, arguments.table)
     if hasattr(model, "feature_names_in_"):
@@ -34,13 +48,15 @@ def model_columns(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.D
         check_columns(frame, names, arguments.table)
         frame = frame[names]
     elif frame.shape[1] != model.n_features_in_:
-        raise ValueError(
+        raise ColumnError(
             f"{arguments.model} was fitted to {model.n_features_in_} columns without names, but"
             f" {arguments.table} has {frame.shape[1]}: {', '.join(map(str, frame.columns[:20]))}."
             " Leave the others out with --drop."
         )
     levels = {frame.columns[column]: known for column, known in levels_of(model).items()}
     numbers = as_numbers(frame.drop(columns=list(levels)), arguments.table, remedy=_REMEDY)
+    takes_missing = all(detector.model.takes_missing for detector in _detectors(model))
+    check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=_COMPLETE)
     if not levels:
         return numbers
     coded = {name: as_levels(frame[name], known) for name, known in levels.items()}
@@ -59,18 +75,19 @@ def levels_of(model: Any) -> dict[int, list[Level]]:
     Those of all detectors, where there is one a fold.
     """
     levels: dict[int, list[Level]] = {}
-    for coding in _codings(model):
-        for column, categories in coding.categories.items():
+    for detector in _detectors(model):
+        coding = detector.model.columns.coding
+        for column, categories in () if coding is None else coding.categories.items():
             levels.setdefault(column, []).extend(categories.levels)
     return levels
 
 
-def _codings(model: Any) -> Iterator[Coding]:
+def _detectors(model: Any) -> Iterator[Detector]:
     if hasattr(model, "estimators_"):
-        for detector in model.estimators_:
-            yield from _codings(detector)
-    elif model.detector_.model.columns.coding is not None:
-        yield model.detector_.model.columns.coding
+        for inner in model.estimators_:
+            yield from _detectors(inner)
+    else:
+        yield model.detector_
 
 
 def as_levels(cells: pd.Series, levels: list[Level]) -> pd.Series:

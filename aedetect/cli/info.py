@@ -5,18 +5,24 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from aedetect.cli.card import card
 from aedetect.persistence import info
 
 N_NAMES = 20  # feature names to print at most
 
 
-def run(arguments: Namespace) -> None:
+def run(arguments: Namespace) -> dict[str, Any]:
     """Print the facts of a model file, and refuse it if its checksum is wrong."""
     facts = info(arguments.model)
-    for name, value in facts.items():
-        print(f"{name.replace('_', ' ')}: {_text(value)}")
+    if arguments.card:
+        facts["card"] = card(facts, arguments.model)
+        print(facts["card"])
+    else:
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' ')}: {_text(value)}")
     if not facts["intact"]:
         raise ValueError(f"{arguments.model} is damaged: its checksum does not match its content.")
+    return {"model": str(arguments.model), **facts}
 
 
 def _text(value: Any) -> str:

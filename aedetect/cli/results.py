@@ -52,8 +52,12 @@ def open_results(path: Path | None) -> Iterator[Write]:
 
 
 def _csv_writer(file: Any) -> Write:
+    with_names = True
+
     def write(table: pd.DataFrame) -> None:
-        table.to_csv(file, header=table.index[0] == 0)
+        nonlocal with_names
+        table.to_csv(file, header=with_names)
+        with_names = False
 
     return write
 

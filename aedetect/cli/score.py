@@ -3,54 +3,55 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from aedetect import ConformalDetector, DenoisingAutoencoder, load
-from aedetect.cli.features import model_columns, text_columns
+from aedetect import ConformalDetector, DenoisingAutoencoder
+from aedetect.cli.alpha import check_alpha
+from aedetect.cli.features import load_detector, model_columns, text_columns
+from aedetect.cli.parts import score_in_parts
 from aedetect.cli.results import open_results
 from aedetect.cli.tables import check_columns, read_chunks
 from aedetect.conformal import scores_and_p_values
 from aedetect.places import rows_of
-from aedetect.scoring import alarm_rank, rows_needed
 
 Model = ConformalDetector | DenoisingAutoencoder  # or another estimator of this package
 
 
-def run(arguments: Namespace) -> None:
+def run(arguments: Namespace) -> dict[str, Any]:
     """Score the rows of a table and write one line each."""
-    model = load(arguments.model)
-    if arguments.alpha is not None and not isinstance(model, ConformalDetector):
-        raise ValueError(
-            f"--alpha={arguments.alpha:g} needs calibration rows, and {arguments.model} has none."
-            " Fit it again without --calibration 0."
-        )
-    _warn_of_too_few(model, arguments)
+    model = load_detector(arguments.model)
+    check_alpha(model, arguments)
+    if arguments.resume:
+        n_rows, n_anomalies = score_in_parts(model, arguments)
+    else:
+        n_rows, n_anomalies = _score_in_chunks(model, arguments)
+    return {
+        "model": str(arguments.model),
+        "table": str(arguments.table),
+        "out": str(arguments.out),
+        "n_rows": n_rows,
+        "n_anomalies": n_anomalies,
+        "alpha": arguments.alpha,
+    }
+
+
+def _score_in_chunks(model: Model, arguments: Namespace) -> tuple[int, int]:
+    """Write one line a row; return the numbers of rows and of anomalies."""
+    n_rows = n_anomalies = 0
     with open_results(arguments.out) as write:
         for chunk, X in _progress(_read(model, arguments)):
             with rows_of(X.index):
                 results = _results(model, X, arguments)
             write(_with_kept(results, chunk, arguments.keep))
-
-
-def _warn_of_too_few(model: Model, arguments: Namespace) -> None:
-    """Warn if there are too few calibration rows to flag any row."""
-    if not isinstance(model, ConformalDetector):
-        return
-    alpha = model.alpha if arguments.alpha is None else arguments.alpha
-    n_rows = len(model.calibration_scores_)
-    if alarm_rank(n_rows, alpha) == 0:
-        warnings.warn(
-            f"{n_rows} calibration rows are too few for any alarm at --alpha {alpha:g}: it takes"
-            f" {rows_needed(alpha)}. Fit again with more rows or a larger --calibration, or raise"
-            f" --alpha above {1 / (n_rows + 1):.4g}.",
-            stacklevel=2,
-        )
+            n_rows += len(results)
+            n_anomalies += int(results["anomaly"].sum())
+    return n_rows, n_anomalies
 
 
 def _read(model: Model, arguments: Namespace) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:

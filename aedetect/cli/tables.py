@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 
 from aedetect.extras import require
+from aedetect.rows import ColumnError
 
 CHUNK_VALUES = 5_000_000  # of a parquet or npy file in one chunk
 CHUNK_ROWS = 50_000  # of a CSV file, whose width is unknown before it is read
+FIRST_ROW = 2  # as a spreadsheet numbers rows: the names of the columns are row 1
 
 
 def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a table in chunks, whose index numbers all rows from 0.
+    """Yield the rows of a table in chunks, whose index numbers all rows as a spreadsheet does.
 
-    Columns of an array are named x0, x1 and so on, as in scikit-learn.
+    The names of the columns are row 1. The rows of an array, which has no names, are numbered from
+    0, and its columns are named x0, x1 and so on, as in scikit-learn.
 
     Parameters
     ----------
@@ -39,15 +42,20 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
     readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npy": _read_npy}
     if kind not in readers:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
-    n_rows = 0
+    first = row = first_row_of(path)
     for chunk in _naming_file(path, readers[kind](path, sep, as_text)):
         if chunk.empty:
             continue
-        chunk.index = pd.RangeIndex(n_rows, n_rows + len(chunk))
-        n_rows += len(chunk)
+        chunk.index = pd.RangeIndex(row, row + len(chunk))
+        row += len(chunk)
         yield chunk
-    if n_rows == 0:
+    if row == first:
         raise ValueError(f"{path} holds no row.")
+
+
+def first_row_of(path: Path) -> int:
+    """Return the number of the first row of a table in messages and results."""
+    return 0 if path.suffix.lower() == ".npy" else FIRST_ROW
 
 
 def _naming_file(path: Path, chunks: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -158,11 +166,36 @@ def as_numbers(frame: pd.DataFrame, path: Path, *, remedy: str) -> pd.DataFrame:
     return frame.astype(np.float64)
 
 
+def check_cells(numbers: pd.DataFrame, path: Path, *, takes_missing: bool, remedy: str) -> None:
+    """Refuse infinite cells, and missing ones unless the model takes them.
+
+    Raises
+    ------
+    ValueError
+        If there is such a cell. It names the first in the order of the file; ``remedy`` ends the
+        message on a missing one.
+    """
+    cells = numbers.to_numpy()
+    if np.isinf(cells).any():
+        row, column = np.argwhere(np.isinf(cells))[0]
+        raise ValueError(
+            f"{path} holds infinity in row {numbers.index[row]} of column"
+            f" {numbers.columns[column]!r}. Put a finite number there, or omit the row."
+        )
+    missing = np.isnan(cells)
+    if missing.any() and not takes_missing:
+        row, column = np.argwhere(missing)[0]
+        raise ValueError(
+            f"{path} has no value in row {numbers.index[row]} of column"
+            f" {numbers.columns[column]!r}. {remedy}"
+        )
+
+
 def _parse_numbers(cells: pd.Series, path: Path, remedy: str) -> pd.Series:
     numbers = pd.to_numeric(cells.astype(object), errors="coerce")  # dates become NaN as objects
     refused = cells[numbers.isna() & cells.notna()]
     if len(refused):
-        raise ValueError(
+        raise ColumnError(
             f"{path} holds {str(refused.iloc[0])!r:.40} in row {refused.index[0]} of column"
             f" {cells.name!r}. {remedy}"
         )
@@ -173,7 +206,7 @@ def check_columns(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> No
     """Raise a ValueError if the table lacks one of the columns."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise ValueError(
+        raise ColumnError(
             f"{path} has no column {', '.join(map(repr, missing))}; it has"
             f" {', '.join(map(str, frame.columns[:20]))}."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterable
@@ -20,17 +21,24 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from aedetect.conformal.checks import check_weights
 from aedetect.conformal.inner import (
+    check_rows_remain,
     fit_folds,
+    last_step,
+    move_detectors,
     resolve_direction,
     score_held_out,
     score_rows,
     set_clean,
     set_seeds,
+    uses_labels,
+    with_feedback,
 )
 from aedetect.conformal.p_values import conformal_p_values, cross_margins, weighted_p_values
+from aedetect.conformal.reference import make_reference
 from aedetect.conformal.selection import select_by_p_values, select_by_weights
-from aedetect.conformal.splitting import Rows, split_rows
+from aedetect.conformal.splitting import Rows, split_rows, whole_blocks
 from aedetect.estimators import DenoisingAutoencoder
+from aedetect.estimators.known_rows import check_known
 from aedetect.estimators.splitting import local_random_state
 from aedetect.reasons import explain_traced, gives_reasons, repair_traced, warn_of_columns
 from aedetect.scoring import FloatArray, alarm_rank, rows_needed
@@ -47,6 +55,11 @@ NOT_PREFIT = (
 def _has_reasons(detector: ConformalDetector) -> bool:
     estimator = getattr(detector, "estimator_", detector.estimator)
     return estimator is None or gives_reasons(estimator)
+
+
+def _takes_feedback(detector: ConformalDetector) -> bool:
+    estimator = getattr(detector, "estimator_", detector.estimator)
+    return estimator is None or hasattr(last_step(estimator), "feedback")
 
 
 class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
@@ -100,6 +113,15 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     higher_is_normal : bool or "auto", default="auto"
         Direction of the inner scores: True for scikit-learn and this package, False for PyOD.
         ``"auto"`` is True where the inner detector has ``score_samples``, and an error elsewhere.
+    block_size : int, default=1
+        For rows in order of time that depend on their neighbours, such as windows of a series: the
+        number of rows after which they hardly do. Blocks of that many rows are then taken for
+        exchangeable, instead of single rows. The last rows calibrate, as whole blocks; ``cv`` as an
+        int stands for folds of consecutive rows; rows less than a block away from those that
+        calibrate are not fitted to. A p-value is ``(block_size + the number of calibration rows
+        that score as low) / (n_calibration + block_size)``, so an alarm needs ``block_size``
+        times as many calibration rows. Without ``cv``, ``predict`` then flags at most the share
+        ``alpha`` of a new block of normal rows, on average. For :meth:`select` nothing is proved.
     random_state : int, RandomState instance or None, default=None
         Draws the calibration rows, the folds, and the seed of the inner detector where its own
         ``random_state`` is None. The global generators are not used.
@@ -166,6 +188,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         "cv": ["cv_object", None],
         "prefit": ["boolean"],
         "higher_is_normal": ["boolean", StrOptions({"auto"})],
+        "block_size": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
 
@@ -178,6 +201,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         cv: int | BaseCrossValidator | Iterable | None = None,
         prefit: bool = False,
         higher_is_normal: bool | Literal["auto"] = "auto",
+        block_size: int = 1,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
@@ -186,6 +210,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         self.cv = cv
         self.prefit = prefit
         self.higher_is_normal = higher_is_normal
+        self.block_size = block_size
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
@@ -195,8 +220,9 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Normal rows, at least two. With ``prefit`` all of them calibrate.
-        y : ignored
-            Present for API consistency.
+        y : array-like of shape (n_samples,), default=None
+            Ignored, unless the inner detector has ``labels="use"``, alone or as the last step of a
+            Pipeline. It is then fitted to all known anomalies (-1), none of which calibrates.
 
         Returns
         -------
@@ -220,11 +246,18 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         random_state = local_random_state(self.random_state)
         inner = self._inner()
         resolve_direction(inner, self.higher_is_normal)  # refuse before a long fit
+        check_rows_remain(inner)
         inner = set_clean(set_seeds(clone(inner), random_state))
+        labels = check_known(y, X) if uses_labels(inner) else None
         folds = split_rows(
-            X, cv=self.cv, calibration_size=self.calibration_size, random_state=random_state
+            X,
+            labels=labels,
+            cv=self.cv,
+            calibration_size=self.calibration_size,
+            block_size=self.block_size,
+            random_state=random_state,
         )
-        estimators = fit_folds(inner, X, [train for train, _ in folds])
+        estimators = fit_folds(inner, X, [train for train, _ in folds], labels)
         return self._set_calibration(estimators, X, [held_out for _, held_out in folds])
 
     def calibrate(self, X: ArrayLike) -> Self:
@@ -236,7 +269,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Normal rows that the inner detector was not fitted to. They replace all earlier
-            calibration rows.
+            calibration rows. The first ones that make up no whole block are not used.
 
         Returns
         -------
@@ -261,8 +294,52 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             check_is_fitted(self, "estimator_")
         inner = self._inner() if self.prefit else self.estimator_
         check_is_fitted(inner, msg=NOT_PREFIT)
+        check_rows_remain(inner)
         (X,) = indexable(X)
-        return self._set_calibration([inner], X, [np.arange(_num_samples(X))])
+        return self._set_calibration([inner], X, [whole_blocks(_num_samples(X), self.block_size)])
+
+    @available_if(_takes_feedback)
+    def feedback(self, X: ArrayLike, labels: ArrayLike, *, X_normal: ArrayLike) -> Self:
+        """Tell the inner detector about known rows, and calibrate it again; train nothing.
+
+        Its scores change, so the present calibration scores say nothing of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows whose labels are known.
+        labels : array-like of shape (n_samples,)
+            +1 for normal rows, -1 for anomalies, and 0 to take a label back; see
+            :meth:`DenoisingAutoencoder.feedback`.
+        X_normal : array-like of shape (n_calibration, n_features)
+            Normal rows to calibrate with, as :meth:`calibrate` takes them. They may be those of the
+            last calibration. Rows that were chosen for their scores, as those of ``X`` often are,
+            do not represent normal rows to come.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If ``cv`` is given or ``prefit`` is set, or as ``feedback`` of the inner detector does.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`fit` does.
+        """
+        check_is_fitted(self, "estimators_")
+        self._refuse_folds("feedback")
+        if self.prefit:
+            raise ValueError(
+                "With prefit=True the estimator is yours: call its own feedback, then calibrate."
+            )
+        self._validate_params()
+        inner = with_feedback(self.estimator_, X, labels)
+        (X_normal,) = indexable(X_normal)
+        return self._set_calibration([inner], X_normal, [np.arange(_num_samples(X_normal))])
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """Return how normal each row is.
@@ -278,7 +355,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             alarm threshold: the score of each calibration row is subtracted from the score of the
             new row, both by the detector that was not fitted to the calibration row. The distance
             is the r-th largest difference, where r is ``alpha * (n_calibration + 1)``, rounded
-            down.
+            down, if ``block_size`` is 1.
         """
         return self._combine(self._score(X))
 
@@ -329,7 +406,8 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         -------
         p : ndarray of shape (n_samples,), float64
             ``(1 + the number of calibration rows that score as low or lower) / (n_calibration +
-            1)``. For a new normal row ``P(p <= t) <= t`` for every t (with ``cv`` about ``2 * t``).
+            1)``, with ``block_size`` in place of either 1. For a new normal row ``P(p <= t) <= t``
+            for every t (with ``cv`` about ``2 * t``).
 
         Raises
         ------
@@ -339,7 +417,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         scores = self._score(X)
         if weights is not None:
             return weighted_p_values(*self._weighted(scores, weights))
-        return conformal_p_values(self._calibration, scores)
+        return conformal_p_values(self._calibration, scores, block_size_of(self))
 
     def select(
         self, X: ArrayLike, *, fdr: float = 0.1, weights: Weights | None = None
@@ -379,15 +457,16 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         scores = self._score(X)
         if weights is not None:
             return select_by_weights(*self._weighted(scores, weights), fdr)
-        p = conformal_p_values(self._calibration, scores)
+        block_size, n_rows = block_size_of(self), len(self.calibration_scores_)
+        p = conformal_p_values(self._calibration, scores, block_size)
         reported = select_by_p_values(p, fdr)
-        n_odder = np.count_nonzero(p == 1 / (len(self.calibration_scores_) + 1))
+        n_odder = np.count_nonzero(p == block_size / (n_rows + block_size))
         if n_odder and not reported.any():
             warnings.warn(
-                f"{n_odder} of {len(p)} rows score below all {len(self.calibration_scores_)}"
+                f"{n_odder} of {len(p)} rows score below all {n_rows}"
                 f" calibration rows, but to report them at fdr={fdr:g} takes at least"
-                f" {rows_needed(fdr * n_odder / len(p))}. Calibrate with more rows, examine fewer"
-                " at once, or raise fdr.",
+                f" {rows_needed(fdr * n_odder / len(p), block_size)}. Calibrate with more rows,"
+                " examine fewer at once, or raise fdr.",
                 stacklevel=2,
             )
         return reported
@@ -413,13 +492,14 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``confidence`` is not between 0 and 1, or ``cv`` is given: the distribution is then
-            unknown.
+            If ``confidence`` is not between 0 and 1, or if ``cv`` is given or ``block_size`` above
+            1: the distribution is then unknown.
         """
         check_is_fitted(self, "estimators_")
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must be above 0 and below 1, but it is {confidence!r}.")
         self._refuse_folds("fpr_interval")
+        self._refuse_blocks("fpr_interval")
         if self._rank == 0:
             return 0.0, 0.0
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
@@ -481,6 +561,34 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             warn_of_columns("repaired rows")
         return repaired
 
+    def to(self, device: Any) -> Self:
+        """Move the fitted inner detectors, which must be estimators of this package.
+
+        Those at the end of a Pipeline, or inside one, are moved too. A detector that was passed
+        with ``prefit`` is moved itself.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            As the parameter ``device`` of the inner detectors has it.
+
+        Returns
+        -------
+        self : object
+            It scores, explains and repairs there. Calibration scores stay as they are, but for
+            rounding those of the other device; ``calibrate`` computes them anew.
+
+        Raises
+        ------
+        TypeError
+            If the inner detector is one of another package.
+        ValueError
+            If this machine has no such device.
+        """
+        check_is_fitted(self, "estimators_")
+        move_detectors(self.estimators_, device)
+        return self
+
     def _inner(self) -> Any:
         return DenoisingAutoencoder() if self.estimator is None else self.estimator
 
@@ -490,7 +598,10 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         scores = score_held_out(estimators, X, held_out, higher_is_normal=direction)
         pooled = np.concatenate(scores)
         order = np.argsort(pooled, kind="stable")
-        rank = alarm_rank(len(pooled), self.alpha)
+        rank = alarm_rank(len(pooled), self.alpha, self.block_size)
+        reference = None  # with folds, scores of new rows and of calibration rows differ
+        if self.cv is None:
+            reference = make_reference(X, held_out[0], pooled, rank).to_state()
         kept = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         self.__dict__ = {
             **kept,
@@ -501,12 +612,14 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             "_calibration": [np.sort(fold) for fold in scores],
             "_rank": rank,
             "_higher_is_normal": direction,
+            "_block_size": int(self.block_size),
+            "_reference": reference,
         }
         if rank == 0:
             warnings.warn(
                 f"{len(pooled)} calibration rows are too few for any alarm at"
-                f" alpha={self.alpha:g}: it takes {rows_needed(self.alpha)}. Calibrate with more"
-                " rows, or raise alpha.",
+                f" alpha={self.alpha:g}: it takes {rows_needed(self.alpha, self.block_size)}."
+                " Calibrate with more rows, or raise alpha.",
                 stacklevel=3,  # the caller of fit or calibrate
             )
         return self
@@ -519,6 +632,12 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
             for estimator in self.estimators_
         ]
 
+    def _scores_and_p_values(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return ``score_samples(X)`` and ``p_values(X)``, and score each row only once."""
+        scores = self._score(X)
+        p_values = conformal_p_values(self._calibration, scores, block_size_of(self))
+        return self._combine(scores), p_values
+
     def _combine(self, scores: list[FloatArray]) -> FloatArray:
         """Return one score a row from the scores by each inner detector."""
         if hasattr(self, "estimator_"):
@@ -530,12 +649,20 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return the scores of calibration rows and new rows, and the weights of both."""
         self._refuse_folds("weights")
+        self._refuse_blocks("weights")
         calibration = self.calibration_scores_
         return calibration, scores[0], *check_weights(weights, len(calibration), len(scores[0]))
 
     def _refuse_folds(self, feature: str) -> None:
         if not hasattr(self, "estimator_"):
             raise self._folds_error(feature)
+
+    def _refuse_blocks(self, feature: str) -> None:
+        if block_size_of(self) > 1:
+            raise ValueError(
+                f"{feature} needs independent calibration rows, but they were calibrated with in"
+                f" blocks of block_size={block_size_of(self)}. Use block_size=1 if they are."
+            )
 
     def _folds_error(self, feature: str) -> ValueError:
         return ValueError(
@@ -549,10 +676,25 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         return tags
 
 
+def with_alpha(detector: ConformalDetector, alpha: float) -> ConformalDetector:
+    """Return a fitted detector at another ``alpha``, with the same calibration rows."""
+    other = copy.copy(detector)
+    n_rows, block_size = len(detector.calibration_scores_), block_size_of(detector)
+    rank = alarm_rank(n_rows, alpha, block_size)
+    has_folds = not hasattr(detector, "estimator_")
+    other.alpha, other._rank = alpha, rank
+    other.offset_ = _alarm_offset(detector.calibration_scores_, rank, has_folds=has_folds)
+    return other
+
+
 def scores_and_p_values(detector: ConformalDetector, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return ``score_samples(X)`` and ``p_values(X)``, and score each row only once."""
-    scores = detector._score(X)
-    return detector._combine(scores), conformal_p_values(detector._calibration, scores)
+    return detector._scores_and_p_values(X)
+
+
+def block_size_of(detector: Any) -> int:
+    """Return the block size that a detector was calibrated with; 1 in files of earlier versions."""
+    return getattr(detector, "_block_size", 1)
 
 
 def _inner_attributes(estimators: list, *, has_folds: bool) -> dict[str, Any]:

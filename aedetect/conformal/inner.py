@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, column_or_1d
 
@@ -15,7 +17,10 @@ from aedetect.estimators.base import BaseAutoencoder
 from aedetect.estimators.memo import autoencoders_in, open_memo, rehearse, with_memo
 from aedetect.estimators.splitting import draw_seed
 from aedetect.places import PlaceError, rows_of
+from aedetect.reasons.pipelines import split
 from aedetect.scoring import FloatArray
+from aedetect.series import WindowTransformer
+from aedetect.training import resolve_device
 
 
 def resolve_direction(detector: Any, higher_is_normal: bool | Literal["auto"]) -> bool:
@@ -37,6 +42,17 @@ def resolve_direction(detector: Any, higher_is_normal: bool | Literal["auto"]) -
     return higher_is_normal
 
 
+def check_rows_remain(detector: Any) -> None:
+    """Refuse a detector that makes windows of rows: rows could not be held out from it."""
+    steps, _ = split(detector)
+    if steps is not None and any(isinstance(step, WindowTransformer) for _, step in steps.steps):
+        raise ValueError(
+            "estimator must give each row one score, but a WindowTransformer changes their number."
+            " Put it before: make_pipeline(WindowTransformer(width), ConformalDetector(estimator,"
+            " block_size=2 * width))."
+        )
+
+
 def set_seeds(detector: Any, random_state: np.random.RandomState) -> Any:
     """Draw a seed for each ``random_state`` of the detector that is None; return the detector."""
     for name, value in sorted(detector.get_params().items()):
@@ -51,31 +67,75 @@ def set_clean(detector: Any) -> Any:
     Of an estimator of this package, also as the last step of a Pipeline: the rows of a
     ConformalDetector are normal.
     """
-    last = detector
-    while isinstance(last, Pipeline):
-        last = last[-1]
+    last = last_step(detector)
     if isinstance(last, BaseAutoencoder) and last.contamination == "auto":
         last.set_params(contamination=0)
     return detector
 
 
-def fit_folds(detector: Any, X: ArrayLike, folds: Sequence[NDArray[np.intp]]) -> list[Any]:
+def uses_labels(detector: Any) -> bool:
+    """Return whether the detector, or the last step of a Pipeline, is to use labels."""
+    last = last_step(detector)
+    return isinstance(last, BaseAutoencoder) and last.labels == "use"
+
+
+def last_step(detector: Any) -> Any:
+    """Return the last step of a Pipeline; any other detector is its own."""
+    while isinstance(detector, Pipeline):
+        detector = detector[-1]
+    return detector
+
+
+def with_feedback(detector: Any, X: ArrayLike, labels: ArrayLike) -> Any:
+    """Return a copy of the fitted detector that knows some rows; see ``feedback``."""
+    detector = copy.deepcopy(detector)
+    last, rows = detector, X
+    while isinstance(last, Pipeline):
+        last, rows = last[-1], last[:-1].transform(rows)
+    last.feedback(rows, labels)
+    return detector
+
+
+def fit_folds(
+    detector: Any, X: ArrayLike, folds: Sequence[NDArray[np.intp]], y: NDArray | None = None
+) -> list[Any]:
     """Return clones of the detector, fitted to the rows of each fold.
 
     Networks of estimators of this package are trained side by side where they allow it.
     """
     if len(folds) == 1 or not autoencoders_in(detector):
-        return [_fit_rows(clone(detector), X, rows) for rows in folds]
+        return [_fit_rows(clone(detector), X, y, rows) for rows in folds]
     with open_memo() as memo:
         detector = with_memo(detector, memo)
-        memo.train(rehearse(clone(detector), _safe_indexing(X, rows)) for rows in folds)
-        return [_fit_rows(clone(detector), X, rows) for rows in folds]
+        memo.train(
+            rehearse(clone(detector), _safe_indexing(X, rows), _of_rows(y, rows)) for rows in folds
+        )
+        return [_fit_rows(clone(detector), X, y, rows) for rows in folds]
 
 
-def _fit_rows(detector: Any, X: ArrayLike, rows: NDArray[np.intp]) -> Any:
+def move_detectors(detectors: Sequence[Any], device: Any) -> None:
+    """Move the estimators of this package in fitted detectors to a device: all, or none."""
+    inner = [d.estimator if isinstance(d, FrozenEstimator) else d for d in detectors]
+    found = [autoencoder for detector in inner for autoencoder in autoencoders_in(detector)]
+    if not found:
+        raise TypeError(
+            f"to moves estimators of aedetect, but the inner detector is {type(inner[0]).__name__}."
+        )
+    target = resolve_device(device)
+    moved = [autoencoder.detector_.to(target) for autoencoder in found]
+    for autoencoder, fitted in zip(found, moved, strict=True):
+        autoencoder.detector_ = fitted
+
+
+def _fit_rows(detector: Any, X: ArrayLike, y: NDArray | None, rows: NDArray[np.intp]) -> Any:
     """Fit the detector to some rows of ``X``; errors name a row by its number in ``X``."""
     with rows_of(rows):
-        return detector.fit(_safe_indexing(X, rows), None)  # FrozenEstimator asks for y
+        # FrozenEstimator asks for y.
+        return detector.fit(_safe_indexing(X, rows), _of_rows(y, rows))
+
+
+def _of_rows(y: NDArray | None, rows: NDArray[np.intp]) -> NDArray | None:
+    return None if y is None else y[rows]
 
 
 def score_held_out(

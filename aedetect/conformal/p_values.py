@@ -19,18 +19,26 @@ N_DIFFERENCES = 2**22  # between new and calibration scores, at most in memory a
 
 
 def conformal_p_values(
-    calibration: Sequence[FloatArray], scores: Sequence[FloatArray]
+    calibration: Sequence[FloatArray], scores: Sequence[FloatArray], block_size: int = 1
 ) -> FloatArray:
     """Return (1 + the number of calibration scores at or below that of a row) / (n + 1).
 
     One detector: Vovk et al., "Algorithmic learning in a random world", 2005. Several: Vovk,
     "Cross-conformal predictors", 2015.
+
+    ``block_size`` takes the place of either 1: a row counts as if its whole block scored as low.
+    Then the share of a new block with a p-value of at most t is at most t on average, if blocks are
+    exchangeable. For the rank of a row among the rows of all blocks, over their number, is at most
+    its p-value; at most the share t of all rows has such a rank of at most t; and each block is
+    equally likely to be the new one. (Blocks are exchanged in Chernozhukov et al., "Exact and
+    robust conformal inference methods for predictive machine learning with dependent data", COLT
+    2018, too.)
     """
     n_calibration = sum(map(len, calibration))
     n_at_most = np.zeros(len(scores[0]), dtype=np.intp)
     for fold, new in zip(calibration, scores, strict=True):
         n_at_most += np.searchsorted(fold, new, side="right")
-    return (1 + n_at_most) / (n_calibration + 1)
+    return (block_size + n_at_most) / (n_calibration + block_size)
 
 
 def cross_margins(

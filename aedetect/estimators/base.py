@@ -35,6 +35,7 @@ from aedetect.estimators.frames import (
     names_of,
     with_changes,
 )
+from aedetect.estimators.known_rows import check_known
 from aedetect.estimators.memo import Memo
 from aedetect.estimators.progress import History, warn_of_interruption
 from aedetect.estimators.row_tables import check_new_rows, refuse_rows
@@ -52,7 +53,7 @@ from aedetect.scoring import (
     labelled_threshold,
     threshold,
 )
-from aedetect.training import Objective, resolve_device
+from aedetect.training import Exchange, Objective, resolve_device
 
 
 class BaseAutoencoder(
@@ -77,6 +78,7 @@ class BaseAutoencoder(
     _corruption: Corruption | None  # the noise that the network was trained against
     _continuation: dict[str, Any] | None  # states of optimiser and generators, to go on with
     _memo: Memo | None = None  # of networks that were trained ahead, until a fit
+    _exchange: Exchange | None = None  # with other processes that take part in the next fit
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class BaseAutoencoder(
         max_epochs: int | Literal["auto"] = "auto",
         anomaly_score: str = "auto",
         contamination: float | Literal["auto"] = "auto",
+        labels: Literal["ignore", "use"] = "ignore",
         image_shape: tuple[int, int, int] | None = None,
         scaling: str | None = "auto",
         missing: str = "error",
@@ -124,6 +127,7 @@ class BaseAutoencoder(
         self.max_epochs = max_epochs
         self.anomaly_score = anomaly_score
         self.contamination = contamination
+        self.labels = labels
         self.image_shape = image_shape
         self.scaling = scaling
         self.missing = missing
@@ -208,8 +212,9 @@ class BaseAutoencoder(
         X : array-like of shape (n_samples, n_features), or Rows
             Training rows, at least two. A few anomalies among them do little harm. Rows are those
             that :func:`~aedetect.open_rows` returns.
-        y : ignored
-            Present for API consistency.
+        y : array-like of shape (n_samples,), default=None
+            Ignored with ``labels="ignore"``, the default. With ``labels="use"``: +1 for rows that
+            are known to be normal, -1 for known anomalies and 0 for all others.
 
         Returns
         -------
@@ -219,14 +224,16 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If a parameter is out of its range, if ``X`` is not a finite numeric table of two rows
+            If a parameter is out of its range, if labels are used and ``y`` holds others or no
+            anomaly, if ``X`` is not a finite numeric table of two rows
             or more (with NaN for ``missing="mask"`` alone), if it leaves [0, 1] while
             ``loss="bce"``, if training diverges, or if the file of ``checkpoint`` is damaged or
             that of another fit.
         OSError
             If the checkpoint cannot be written. The one written before stays.
         MemoryError
-            If the device's memory does not hold the network and single rows.
+            If the device's memory does not hold the network and single rows, or a batch of a dense
+            network.
 
         Warns
         -----
@@ -241,16 +248,17 @@ class BaseAutoencoder(
         """
         self._validate_params()
         device = resolve_device(self.device)
-        fit = Fit.begin(self, X, device, goes_on=self.warm_start and is_fitted(self))
+        fit = Fit.begin(self, X, y, device, goes_on=self.warm_start and is_fitted(self))
         checkpoint = fit.open_checkpoint()
-        attributes, run = fit.train(
-            fit.start_network(),
-            fit.split(self.validation_fraction),
-            Schedule(self.max_epochs, self.schedule),
-            history_before=checkpoint.start["history"] if checkpoint else fit.history_before,
-            checkpoint=checkpoint,
-            keeps_state=self.warm_start,
-        )
+        with fit.naming_rows():
+            attributes, run = fit.train(
+                fit.start_network(),
+                fit.split(self.validation_fraction),
+                Schedule(self.max_epochs, self.schedule),
+                history_before=checkpoint.start["history"] if checkpoint else fit.history_before,
+                checkpoint=checkpoint,
+                keeps_state=self.warm_start,
+            )
         self._set_fitted(attributes)
         if run.interrupted:
             warn_of_interruption(self.n_iter_, self.checkpoint)
@@ -291,7 +299,12 @@ class BaseAutoencoder(
             then stays as it was.
         """
         self._validate_params()
-        fit = Fit.begin(self, X, resolve_device(self.device), goes_on=is_fitted(self))
+        if self.labels == "use":
+            raise ValueError(
+                "partial_fit takes no labels: set labels='ignore', and pass known rows to feedback"
+                " after the last call."
+            )
+        fit = Fit.begin(self, X, None, resolve_device(self.device), goes_on=is_fitted(self))
         if fit.pooled:
             raise ValueError(
                 "partial_fit takes rows that fit into memory together. fit reads them in pools, or"
@@ -376,6 +389,51 @@ class BaseAutoencoder(
             limits = {"min_val": 0, "max_val": 0.5, "include_boundaries": "right"}
             share = check_scalar(contamination, "contamination", Real, **limits)
             self.offset_ = threshold(scores, share, held_out=np.arange(0))
+        return self
+
+    @names_places
+    def feedback(self, X: ArrayLike, labels: ArrayLike) -> Self:
+        """Tell the fitted estimator about known rows, without a fit of the network.
+
+        A linear function is fitted that tells known anomalies from known normal rows and a sample
+        of the training rows. It is joined with the score: a row is odd if one of the two finds it
+        odd, and none seems less odd than without labels. ``offset_`` moves along, so that about as
+        many training rows are flagged as before. Rows of earlier calls, and of a ``fit`` with
+        ``labels="use"``, stay known.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows whose labels are known; they may be training rows.
+        labels : array-like of shape (n_samples,)
+            +1 for normal rows, -1 for anomalies, of which one must be known, and 0 to take back
+            the label of an earlier call.
+
+        Returns
+        -------
+        self : object
+            With another score and another ``offset_``; all else is as before.
+
+        Raises
+        ------
+        ValueError
+            If there is not one label a row, if a label is another number, or if no anomaly is
+            known. The estimator then stays as it was.
+
+        Examples
+        --------
+        >>> from aedetect import DenoisingAutoencoder, datasets
+        >>> X, y = datasets.load_digits()
+        >>> detector = DenoisingAutoencoder(max_epochs=5, random_state=0).fit(X[y != 8])
+        >>> eights = X[y == 8]
+        >>> before = (detector.predict(eights[10:]) == -1).mean()
+        >>> detector = detector.feedback(eights[:10], [-1] * 10)
+        >>> bool((detector.predict(eights[10:]) == -1).mean() > before)
+        True
+        """
+        refuse_rows(X, "feedback")
+        rows = self._check_new_rows(X)
+        self.detector_ = self.detector_.with_labels((rows, check_known(labels, rows)))
         return self
 
     # Scores and decisions.
@@ -634,6 +692,37 @@ class BaseAutoencoder(
         check_is_fitted(self)
         return check_new_rows(self, X)
 
+    def to(self, device: str | torch.device) -> Self:
+        """Move the fitted estimator: it transforms, scores, explains and repairs there.
+
+        A later ``fit`` trains where the parameter ``device`` says.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            As the parameter ``device`` has it.
+
+        Returns
+        -------
+        self : object
+            With a ``network_`` on the device.
+
+        Raises
+        ------
+        ValueError
+            If this machine has no such device, or it has no float64, as Apple's MPS.
+
+        Examples
+        --------
+        >>> from aedetect import AutoencoderTransformer, datasets
+        >>> X, _ = datasets.load_digits()
+        >>> detector = AutoencoderTransformer(max_epochs=1).fit(X)
+        >>> scores = detector.to("cpu").score_samples(X)
+        """
+        check_is_fitted(self)
+        self.detector_ = self.detector_.to(resolve_device(device))
+        return self
+
     # Fitted attributes that the detector holds.
 
     @property
@@ -693,7 +782,7 @@ class BaseAutoencoder(
 # Attributes that a fit replaces.
 FITTED = {
     *("detector_", "history_", "n_iter_", "n_features_in_", "feature_names_in_"),
-    *("_column_numbers", "_shaped_by", "_corruption", "_continuation", "_memo"),
+    *("_column_numbers", "_shaped_by", "_corruption", "_continuation", "_memo", "_exchange"),
 }
 
 

@@ -112,13 +112,13 @@ def fit_coding(X: Any, columns: Sequence[int], *, takes_missing: bool) -> Coding
         with _naming(column):
             n_levels = len(set(keys_of(cells)))
             fitted = fit_categories(cells[~pd.isna(cells)] if takes_missing else cells)
-        _check_use(fitted.levels, column, len(cells), n_levels)
+        check_use(fitted.levels, column, len(cells), n_levels)
         categories[column] = fitted
     return Coding(np.shape(X)[1], categories)
 
 
-def _check_use(levels: list[Any], column: int, n_rows: int, n_levels: int) -> None:
-    """Refuse columns that only tell rows apart, and dates."""
+def check_use(levels: list[Any], column: int, n_rows: int, n_levels: int) -> None:
+    """Refuse columns of categories that only tell rows apart, and dates."""
     text = [level for level in levels if isinstance(level, str)]
     if n_levels > FEW_ROWS and text and all(DATE.match(level) for level in text):
         raise PlaceError(
@@ -197,7 +197,7 @@ def _naming(column: int) -> Iterator[None]:
         ) from error
 
 
-def check_known_levels(rows: NDArray[np.float64], coding: Coding) -> None:
+def check_known_levels(rows: NDArray[np.floating], coding: Coding) -> None:
     """Refuse training rows with levels that the first fit was not given."""
     for column, categories in coding.categories.items():
         is_new = rows[:, column] == len(categories.levels)

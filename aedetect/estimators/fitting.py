@@ -28,9 +28,11 @@ from aedetect.estimators.defaults import (
     resolve_score,
 )
 from aedetect.estimators.fingerprint import as_plain, describe, fingerprint
+from aedetect.estimators.known_rows import Known
+from aedetect.estimators.large_rows import LargeRows, are_large
 from aedetect.estimators.memo import Trained, replay
 from aedetect.estimators.parameters import WEIGHTS, names_that
-from aedetect.estimators.pooled import DiskPools, PooledRows, pooled_rows, scale_rows
+from aedetect.estimators.pooled import DiskPools, PooledRows, pooled_rows, scale_rows, spread_of
 from aedetect.estimators.progress import FitProgress, History
 from aedetect.estimators.row_tables import (
     check_more_training_rows,
@@ -41,7 +43,8 @@ from aedetect.estimators.splitting import Split, draw_seed, local_random_state
 from aedetect.estimators.tables import Table, check_scaled
 from aedetect.model import Columns, NetworkSpec, fit_columns, make_model
 from aedetect.networks import Autoencoder, initialize
-from aedetect.scoring import Detector, spread_of
+from aedetect.rows import Reader
+from aedetect.scoring import Detector
 from aedetect.training import (
     Checkpoint,
     Job,
@@ -86,6 +89,8 @@ class Fit:
         Whether training goes on with the weights of the estimator.
     pooled : PooledRows or None
         The training rows, if they do not fit into memory together.
+    known : Known or None
+        Known rows, if labels are used. Anomalies among them are not in the table.
     """
 
     estimator: BaseAutoencoder
@@ -96,10 +101,17 @@ class Fit:
     random_state: np.random.RandomState
     goes_on: bool
     pooled: PooledRows | None
+    known: Known | None
 
     @classmethod
     def begin(
-        cls, estimator: BaseAutoencoder, X: ArrayLike, device: torch.device, *, goes_on: bool
+        cls,
+        estimator: BaseAutoencoder,
+        X: ArrayLike,
+        y: object,
+        device: torch.device,
+        *,
+        goes_on: bool,
     ) -> Self:
         """Validate X and the parameters; on a fresh fit, fit the scaling of the columns."""
         if goes_on:
@@ -110,6 +122,9 @@ class Fit:
         estimator._check_own_parameters()
         if estimator.loss == "bce":
             check_unit_interval(table.X, table.coding)
+        known = None
+        if estimator.labels == "use":
+            table, known = Known.take_from(table, y)
         if goes_on:
             check_same_network(estimator._shaped_by, cls._describe(estimator))
             model = estimator.detector_.model
@@ -121,12 +136,16 @@ class Fit:
             random_state = estimator._memo.random_state(estimator, table.X)
         else:
             random_state = local_random_state(estimator.random_state)
-        pooled = pooled_rows(table.X, spec.n_members)
-        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled)
+        pooled = pooled_rows(table.X, columns.width, spec.n_members)
+        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled, known)
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
         return describe(estimator, names_that({WEIGHTS}))
+
+    def naming_rows(self) -> AbstractContextManager[None]:
+        """Let errors about the rows of the table name their numbers in X."""
+        return nullcontext() if self.known is None else self.known.naming_rows()
 
     @property
     def history_before(self) -> History | None:
@@ -141,7 +160,14 @@ class Fit:
         start = as_plain({"draws": draws, "history": self.history_before})
         identity = fingerprint(self.estimator, self.table.X, self.columns, self.device)
         identity |= self.pooled.describe() if self.pooled else {}
-        checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
+        exchange = self.estimator._exchange
+        if exchange is None:
+            checkpoint = Checkpoint(self.estimator.checkpoint, identity, start)
+        else:
+            identity["shards"] = str(exchange.n_shards)
+            writes = exchange.rank == 0
+            checkpoint = Checkpoint(self.estimator.checkpoint, identity, start, writes=writes)
+            exchange.wait()  # until all have read it
         self.random_state.set_state(checkpoint.start["draws"])
         return checkpoint
 
@@ -212,12 +238,12 @@ class Fit:
                     global_generators=global_generators,
                     continuation=self._continuation(),
                     checkpoint=checkpoint,
+                    exchange=estimator._exchange,
                 )
             # Inside, where the global generators are those that the network draws from.
             continuation = self._kept(run) if keeps_state else None
-        fitted = attributes(network, progress.history)
-        network.cpu()
-        fitted = {**fitted, "_continuation": continuation}
+        del job  # its rows make room for those that the score is fitted to
+        fitted = {**attributes(network, progress.history), "_continuation": continuation}
         context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=fitted)
         return fitted, run
 
@@ -273,39 +299,44 @@ class Fit:
         if self.pooled:
             return self.pooled.without_anomalies(split, share, self.columns, self._tamed)
         order = np.concatenate(split)
-        x = scale_rows(self.columns, self.table.X, order, self._tamed)
+        blocks = spread_of(self.table.X, order, self.columns, self._tamed)
+        spread = np.concatenate(list(blocks))[order]
         n_kept = max(2, len(order) - round(share * len(order)))
-        kept = np.sort(np.argsort(spread_of(x), kind="stable")[:n_kept])
+        kept = np.sort(np.argsort(spread, kind="stable")[:n_kept])
         n_held_out = int((kept < len(split.held_out)).sum())
         if len(kept) - n_held_out < 2:  # the network needs two rows
             n_held_out = len(kept) - 2
         return Split(order[kept[:n_held_out]], order[kept[n_held_out:]])
 
-    def _scaled(self, split: Split) -> tuple[Tensor, Tensor | DiskPools]:
+    def _scaled(self, split: Split) -> tuple[Tensor, Tensor | DiskPools | LargeRows]:
         """Return the scaled rows of both parts, on the device; wild cells are tamed."""
         if self.pooled:
             return self.pooled.scaled(split, self.columns, self._tamed, self.device)
-        x_val, x_train = (
-            check_scaled(
-                scale_rows(self.columns, self.table.X, rows, self._tamed),
-                rows,
-                self.columns.sources,
-            )
-            for rows in split
-        )
-        return self._move(x_val), self._move(x_train)
+        x_val = self._scale(split.held_out)
+        if self._are_large:
+            return x_val, LargeRows(self.columns, self.table.X, split.fitted, self._tamed)
+        return x_val, self._scale(split.fitted)
 
-    def _move(self, x: NDArray[np.float32]) -> Tensor:
-        return move(torch.from_numpy(x), self.device)
+    @property
+    def _are_large(self) -> bool:
+        """Whether the rows are in memory, and scaled rows should not be there too."""
+        is_array = not isinstance(self.table.X, Reader) and self.estimator._memo is None
+        large = are_large(len(self.table.X), self.columns.width)
+        return is_array and self.device.type == "cpu" and large
+
+    def _scale(self, rows: NDArray[np.intp]) -> Tensor:
+        """Return scaled rows on the device."""
+        x = scale_rows(self.columns, self.table.X, rows, self._tamed)
+        return move(torch.from_numpy(check_scaled(x, rows, self.columns.sources)), self.device)
 
     @cached_property
     def _tamed(self) -> NDArray[np.bool_]:
         """The columns in which wild cells are tamed."""
         return self.columns.tamed_columns(self.table.X)
 
-    def _corruption(self, x_train: Tensor | DiskPools) -> Corruption | None:
+    def _corruption(self, x_train: Tensor | DiskPools | LargeRows) -> Corruption | None:
         """Return the noise of training, of which one kind depends on the bounds of the rows."""
-        if isinstance(x_train, DiskPools):
+        if not isinstance(x_train, Tensor):
             needs_bounds = getattr(self.estimator, "noise", None) == "salt_and_pepper"
             empty = torch.zeros(1, self.columns.width)
             x_train = x_train.bounds() if needs_bounds else empty
@@ -349,9 +380,11 @@ class Fit:
                 estimator.anomaly_score, self.spec.image_shape, estimator.contamination
             ),
             contamination="auto" if self.pooled else contamination,
+            labels=None if self.known is None else self.known.labels,
         )
         if self.pooled:
             detector = self.pooled.with_threshold(detector, contamination)
+        network.cpu()  # of which the model has a copy where it computes
         names = self.table.feature_names
         return {
             "detector_": detector,

@@ -61,8 +61,8 @@ ATTRIBUTES = """\
 Attributes
 ----------
 network_ : torch.nn.Module
-    The trained network, on the CPU, wherever it was trained. Move it (``network_.cuda()``) to
-    score on a GPU.
+    The trained network: on the CPU after ``fit``, wherever it was trained, and on the device that
+    ``to`` moves the estimator to.
 offset_ : float
     Rows that score below it are anomalies.
 history_ : dict of str to ndarray of shape (n_epochs,)
@@ -178,6 +178,19 @@ PARAMETERS: dict[str, Parameter] = {
       that share of X.
     - 0: none, all rows are known to be normal. For tables the score is ``"sharp"``. ``offset_`` is
       the lowest score of a training row, so none of these is flagged.""",
+    ),
+    "labels": Parameter(
+        "main",
+        [StrOptions({"ignore", "use"})],
+        "ignore",
+        TRAINING,
+        """{"ignore", "use"}, default="ignore"
+    What ``fit`` does with ``y``. ``"ignore"``: nothing, as in all outlier detectors of
+    scikit-learn. ``"use"``: ``y`` holds +1 for rows that are known to be normal, -1 for known
+    anomalies, of which there must be one, and 0 for all others. Known anomalies are left out of
+    scaling, training and the score. A linear function is then fitted that tells them from other
+    rows by their cells, their errors and the score, and it is joined with the score: a row is odd
+    if one of the two finds it odd. See :meth:`feedback`, which does so after a fit.""",
     ),
     "noise": Parameter(
         "main",
@@ -376,7 +389,11 @@ PARAMETERS: dict[str, Parameter] = {
         "auto",
         OTHER,
         """str or torch.device, default="auto"
-    Where to train: ``"auto"`` is CUDA, then MPS, then the CPU.""",
+    Where ``fit`` trains, and where the fitted estimator then transforms, scores, explains and
+    repairs: ``"auto"`` is CUDA, then MPS, then the CPU. MPS has no float64, so what was trained
+    there scores on the CPU. ``to`` moves a fitted estimator. Pickles hold arrays of the CPU; one
+    that is loaded, or a copy, computes on a device of the original's kind if there is one, else on
+    the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise.""",
     ),
     "verbose": Parameter(
         "running",

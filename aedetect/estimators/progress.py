@@ -57,13 +57,17 @@ class FitProgress:
         self._X = X
         self._snapshot = snapshot
         self._before = before
+        self._max_epochs = max_epochs
         self._epochs: list[Epoch] = []
-        self._interrupt = Interrupt(wanted=_is_on_its_own(context))
+        self._end = "early stopping"  # the reason for an end before the last epoch
+        exchange = estimator._exchange
+        # Processes that train together must stop at one step: none does so by itself.
+        self._interrupt = Interrupt(wanted=exchange is None and _is_on_its_own(context))
         self._bar = tqdm(
             total=max_epochs,
             desc=type(estimator).__name__,
             unit="epoch",
-            disable=not estimator.verbose,
+            disable=not estimator.verbose or (exchange is not None and exchange.rank > 0),
         )
 
     def __enter__(self) -> Self:
@@ -76,6 +80,8 @@ class FitProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is None and len(self._epochs) < self._max_epochs:
+            self._bar.set_postfix_str(f"{self._bar.postfix}, {self._end}")
         self._bar.close()
         self._interrupt.__exit__(kind, error, traceback)
 
@@ -102,6 +108,8 @@ class FitProgress:
 
     def on_step_end(self) -> bool:
         """Return whether Ctrl-C was pressed."""
+        if self._interrupt.requested:
+            self._end = "interrupted"
         return self._interrupt.requested
 
     def on_epoch_end(self, epoch: Epoch) -> bool:
@@ -109,12 +117,15 @@ class FitProgress:
         self._epochs.append(epoch)
         self._bar.set_postfix(loss=f"{epoch.loss:.4g}", val_loss=f"{epoch.val_loss:.4g}")
         self._bar.update()
-        return self._task.call_on_fit_task_end(
+        stopped = self._task.call_on_fit_task_end(
             estimator=self._estimator,
             X=self._X,
             metadata=epoch._asdict(),
             reconstruction_attributes=lambda: self._snapshot(self.history),
         )
+        if stopped:
+            self._end = "stopped by a callback"
+        return stopped
 
 
 def _is_on_its_own(context: CallbackContext) -> bool:

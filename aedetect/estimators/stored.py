@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from aedetect.corruption import NOISES, Corruption
 from aedetect.model import (
@@ -18,12 +19,13 @@ from aedetect.model import (
 )
 from aedetect.networks import Autoencoder
 from aedetect.scoring import Detector
-from aedetect.training import Epoch
+from aedetect.training import Epoch, find_device
 
 if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
 OWN_NETWORK = "_own_network"  # a custom network, beside the detector's plain state
+PLACE = "_place"  # the device that the detector computes on, where that is not the CPU
 REQUIRED = {
     *("detector_", "history_", "n_iter_", "n_features_in_"),
     *("_column_numbers", "_shaped_by", "_corruption", "_continuation"),
@@ -36,10 +38,13 @@ def to_stored(state: dict[str, Any]) -> dict[str, Any]:
         return state
     detector, corruption = state["detector_"], state["_corruption"]
     model = detector.model
-    own = {OWN_NETWORK: model.network.members[0]} if model.spec.kind == "own" else {}
+    own = {}
+    if model.spec.kind == "own":
+        own[OWN_NETWORK] = model.to(torch.device("cpu")).network.members[0]
     return {
         **state,
         **own,
+        **({} if model.device.type == "cpu" else {PLACE: str(model.device)}),
         "detector_": detector.to_state(),
         "_corruption": None if corruption is None else corruption.to_state(),
     }
@@ -68,7 +73,7 @@ def from_stored(estimator: BaseAutoencoder, state: dict[str, Any]) -> dict[str, 
     missing = REQUIRED - set(state)
     require(not missing, f"the fitted attributes {sorted(missing)} are missing")
     state = dict(state)
-    own = state.pop(OWN_NETWORK, state.get("network"))
+    own, place = state.pop(OWN_NETWORK, state.get("network")), state.pop(PLACE, None)
     detector = Detector.from_state(
         state["detector_"], own if isinstance(own, Autoencoder) else None
     )
@@ -82,6 +87,7 @@ def from_stored(estimator: BaseAutoencoder, state: dict[str, Any]) -> dict[str, 
     _check_training(state)
     corruption = _corruption_from_state(state["_corruption"], columns)
     require(corruption is not None or not estimator._adds_noise, "its noise is missing")
+    detector = detector.computing_on(None if place is None else find_device(str(place)))
     return {**state, "detector_": detector, "_corruption": corruption}
 
 

@@ -44,9 +44,9 @@ def check_training_rows(estimator: Any, X: ArrayLike) -> Table:
         validate_data(blank, X, reset=True, skip_check_array=True)
         coding = fit_coding(X, categorical, takes_missing=takes_missing)
         rows: NDArray[np.floating] = encode(X, coding, takes_missing=takes_missing, fitting=True)
-        _check_number_of_rows(rows, min_rows=2)
+        check_number_of_rows(rows, min_rows=2)
     else:
-        rows, coding = _convert(blank, X, reset=True, min_rows=2), None
+        rows, coding = convert(blank, X, reset=True, min_rows=2), None
     check_cells(rows, takes_missing=takes_missing, fitting=True)
     names = getattr(blank, "feature_names_in_", None)
     return Table(rows, names, column_numbers(X), coding, X)
@@ -75,7 +75,7 @@ def _convert_like(estimator: Any, X: ArrayLike, *, fitting: bool) -> NDArray[np.
     model, min_rows = estimator.detector_.model, 1 + fitting
     coding, order = model.columns.coding, None
     if coding is None:
-        rows = _convert(estimator, X, reset=False, min_rows=min_rows)
+        rows = convert(estimator, X, reset=False, min_rows=min_rows)
     else:
         X = unpack(X)
         if hasattr(estimator, "feature_names_in_") and column_names(X) is not None:
@@ -84,7 +84,7 @@ def _convert_like(estimator: Any, X: ArrayLike, *, fitting: bool) -> NDArray[np.
     with nullcontext() if order is None else columns_of(order):
         if coding is not None:
             rows = encode(X, coding, takes_missing=model.takes_missing, fitting=fitting)
-            _check_number_of_rows(rows, min_rows=min_rows)
+            check_number_of_rows(rows, min_rows=min_rows)
             if fitting:
                 check_known_levels(rows, coding)
         check_cells(rows, takes_missing=model.takes_missing, fitting=fitting)
@@ -106,9 +106,10 @@ def _is_plain(estimator: Any, X: ArrayLike) -> bool:
     )
 
 
-def _convert(
+def convert(
     estimator: BaseEstimator, X: ArrayLike, *, reset: bool, min_rows: int
 ) -> NDArray[np.floating]:
+    """Return a table of numbers as float64 or float32, and set or check its columns."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) > 2:
         raise ValueError(
@@ -134,7 +135,8 @@ def _convert(
     return rows.astype(rows.dtype.newbyteorder("="), copy=False)  # frames keep theirs
 
 
-def _check_number_of_rows(rows: NDArray, *, min_rows: int) -> None:
+def check_number_of_rows(rows: Any, *, min_rows: int) -> None:
+    """Refuse a table of too few rows."""
     if len(rows) < min_rows:
         raise ValueError(
             f"Found array with {len(rows)} sample(s) (shape={rows.shape}) while a minimum of"

@@ -5,13 +5,14 @@ from aedetect.model.coding import (
     CellError,
     Coding,
     Level,
+    count_categories,
     fit_categories,
     keys_of,
 )
 from aedetect.model.columns import Columns, fit_columns
-from aedetect.model.inference import aligned, infer
+from aedetect.model.inference import Fitted, infer
 from aedetect.model.model import Model, check_finite, make_model
-from aedetect.model.scaling import row_blocks
+from aedetect.model.scaling import bend, row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import (
     StateError,
@@ -28,13 +29,15 @@ __all__ = [
     "CellError",
     "Coding",
     "Columns",
+    "Fitted",
     "Level",
     "Model",
     "NetworkSpec",
     "StateError",
     "View",
-    "aligned",
+    "bend",
     "check_finite",
+    "count_categories",
     "fit_categories",
     "fit_columns",
     "infer",

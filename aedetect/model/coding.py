@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
@@ -102,13 +102,19 @@ def fit_categories(cells: Sequence[Any] | NDArray) -> Categories:
         If a cell is no level.
     """
     keys = keys_of(cells)
-    counts = Counter(keys)
-    first = dict(zip(reversed(keys), reversed(cells), strict=True))
+    return count_categories(Counter(keys), dict(zip(reversed(keys), reversed(cells), strict=True)))
+
+
+def count_categories(counts: Mapping[Hashable, int], cells: Mapping[Hashable, Any]) -> Categories:
+    """Return the levels of a column, given the number of its cells of every key, and one of them.
+
+    The keys are those of :func:`keys_of`.
+    """
     kept = nsmallest(MAX_LEVELS, counts, key=lambda key: (-counts[key], _order(key)))
     kept.sort(key=_order)
     numbers = [counts[key] for key in kept]
-    n_rare = len(keys) - sum(numbers)
-    levels = [None if key is None else _plain(first[key]) for key in kept]
+    n_rare = sum(counts.values()) - sum(numbers)
+    levels = [None if key is None else _plain(cells[key]) for key in kept]
     return Categories(levels, np.array([*numbers, n_rare], dtype=np.int64))
 
 

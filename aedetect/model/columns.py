@@ -13,7 +13,9 @@ from torch import Tensor
 
 from aedetect.blocks import Blocks
 from aedetect.model.coding import Coding
-from aedetect.model.scaling import FloatArray, Scaling, fit_scaling
+from aedetect.model.fences import BEYOND
+from aedetect.model.inference import Fitted
+from aedetect.model.scaling import FloatArray, Scaling, bend, fit_scaling
 from aedetect.model.stored import require_keys
 
 LEAST_SPREAD = 0.01  # chance at least that two rows differ, for the scale of a column
@@ -134,6 +136,16 @@ class Columns:
             x[:, entries] = table[np.where(missing, 0, codes).astype(np.intp)]
             x[missing, entries] = np.nan
         return x
+
+    def apply_on_device(self, X: Tensor) -> Tensor:
+        """Do as :meth:`apply` does with rows on a device, without categories, in float64."""
+        location, scale, low, high = self._numbers.on(X.device)
+        scaled = ((X.double() - location) / scale).clamp(-BEYOND, BEYOND)
+        return bend(scaled, low, high, torch.log1p).float()
+
+    @cached_property
+    def _numbers(self) -> Fitted:
+        return Fitted(*self.scaling)
 
     def invert(self, x: NDArray) -> FloatArray:
         """Return rows of X: the most probable levels, which are never those that share a code."""

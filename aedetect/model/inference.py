@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from aedetect.training import one_thread
+from aedetect.training import exact, one_thread
 
 T = TypeVar("T")
 Function = Callable[[Tensor], Tensor]
@@ -36,7 +36,9 @@ Known = dict[tuple[str, tuple[int, int]], Places]  # by the name of a function a
 
 NARROW = 128  # columns up to which a tile of twice as many rows costs a lone row little
 N_PROBES = 2  # rows that are put in all places
-DEVICE_VALUES = 2**17  # of a tile on a GPU, which needs much work at a time
+DEVICE_VALUES = 2**22  # of a tile on a GPU, which needs much work at a time
+DEVICE_ROWS = 2**14  # of it at most: each may be compared with thousands of training rows
+SMALLEST = 32  # rows of a tile at least
 
 
 def infer(
@@ -72,10 +74,22 @@ def infer(
     result : ndarray of shape (n_rows, ...)
     """
     if device is not None and device.type != "cpu":
-        size = max(32, DEVICE_VALUES // x.shape[1])
-        return _compute(function, x, size, np.arange(size), device)
-    size = 64 if x.shape[1] <= NARROW else 32
-    places = _known_places(function, (size, x.shape[1]), {} if known is None else known, name)
+        with exact(device):
+            return _infer_on_device(function, x, device)
+    with exact(torch.device("cpu")):
+        return _infer_on_cpu(function, x, name, {} if known is None else known, n_threads)
+
+
+def _infer_on_cpu(
+    function: Function,
+    x: NDArray[np.float32],
+    name: str | None,
+    known: Known,
+    n_threads: int | None,
+) -> NDArray:
+    """Return ``function`` of the rows, in tiles that threads share."""
+    size = 2 * SMALLEST if x.shape[1] <= NARROW else SMALLEST
+    places = _known_places(function, (size, x.shape[1]), known, name)
     if len(x) <= len(places):  # a lone tile: handing it to another thread would take as long
         with nullcontext() if torch.get_num_threads() == 1 else one_thread():
             return _compute(function, x, size, places)
@@ -100,19 +114,58 @@ def align(network: nn.Module) -> None:
         tensor.data = tensor.data.clone()
 
 
-def aligned(array: NDArray) -> Tensor:
-    """Return an array in memory that PyTorch has aligned, for computations with gradients too."""
-    with torch.inference_mode(False):
-        return torch.tensor(array)
+class Fitted:
+    """Fitted arrays as tensors, which stay on every device that has asked for them.
+
+    Parameters
+    ----------
+    *arrays : ndarray
+    """
+
+    def __init__(self, *arrays: NDArray) -> None:
+        self._arrays = arrays
+        self._known: dict[torch.device, tuple[Tensor, ...]] = {}
+
+    def on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Return the tensors in memory that PyTorch has aligned, also for gradients."""
+        if device not in self._known:
+            with torch.inference_mode(False):
+                self._known[device] = tuple(torch.tensor(a, device=device) for a in self._arrays)
+        return self._known[device]
+
+
+def _infer_on_device(function: Function, x: NDArray[np.float32], device: torch.device) -> NDArray:
+    """Return ``function`` of the rows, in tiles that the device's memory holds."""
+    size = max(SMALLEST, min(DEVICE_ROWS, DEVICE_VALUES // x.shape[1]))
+    while True:
+        try:
+            return _compute_on_device(function, x, size, device)
+        except torch.OutOfMemoryError:
+            pass  # the error's traceback holds all results: leave it first
+        if size == SMALLEST:
+            raise MemoryError(
+                f"The memory of {str(device)!r} does not hold {SMALLEST} rows on their way through"
+                " the network. Move the estimator to the CPU: to('cpu')."
+            )
+        size = max(SMALLEST, size // 2)
+
+
+@torch.inference_mode()
+def _compute_on_device(
+    function: Function, x: NDArray[np.float32], size: int, device: torch.device
+) -> NDArray:
+    """Return ``function`` of the rows, copied to the device and back once."""
+    outputs = []
+    for part in torch.tensor(x, device=device).split(size):
+        tile = part.new_zeros(size, x.shape[1])
+        tile[: len(part)] = part
+        outputs.append(function(tile)[: len(part)])
+    return torch.cat(outputs).cpu().numpy()
 
 
 @torch.inference_mode()
 def _compute(
-    function: Function,
-    x: NDArray[np.float32],
-    size: int,
-    places: NDArray[np.intp],
-    device: torch.device | None = None,
+    function: Function, x: NDArray[np.float32], size: int, places: NDArray[np.intp]
 ) -> NDArray:
     """Return ``function`` of the rows, in tiles of ``size`` rows of which some places are used."""
     outputs = []
@@ -120,7 +173,7 @@ def _compute(
         part = x[first : first + len(places)]
         tile = torch.zeros(size, x.shape[1])  # a new one: the function may change it
         tile.numpy()[places[: len(part)]] = part
-        result = function(tile.to(device)).cpu().numpy()
+        result = function(tile).numpy()
         outputs.append(result[places[: len(part)]])
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +29,7 @@ from aedetect.places import PlaceError
 FloatArray = NDArray[np.float64]
 Function = Callable[[View], Tensor]  # returns one entry a row, (B, ...)
 ENTRIES = {"spec", "weights", "columns", "loss", "beta"}
+SENT = 2**25  # values of rows that are sent to a GPU at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,8 @@ class Model:
         Key of ``FEATURE_ERRORS``: the loss of numbers. With ``"bce"`` the decoder returns logits.
     beta : float, default=1.0
         Weight of the divergence from the prior in the evidence lower bound.
+    place : torch.device or None, default=None
+        Where rows are computed; None is where the network is. Elsewhere a copy of it is used.
     """
 
     spec: NetworkSpec
@@ -52,6 +57,7 @@ class Model:
     columns: Columns
     loss: str
     beta: float = 1.0
+    place: torch.device | None = None
 
     @property
     def takes_missing(self) -> bool:
@@ -60,8 +66,35 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
-        return next((p.device for p in self.network.parameters()), torch.device("cpu"))
+        """Where rows are computed."""
+        return self.place or _device_of(self.network)
+
+    @property
+    def placed_network(self) -> Autoencoder:
+        """The network on the device that computes; a copy follows changes of the weights."""
+        if self.place is None or self.place == _device_of(self.network):
+            return self.network
+        tensors = itertools.chain(self.network.parameters(), self.network.buffers())
+        version = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        if version not in self._copies:
+            self._copies.clear()
+            self._copies[version] = _copied(self.network, self.place)
+        return self._copies[version]
+
+    def computing_on(self, place: torch.device | None) -> Self:
+        """Return the model with its network where it is, and rows computed on a device."""
+        return dataclasses.replace(self, place=place)
+
+    def to(self, device: torch.device) -> Self:
+        """Return the model with its network on a device, where rows are computed from here."""
+        if device == _device_of(self.network):
+            return self.computing_on(None)
+        if device.type == "mps":
+            raise ValueError(
+                "device='mps' has no float64, in which scores are summed. Use 'cpu', which scores"
+                " what was trained on MPS."
+            )
+        return dataclasses.replace(self, network=_copied(self.network, device), place=None)
 
     @cached_property
     def latent_dim(self) -> int:
@@ -76,7 +109,7 @@ class Model:
         """
         is_own = self.spec.kind == "own"
         network = self.network if is_own else self.spec.build_shapes().eval()
-        model = dataclasses.replace(self, network=network)
+        model = dataclasses.replace(self, network=network, place=None)
         return View(model, torch.zeros(1, self.spec.n_features, device=model.device))
 
     @property
@@ -119,10 +152,22 @@ class Model:
         -------
         values : ndarray of shape (n_rows, ...)
         """
-        parts = [
-            self.map_scaled(function, self.scale(X[block]), name) for block in row_blocks(*X.shape)
-        ]
+        if self.device.type == "cpu":
+            blocks = row_blocks(*X.shape)
+            parts = [self.map_scaled(function, self.scale(X[block]), name) for block in blocks]
+        else:
+            blocks = row_blocks(*X.shape, n_values=SENT)
+            parts = [self._map_on_device(function, X[block]) for block in blocks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _map_on_device(self, function: Function, X: NDArray) -> NDArray:
+        """Return a function of rows, which are scaled on the device where they can be."""
+        columns = self.columns
+        if columns.coding is not None:
+            return self.map_scaled(function, self.scale(X))
+        return infer(
+            lambda rows: function(View(self, columns.apply_on_device(rows))), X, device=self.device
+        )
 
     def map_scaled(
         self, function: Function, x: NDArray[np.float32], name: str | None = None
@@ -136,10 +181,11 @@ class Model:
 
     def decode(self, Z: NDArray[np.float32]) -> FloatArray:
         """Return the mean of the members' rows for codes, in the units of X."""
+        network = self.placed_network
 
         def decoded(z: Tensor) -> Tensor:  # (B, M * L)
             parts = z.unflatten(1, (self.spec.n_members, -1)).movedim(1, 0)
-            return self.link(self.network.decode(parts).mean(dim=0))
+            return self.link(network.decode(parts).mean(dim=0))
 
         return self.columns.invert(self._infer(decoded, Z, "decoded"))
 
@@ -148,9 +194,9 @@ class Model:
 
         The mean of all members' rows for one code would be a blur.
         """
-        n_members = self.spec.n_members
+        n_members, network = self.spec.n_members, self.placed_network
         decoded = self._infer(
-            lambda z: self.link(self.network.decode(z[None])).movedim(0, 1), Z, "decoded by members"
+            lambda z: self.link(network.decode(z[None])).movedim(0, 1), Z, "decoded by members"
         )
         turns = np.arange(len(Z)) % n_members
         return self.columns.invert(decoded[np.arange(len(Z)), turns])
@@ -174,6 +220,11 @@ class Model:
         return infer(
             function, x, device=self.device, name=name, known=self._places, n_threads=n_threads
         )
+
+    @cached_property
+    def _copies(self) -> dict[tuple, Autoencoder]:
+        """The network elsewhere, by the version of the weights that it has."""
+        return {}
 
     @cached_property
     def _places(self) -> dict[tuple[str, tuple[int, int]], Places]:
@@ -223,9 +274,20 @@ class Model:
 def make_model(
     spec: NetworkSpec, network: Autoencoder, columns: Columns, loss: str, beta: float = 1.0
 ) -> Model:
-    """Return the model of a network that has just been trained."""
+    """Return the model of a network that has just been trained, which computes where that was."""
     align(network)
-    return Model(spec, network.eval(), columns, loss, beta)
+    device = _device_of(network)
+    place = None if device.type == "cpu" else device
+    return Model(spec, network.eval(), columns, loss, beta, place)
+
+
+@torch.inference_mode(False)  # gradients pass through the weights later
+def _copied(network: Autoencoder, device: torch.device) -> Autoencoder:
+    return copy.deepcopy(network).to(device)
+
+
+def _device_of(network: Autoencoder) -> torch.device:
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
 
 
 def _network_from_state(spec: NetworkSpec, weights: Any, own: Autoencoder | None) -> Autoencoder:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from aedetect.model.fences import BEYOND, FEW, Fences, FloatArray, fit_fences
 from aedetect.model.stored import require, require_floats, require_keys
@@ -15,9 +17,9 @@ from aedetect.places import PlaceError
 BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
 
 
-def row_blocks(n_rows: int, n_features: int) -> list[slice]:
-    """Return the slices of a table's rows that are converted at a time."""
-    size = max(1, BLOCK_VALUES // max(1, n_features))
+def row_blocks(n_rows: int, n_features: int, *, n_values: int = BLOCK_VALUES) -> list[slice]:
+    """Return the slices of a table's rows that are converted at a time, ``n_values`` each."""
+    size = max(1, n_values // max(1, n_features))
     return [slice(first, first + size) for first in range(0, n_rows, size)]
 
 
@@ -120,6 +122,13 @@ class Scaling(NamedTuple):
         scaled = scaled.astype(np.float64)
         scaled[wild] = limits + np.copysign(bend(np.abs(values - limits)), values - limits)
         return scaled
+
+
+def bend(scaled: Tensor, low: Tensor, high: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return scaled cells, with what lies beyond the limits bent as :class:`Scaling` does."""
+    inside = scaled.clamp(low, high)
+    excess = scaled - inside
+    return inside + excess.sign() * function(excess.abs())
 
 
 def fit_scaling(X: NDArray, scaling: str | None, loss: str) -> Scaling:

@@ -25,7 +25,7 @@ class View:
     ----------
     model : Model
     x : Tensor of shape (B, F)
-        Scaled rows, on the device of the network.
+        Scaled rows, on the device of the model.
     """
 
     def __init__(self, model: Model, x: Tensor) -> None:
@@ -37,7 +37,7 @@ class View:
         """The codes, ``(M, B, L)``."""
         if "_trace" in vars(self):
             return self._trace.activations[-1]
-        return self.model.network.encode(self.x[None])
+        return self.model.placed_network.encode(self.x[None])
 
     @cached_property
     def codes_side_by_side(self) -> Tensor:
@@ -47,7 +47,7 @@ class View:
     @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
         """Means and log-variances of the codes, each ``(M, B, L)``; variational networks only."""
-        return self.model.network.posterior(self.x[None])
+        return self.model.placed_network.posterior(self.x[None])
 
     @cached_property
     def members_x_hat(self) -> Tensor:
@@ -74,7 +74,7 @@ class View:
     @cached_property
     def restored_activations(self) -> list[Tensor]:
         """The ``activations`` of each member's reconstruction."""
-        return self.model.network.activations(self.members_x_hat)
+        return self.model.placed_network.activations(self.members_x_hat)
 
     @cached_property
     def filled(self) -> View:
@@ -88,11 +88,11 @@ class View:
         """The decoder's output, ``(M, B, F)``; ask for activations first where both are needed."""
         if "_trace" in vars(self):
             return self._trace.decoded
-        return self.model.network.encode_decode(self.x[None])[1]
+        return self.model.placed_network.encode_decode(self.x[None])[1]
 
     @cached_property
     def _trace(self) -> Trace:
-        return self.model.network.trace(self.x[None])
+        return self.model.placed_network.trace(self.x[None])
 
 
 def mean_of_members(values: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from joblib import effective_n_jobs
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
@@ -64,8 +66,14 @@ def train_ahead(
     if len(tasks) < 2:
         return
     chunks = divide(tasks, effective_n_jobs(n_jobs))
-    parallel = Parallel(n_jobs=n_jobs)
+    parallel = Parallel(n_jobs=n_jobs, backend=_own_backend())
     parallel(delayed(_train_chunk)(estimator, X, y, chunk) for chunk in chunks)
+
+
+def _own_backend() -> Any:
+    """Return joblib's backend, or a copy if it has a pool: the search goes on to use that one."""
+    backend, _ = get_active_backend()
+    return copy.copy(backend) if hasattr(backend, "_pool") else backend
 
 
 def divide(tasks: Sequence[Task], n_jobs: int) -> list[list[Task]]:

@@ -60,7 +60,7 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
-    @property
+    @cached_property
     def n_members(self) -> int:
         """The number of members, 1 for an architecture of your own."""
         layers = (m for m in self.modules() if isinstance(m, MemberLayer))

@@ -69,6 +69,11 @@ def to_onnx(
     of the column stands for this level. ``reconstruct`` returns places of levels, which the file's
     metadata lists as JSON under ``aedetect.levels``.
 
+    The metadata also holds, as JSON, the columns of X in their order under ``aedetect.columns``
+    (``name``, ``type``, ``levels``), and the threshold under ``aedetect.threshold``: ``offset``
+    (null where no row can be flagged) and, of a ``ConformalDetector``, ``n_calibration`` and
+    ``false_alarms``, the largest share of normal rows that it flags on average.
+
     An aedetect estimator at the end gives the outputs ``label`` (int64), ``score_samples`` and
     ``decision_function`` (float64), ``transform`` and ``reconstruct`` (of ``dtype``), and a
     ``ConformalDetector`` around it ``p_value`` (float64) as well. Other estimators at the end give

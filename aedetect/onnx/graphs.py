@@ -18,7 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 from torch import Tensor, nn
 
 from aedetect.estimators.base import BaseAutoencoder
-from aedetect.model import View
+from aedetect.model import View, bend
 from aedetect.scoring import FloatArray
 
 FAILURES = (
@@ -37,6 +37,7 @@ class Decision(NamedTuple):
 
     offset: float
     calibration_scores: FloatArray | None = None  # of a ConformalDetector, (n_rows,)
+    block_size: int = 1
 
 
 class Encoding(nn.Module):
@@ -50,7 +51,7 @@ class Encoding(nn.Module):
 
     def __init__(self, estimator: BaseAutoencoder) -> None:
         super().__init__()
-        self._detector = estimator.detector_
+        self._detector = estimator.detector_.to(torch.device("cpu"))
         self._network = self._detector.model.network  # so that its weights are of this module
         self._columns = self._detector.model.columns
         for name, numbers in self._columns.scaling._asdict().items():
@@ -79,11 +80,9 @@ class Encoding(nn.Module):
         # In float64: float32 has no digits left for a column whose mean is far above its deviation.
         return self._beyond((X.double() - self._location) / self._scale, torch.log1p).float()
 
-    def _beyond(self, scaled: Tensor, bend: Callable[[Tensor], Tensor]) -> Tensor:
+    def _beyond(self, scaled: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Return scaled cells; those beyond the limits are bent as ``Scaling`` bends them."""
-        inside = scaled.clamp(self._low, self._high)
-        excess = scaled - inside
-        return inside + excess.sign() * bend(excess.abs())
+        return bend(scaled, self._low, self._high, function)
 
 
 class Detection(Encoding):
@@ -94,6 +93,7 @@ class Detection(Encoding):
         # As a tensor: the exporter rounds a Python number to float32.
         self._offset = torch.tensor(decision.offset, dtype=torch.float64)
         self._calibration_scores = decision.calibration_scores
+        self._block_size = decision.block_size
         self.outputs = OUTPUTS if self._calibration_scores is None else (*OUTPUTS, "p_value")
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
@@ -110,7 +110,8 @@ class Detection(Encoding):
         values = (labels, scores, decisions, z, self._restored(view).to(X.dtype))
         if self._calibration_scores is None:
             return values
-        return *values, _p_values(scores, torch.from_numpy(self._calibration_scores))
+        calibration = torch.from_numpy(self._calibration_scores)
+        return *values, _p_values(scores, calibration, self._block_size)
 
     def _restored(self, view: View) -> Tensor:
         coding, blocks = self._columns.coding, self._columns.blocks
@@ -137,10 +138,10 @@ def one_hot(codes: Tensor, size: int) -> Tensor:
     return entries.masked_fill(codes.isnan()[:, None], torch.nan)
 
 
-def _p_values(scores: Tensor, calibration_scores: Tensor) -> Tensor:
-    """Return the share of the calibration rows, and the row itself, that are as odd."""
+def _p_values(scores: Tensor, calibration_scores: Tensor, block_size: int) -> Tensor:
+    """Return the share of the calibration rows, and the block of the row, that are as odd."""
     n_odder = (calibration_scores <= scores[:, None]).sum(dim=1, dtype=torch.int32)
-    return (1 + n_odder).double() / (1 + len(calibration_scores))
+    return (block_size + n_odder).double() / (block_size + len(calibration_scores))
 
 
 def trace(module: Encoding, dtype: torch.dtype, opset: int) -> onnx.ModelProto:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.estimators.frames import names_of
-from aedetect.model import Categories, Coding
+from aedetect.model import Categories, Coding, Level
 from aedetect.onnx.nodes import Nodes
 
 # A missing cell of text; the last three are what onnxruntime makes of missing cells of pandas.
@@ -74,11 +73,13 @@ def _steps(estimator: BaseEstimator) -> Iterator[BaseEstimator]:
         yield from _steps(part)
 
 
-def levels_as_json(estimator: BaseAutoencoder) -> str:
+def levels_of(estimator: BaseEstimator) -> dict[str, list[Level]]:
     """Return the levels of each categorical column in the order of their codes."""
-    coding, names = coding_of(estimator), input_names(estimator)
-    each = {} if coding is None else coding.categories
-    return json.dumps({names[column]: c.levels for column, c in each.items()})
+    coding = coding_of(estimator)
+    if coding is None:
+        return {}
+    names = input_names(estimator)
+    return {names[column]: c.levels for column, c in coding.categories.items()}
 
 
 def add_codes(nodes: Nodes, inputs: list[Variable], estimator: BaseAutoencoder, number: int) -> str:

@@ -31,6 +31,7 @@ from sklearn.utils import _safe_indexing
 
 import aedetect
 from aedetect.atomic import atomic_write
+from aedetect.conformal import block_size_of
 from aedetect.estimators import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.estimators.base import BaseAutoencoder
 from aedetect.onnx.binning import convert_binarizer, convert_bins, shape_bins
@@ -41,9 +42,9 @@ from aedetect.onnx.levels import (
     check_place_of_text,
     coding_of,
     input_names,
-    levels_as_json,
     text_columns,
 )
+from aedetect.onnx.metadata import describe
 from aedetect.onnx.nodes import Nodes
 
 ESTIMATORS = (AutoencoderTransformer, DenoisingAutoencoder, VAEDetector)
@@ -96,7 +97,9 @@ def convert(estimator: BaseEstimator, dtype: str, opset: int) -> onnx.ModelProto
             " converters support, or apply that step before the graph."
         ) from error
     model.producer_name, model.producer_version = "aedetect", aedetect.__version__
-    _add_levels(model, _last_step(estimator))
+    strings = [name for name, kind in types if isinstance(kind, StringTensorType)]
+    properties = describe(_first_step(estimator), _last_step(estimator), strings, decision)
+    onnx.helper.set_model_props(model, properties)
     return model
 
 
@@ -181,9 +184,9 @@ class _Graphs:
         return nodes.add("Cast", inputs[0].full_name, to=number)
 
     def _module(self, estimator: BaseAutoencoder) -> Encoding:
-        if estimator is not self._last:
+        if estimator is not self._last or self._decision is None:
             return Encoding(estimator)
-        return Detection(estimator, self._decision or Decision(estimator.offset_))
+        return Detection(estimator, self._decision)
 
 
 def _parse_joined(
@@ -211,10 +214,14 @@ def _identity(source: str, target: str) -> onnx.NodeProto:
 
 
 def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None]:
-    """Return the estimator that scores, and the decision of a ConformalDetector around it."""
+    """Return the estimator that scores, and its decision or that of a ConformalDetector around it.
+
+    The decision is None where the last step is no detector of this package.
+    """
     estimator = _found(estimator)
     if not hasattr(estimator, "calibration_scores_"):
-        return estimator, None
+        last = _last_step(estimator)
+        return estimator, Decision(float(last.offset_)) if isinstance(last, ESTIMATORS) else None
     if not hasattr(estimator, "estimator_"):
         raise ValueError(
             f"A graph holds one detector, but this {type(estimator).__name__} has one a fold."
@@ -227,7 +234,8 @@ def _unwrapped(estimator: BaseEstimator) -> tuple[BaseEstimator, Decision | None
             f" its estimator ends with {type(_last_step(inner)).__name__}. Export that one alone,"
             " and compute p-values from its scores."
         )
-    return inner, Decision(float(estimator.offset_), estimator.calibration_scores_)
+    block_size = block_size_of(estimator)
+    return inner, Decision(float(estimator.offset_), estimator.calibration_scores_, block_size)
 
 
 def _found(estimator: BaseEstimator) -> BaseEstimator:
@@ -276,12 +284,6 @@ def _string_columns(step: BaseEstimator | str, names: pd.Index) -> Iterator[str]
     for name, known in zip(names, getattr(step, "categories_", []), strict=False):
         if known.dtype.kind not in "biuf":
             yield name
-
-
-def _add_levels(model: onnx.ModelProto, last: BaseEstimator) -> None:
-    """Add the levels that codes stand for to the data about the graph."""
-    if coding_of(last) is not None:
-        onnx.helper.set_model_props(model, {"aedetect.levels": levels_as_json(last)})
 
 
 def _name_inputs(model: onnx.ModelProto, names: list[str]) -> None:

@@ -7,9 +7,11 @@ from aedetect.persistence.files import info, load, save
 # runs anything that a file names: they take numbers, words and other trusted types.
 SKOPS_TRUSTED = [
     "aedetect.conformal.detector.ConformalDetector",
+    "aedetect.conformal.monitor.Monitor",
     "aedetect.estimators.autoencoder.AutoencoderTransformer",
     "aedetect.estimators.denoising.DenoisingAutoencoder",
     "aedetect.estimators.vae.VAEDetector",
+    "aedetect.series.windows.WindowTransformer",
     "numpy.dtype",  # SimpleImputer and KBinsDiscretizer keep the type of their columns
     "sklearn.compose._column_transformer.make_column_selector",  # a pattern, names of types
     "sklearn.impute._iterative.IterativeImputer",  # skops trusts no experimental estimator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import aedetect
@@ -11,9 +12,12 @@ from aedetect.persistence.values import TAG, Encoder
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-CLASSES = ("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector", "ConformalDetector")
+CLASSES = (
+    *("AutoencoderTransformer", "DenoisingAutoencoder", "VAEDetector"),
+    *("ConformalDetector", "Monitor"),
+)
 CUSTOM = {TAG: "network"}  # stands for a custom network
-NOT_KEPT = {"_skl_callbacks", "_own_network"}  # attributes that are code
+NOT_KEPT = {"_skl_callbacks", "_own_network", "_place"}  # code, and a device
 PLACES = {"checkpoint"}  # parameters that name a path to write to; a file may set none
 
 
@@ -76,16 +80,67 @@ def _check_class(value: Any, name: str) -> None:
         )
 
 
-def describe(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the class, the parameters and the columns in the JSON of an estimator."""
-    fitted = node["fitted"]
+def describe(node: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """Return the class, the parameters, the columns and the decision in the JSON of an estimator.
+
+    ``table`` holds the shapes of its arrays by name.
+    """
+    # A Monitor has no columns of its own: they are those of its detector.
+    watched = node["parameters"].get("detector", node)
+    fitted, inner = watched["fitted"], _with_detector(watched)
+    detector = inner["fitted"].get("detector_") or {}
     names = fitted.get("feature_names_in_")
+    calibration = _calibration(watched, table)
     return {
         "class": check_class_name(node["class"]),
         "parameters": {key: _plain(entry) for key, entry in node["parameters"].items()},
+        "estimator": check_class_name(inner["class"]),
         "n_features": fitted.get("n_features_in_"),
         "feature_names": None if names is None else list(names["values"]),
+        "levels": _levels(detector, None if names is None else names["values"]),
+        "threshold": _number(detector.get("offset") if calibration is None else fitted["offset_"]),
+        "calibration": calibration,
     }
+
+
+def _with_detector(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the estimator itself, or the first one inside that holds a fitted detector."""
+    fitted = node["fitted"]
+    if "calibration_scores_" not in fitted:
+        return node
+    inside = (fitted.get("estimator_"), *fitted["estimators_"], node["parameters"].get("estimator"))
+    return next(entry for entry in inside if entry and entry[TAG] == "estimator")
+
+
+def _levels(detector: dict[str, Any], names: list[str] | None) -> dict[str, list[Any]]:
+    """Return the levels of each categorical column by its name, x0, x1 and so on if it has none."""
+    coding = detector.get("model", {}).get("columns", {}).get("coding")
+    if coding is None:
+        return {}
+    named = [f"x{column}" if names is None else names[column] for column in coding["columns"]]
+    levels = [_plain(entry["levels"]) for entry in coding["categories"]]
+    return dict(zip(named, levels, strict=True))
+
+
+def _calibration(node: dict[str, Any], table: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the number of calibration rows, and the share of false alarms that they bound."""
+    fitted = node["fitted"]
+    if "calibration_scores_" not in fitted:
+        return None
+    n_rows = table[fitted["calibration_scores_"]["name"]]["shape"][0]
+    rank, block_size = fitted["_rank"], fitted.get("_block_size", 1)
+    return {
+        "n_rows": n_rows,
+        "n_detectors": len(fitted["estimators_"]),
+        "block_size": block_size,
+        "false_alarms": rank and (rank - 1 + block_size) / (n_rows + block_size),
+    }
+
+
+def _number(node: Any) -> float | None:
+    """Return a number of JSON; None for one that is missing or not finite."""
+    number = float("nan") if node is None else float(_plain(node))
+    return number if math.isfinite(number) else None
 
 
 def _plain(node: Any) -> Any:

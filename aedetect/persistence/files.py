@@ -43,7 +43,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator of this package
-        Fitted; or a :class:`~aedetect.ConformalDetector` around one.
+        Fitted; or a :class:`~aedetect.ConformalDetector` around one, or the
+        :class:`~aedetect.Monitor` of that.
     path : path-like
         Where to; ``.safetensors`` is a fitting suffix. A link is followed.
 
@@ -81,12 +82,13 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     encoder = Encoder(encode_estimator)
     root = encoder.encode(estimator, "")
-    check_is_fitted(estimator)
+    detector = getattr(estimator, "detector", estimator)  # a Monitor is not fitted itself
+    check_is_fitted(detector)
     check_restores(root, encoder.arrays, encoder.network)
     document = {
         "format": FORMAT,
         "versions": _versions(),
-        "training": _training(getattr(estimator, "estimator_", estimator)),
+        "training": _training(getattr(detector, "estimator_", detector)),
         "estimator": root,
     }
     pieces = pack(document, encoder.arrays)
@@ -100,7 +102,7 @@ def load(
     device: str | torch.device = "auto",
     network: Autoencoder | None = None,
 ) -> Any:
-    """Return the estimator that :func:`save` has written; its scores are bit-identical.
+    """Return the estimator that :func:`save` has written; on a CPU its scores are bit-identical.
 
     Nothing in the file is run: classes are taken from a fixed list, and everything is checked
     before it is used. So the file may come from a stranger, unlike one of pickle or joblib.
@@ -109,8 +111,8 @@ def load(
     ----------
     path : path-like
     device : str or torch.device, default="auto"
-        Where the network is put. ``"auto"`` is the CPU, where ``fit`` leaves it, whatever it was
-        trained on. Elsewhere scores round otherwise.
+        Where the estimator computes. ``"auto"`` is the CPU, whatever it was trained on. Elsewhere
+        scores are rounded otherwise.
     network : Autoencoder or None, default=None
         For an estimator with a custom network, whose code is not in the file: an
         :class:`~aedetect.networks.Autoencoder` of the same architecture. It is copied and its
@@ -123,8 +125,8 @@ def load(
     Raises
     ------
     ModelFileError
-        If the file is damaged, was not written by :func:`save`, is of another format, or
-        needs another ``network``. It is a ``ValueError``.
+        If the file is damaged, was not written by :func:`save`, is of another format, needs
+        another ``network``, or if memory is short. It is a ``ValueError``.
     OSError
         If the file cannot be read.
     ValueError
@@ -167,10 +169,15 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     facts : dict
-        ``class``, ``parameters``, ``n_features``, ``feature_names`` (None where there were none),
-        ``training`` (``epochs``, the last ``loss`` and ``val_loss``, ``seconds``; of the detector
-        inside, if there is one), ``versions`` (of the packages that wrote it), ``format``,
-        ``n_bytes``, ``sha256``, and ``intact``: whether that checksum holds.
+        ``class``, ``parameters``, ``estimator`` (class of the autoencoder, which is inside a
+        ``ConformalDetector``), ``n_features``, ``feature_names`` (None where there were none),
+        ``levels`` (of each categorical column, by its name), ``threshold`` (rows that score below
+        it are anomalies; None where no row can be), ``calibration`` (None where there was none;
+        ``n_rows``, ``n_detectors``, one or one a fold, ``block_size``, and ``false_alarms``, the
+        share of normal rows that the threshold flags), ``training`` (of the autoencoder:
+        ``epochs``, the last ``loss`` and ``val_loss``, ``seconds``), ``versions`` (of the packages
+        that wrote it), ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum
+        holds.
 
     Raises
     ------
@@ -195,7 +202,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     with _naming(path), open_file(path) as file:
         header = read_header(file)
         return {
-            **describe(header.document["estimator"]),
+            **describe(header.document["estimator"], header.table),
             **{key: header.document[key] for key in ("training", "versions", "format", "sha256")},
             "n_bytes": os.fstat(file.fileno()).st_size,
             "intact": is_intact(file, header),
@@ -213,10 +220,16 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
         error.rule = f"{os.fspath(path)} cannot be loaded: {error.rule}"
         raise
     except Exception as error:  # the file may be a stranger's: callers get one kind of error
+        cause = "memory is short" if _is_of_memory(error) else "its content makes no sense"
         raise ModelFileError(
-            f"{os.fspath(path)} cannot be loaded: its content makes no sense"
-            f" ({type(error).__name__}: {str(error)[:200]})"
+            f"{os.fspath(path)} cannot be loaded: {cause} ({type(error).__name__}:"
+            f" {str(error)[:200]})"
         ) from error
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out, which PyTorch reports as a RuntimeError."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
 
 def _versions() -> dict[str, str]:

@@ -8,8 +8,8 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from aedetect.conformal import ConformalDetector
-from aedetect.conformal.stored import check_stored
+from aedetect.conformal import ConformalDetector, Monitor
+from aedetect.conformal.stored import check_monitor, check_stored
 from aedetect.model import StateError, require
 from aedetect.networks import Autoencoder
 from aedetect.persistence.container import Arrays, ModelFileError
@@ -50,7 +50,7 @@ def restore(
         raise ModelFileError(str(error)) from error
     if not isinstance(estimator, BaseEstimator):
         raise ModelFileError("it holds no estimator")
-    check_is_fitted(estimator)
+    check_is_fitted(getattr(estimator, "detector", estimator))
     if decoder.arrays:
         raise ModelFileError(f"nothing uses its arrays {sorted(decoder.arrays)!r:.200}")
     if network is not None and not restorer.is_custom:
@@ -110,9 +110,11 @@ class _Restorer:
         _check_names(estimator, attributes)
         if attributes and isinstance(estimator, ConformalDetector):
             check_stored(attributes)
+        if attributes and isinstance(estimator, Monitor):
+            check_monitor(attributes, estimator.detector)
         estimator.__setstate__({**vars(estimator), **attributes})
         if self._device is not None and hasattr(estimator, "network_"):
-            estimator.network_.to(self._device)
+            estimator.to(self._device)
 
 
 def _check_names(estimator: BaseEstimator, attributes: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ContributionsDisplay:
     """The largest contributions to the anomaly of one row, as bars.
 
-    Each label gives the name of a feature, its value, and its reconstruction as the expected value.
+    Each label gives the name of a feature, its value, and its reconstruction.
 
     Make one with :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -30,7 +30,7 @@ class ContributionsDisplay:
         Names of the features.
     values : ndarray of shape (n_features,) or None, default=None
         The row; None omits it from the labels.
-    expected : ndarray of shape (n_features,) or None, default=None
+    reconstruction : ndarray of shape (n_features,) or None, default=None
         Its reconstruction; None omits it from the labels.
 
     Attributes
@@ -53,12 +53,12 @@ class ContributionsDisplay:
         contributions: NDArray,
         names: Sequence[str],
         values: NDArray | None = None,
-        expected: NDArray | None = None,
+        reconstruction: NDArray | None = None,
     ) -> None:
         self.contributions = contributions
         self.names = names
         self.values = values
-        self.expected = expected
+        self.reconstruction = reconstruction
 
     @classmethod
     def from_estimator(
@@ -95,7 +95,7 @@ class ContributionsDisplay:
             np.asarray(estimator.explain(X))[0],
             names=feature_names(X, estimator, values.shape[1]),
             values=values[0],
-            expected=np.asarray(estimator.reconstruct(X))[0],
+            reconstruction=np.asarray(estimator.reconstruct(X))[0],
             max_features=max_features,
             ax=ax,
         )
@@ -107,7 +107,7 @@ class ContributionsDisplay:
         *,
         names: Sequence[str] | None = None,
         values: ArrayLike | None = None,
-        expected: ArrayLike | None = None,
+        reconstruction: ArrayLike | None = None,
         max_features: int = 10,
         ax: Axes | None = None,
     ) -> Self:
@@ -115,7 +115,7 @@ class ContributionsDisplay:
 
         Parameters
         ----------
-        contributions, names, values, expected
+        contributions, names, values, reconstruction
             As in the class. ``names=None`` names the features x0, x1 and so on.
         max_features, ax
             As in :meth:`plot`.
@@ -126,8 +126,10 @@ class ContributionsDisplay:
         """
         contributions = np.asarray(contributions, dtype=np.float64)
         names = feature_names(None, None, len(contributions)) if names is None else list(names)
-        values, expected = (None if a is None else np.asarray(a) for a in (values, expected))
-        display = cls(contributions, names, values, expected)
+        values, reconstruction = (
+            None if a is None else np.asarray(a) for a in (values, reconstruction)
+        )
+        display = cls(contributions, names, values, reconstruction)
         return display.plot(max_features=max_features, ax=ax)
 
     def plot(self, *, max_features: int = 10, ax: Axes | None = None) -> Self:
@@ -165,8 +167,8 @@ class ContributionsDisplay:
         parts = [plain(self.names[feature])]
         if self.values is not None:
             parts.append(f"= {_number(self.values[feature])}")
-        if self.expected is not None:
-            parts.append(f"(expected {_number(self.expected[feature])})")
+        if self.reconstruction is not None:
+            parts.append(f"(reconstruction {_number(self.reconstruction[feature])})")
         return " ".join(parts)
 
 

@@ -179,16 +179,22 @@ class LatentMapDisplay:
             ax.scatter(x, y, s=8, alpha=0.6, color=COLORS[0])
 
     def _draw_scores(self, ax: Axes, positions: NDArray) -> None:
-        """Draw rows in the order of their anomaly scores, so that the highest lie on top."""
-        scores = cast(NDArray, self.scores)
-        order = np.argsort(-scores, kind="stable")
+        """Draw rows in the order of their scores, so that flagged rows lie on top.
+
+        Where most rows are flagged, the others lie on top: they would be buried.
+        """
+        anomaly = -cast(NDArray, self.scores)
+        limit = np.inf if self.offset is None else -self.offset
+        most = bool((anomaly > limit).mean() > 0.5)
+        order = np.argsort(-anomaly if most else anomaly, kind="stable")
         x, y = positions[order].T
-        anomaly = -scores[order]
+        anomaly = anomaly[order]
         style: dict[str, Any] = {"cmap": anomaly_colors(), "norm": _norm(anomaly)}
-        ax.scatter(x, y, c=anomaly, s=10, alpha=0.7, linewidths=0, **style)
-        flagged = anomaly > (np.inf if self.offset is None else -self.offset)
+        ax.scatter(x, y, c=anomaly, s=10, alpha=0.7, linewidths=0, zorder=1 + most, **style)
+        flagged = anomaly > limit
         if flagged.any():
-            style |= {"marker": "^", "s": 36, "linewidths": 0.6, "edgecolors": text_color()}
+            size, width = (16, 0.2) if most else (36, 0.6)
+            style |= {"marker": "^", "s": size, "linewidths": width, "edgecolors": text_color()}
             ax.scatter(x[flagged], y[flagged], c=anomaly[flagged], label="flagged", **style)
 
     def _add_colour_bar(self, axes: NDArray) -> None:
@@ -209,10 +215,18 @@ def _norm(anomaly: NDArray) -> Normalize:
 
 
 def _draw_classes(ax: Axes, positions: NDArray, labels: NDArray) -> None:
+    """Draw classes with the rarest on top, where no other hides it."""
     for index, (label, name) in enumerate(named_classes(labels)):
-        x, y = positions[labels == label].T
-        marker = MARKERS[index % len(MARKERS)]
-        ax.scatter(x, y, s=12, alpha=0.6, marker=marker, label=name)
+        chosen = labels == label
+        share = chosen.mean()
+        x, y = positions[chosen].T
+        style: dict[str, Any] = {
+            "marker": MARKERS[index % len(MARKERS)],
+            "color": COLORS[index % len(COLORS)],
+            "alpha": 0.9 - 0.35 * share,
+            "zorder": 2 - share,  # below the axes
+        }
+        ax.scatter(x, y, s=12, label=name, linewidths=0, **style)
 
 
 def project(codes: NDArray, projection: str) -> Points:

@@ -3,10 +3,11 @@
 from aedetect.reasons.columns import Way, trace
 from aedetect.reasons.explaining import explain, explain_traced, gives_reasons, warn_of_columns
 from aedetect.reasons.pipelines import join, split
-from aedetect.reasons.repairing import repair, repair_traced
+from aedetect.reasons.repairing import differs, repair, repair_traced
 
 __all__ = [
     "Way",
+    "differs",
     "explain",
     "explain_traced",
     "gives_reasons",

@@ -59,7 +59,8 @@ def as_detector_columns(steps: Pipeline, X: ArrayLike, values: NDArray) -> NDArr
     names = None
     with contextlib.suppress(AttributeError, ValueError):  # a step without output names
         names = steps.get_feature_names_out()
-    return pd.DataFrame(values, index=X.index, columns=names)
+    index = X.index if len(values) == len(X) else None  # windows are no rows of X
+    return pd.DataFrame(values, index=index, columns=names)
 
 
 def _unchanged(sources: Columns) -> Way:

@@ -86,10 +86,19 @@ def repair_traced(model: Any, X: ArrayLike) -> tuple[NDArray | pd.DataFrame, boo
     if way is None:
         return as_detector_columns(steps, X, np.asarray(repaired)), False
     before, after = _cells_of(rows), _cells_of(repaired)
-    is_changed = _differs(before, after)
+    is_changed = differs(before, after)
     result = _put_back_in(X)(X, way.sources, is_changed, way.undo(after))
     _warn_of_rounding(detector, repaired, steps.transform(result))
     return result, True
+
+
+def differs(before: NDArray, after: NDArray) -> NDArray[np.bool_]:
+    """Return which cells differ; two missing ones do not."""
+    missing_before, missing_after = pd.isna(before), pd.isna(after)
+    changed = missing_before != missing_after
+    both = ~(missing_before | missing_after)
+    changed[both] = before[both] != after[both]
+    return changed
 
 
 def _resolve(model: Any) -> tuple[Pipeline | None, Any]:
@@ -123,15 +132,6 @@ def _cells_of(rows: ArrayLike) -> NDArray:
     """Return rows as float64, or as objects where there are levels."""
     cells = np.asarray(rows)
     return cells.astype(np.float64 if cells.dtype.kind in "iuf" else object)
-
-
-def _differs(before: NDArray, after: NDArray) -> NDArray[np.bool_]:
-    """Return which cells differ; two missing ones do not."""
-    missing_before, missing_after = pd.isna(before), pd.isna(after)
-    differs = missing_before != missing_after
-    both = ~(missing_before | missing_after)
-    differs[both] = before[both] != after[both]
-    return differs
 
 
 def _put_in_array(

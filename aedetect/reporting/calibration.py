@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from aedetect.conformal import block_size_of
 from aedetect.plotting.style import COLORS, text_color
 from aedetect.reporting.drawing import Picture, draw
 from aedetect.reporting.subject import Subject
@@ -29,11 +30,12 @@ def describe_calibration(subject: Subject) -> Calibration | None:
     if subject.conformal is None or subject.p_values is None:
         return None
     p_values = subject.p_values
-    has_folds = not hasattr(subject.conformal, "estimator_")  # no interval is proven for folds
+    has_folds = not hasattr(subject.conformal, "estimator_")
+    has_interval = not has_folds and block_size_of(subject.conformal) == 1  # none is proven else
     return Calibration(
         n_rows=len(subject.conformal.calibration_scores_),
         alpha=float(subject.conformal.alpha),
-        interval=None if has_folds else subject.conformal.fpr_interval(0.95),
+        interval=subject.conformal.fpr_interval(0.95) if has_interval else None,
         picture=draw(
             lambda ax: _draw(ax, p_values), "Histogram of the p-values.", legend_columns=2
         ),

@@ -22,9 +22,11 @@ from aedetect.plotting.rows import fit_scaler
 from aedetect.plotting.style import COLORS, LINE_STYLES, plain
 from aedetect.reporting.drawing import Picture, draw
 from aedetect.reporting.subject import SEED, Subject, sample_rows
+from aedetect.reporting.text import join_words, percent
 
 N_FITTED = 10_000  # rows that a peer is fitted to, at most
 N_COMPARED = 20_000  # rows that the detectors are compared on, at most
+MARGIN = 0.03  # above and below the curves, as a share of their height
 N_COMPONENTS = 16  # of PCA for a detector without latent_dim_
 CURVES = (
     ("ROC", RocCurveDisplay, "normal rows flagged (FPR)", "anomalies flagged (TPR)"),
@@ -52,6 +54,21 @@ class Comparison(NamedTuple):
     is_sample: bool
     n_top: int
     pictures: list[Picture]
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in plain words."""
+        own, *others = self.peers
+        if own.auroc is None:
+            shared = [f"{peer.n_shared} with {peer.name}" for peer in others]
+            return (
+                f"Of its {self.n_top} most anomalous rows, {own.name} shares {join_words(shared)}."
+            )
+        shares = [f"{percent(peer.auroc or 0)} with {peer.name}" for peer in self.peers]
+        return (
+            "Of an anomaly and a normal row drawn at random, the anomaly has the higher score in"
+            f" {join_words(shares)}."
+        )
 
 
 def compare(subject: Subject, n_rows: int) -> Comparison | None:
@@ -94,7 +111,7 @@ def _peer_scores(detector: Any, fitted: NDArray, rows: NDArray) -> dict[str, NDA
     forest = IsolationForest(random_state=SEED).fit(fitted)
     plural = "s" if n_components > 1 else ""
     return {
-        f"PCA, {n_components} component{plural}": -(residuals.astype(np.float64) ** 2).sum(axis=1),
+        f"PCA ({n_components} component{plural})": -(residuals.astype(np.float64) ** 2).sum(axis=1),
         "Isolation forest": forest.score_samples(rows),
     }
 
@@ -145,5 +162,8 @@ def _draw_curves(
             plot_chance_level=index == len(scores) - 1,
             chance_level_kw={"color": "gray", "linestyle": ":"},
         )
-    ax.set(**labels)
+    ax.set(**labels, aspect="auto")
+    lowest = min(float(np.min(line.get_ydata())) for line in ax.get_lines())
+    margin = MARGIN * (1 - lowest)
+    ax.set_ylim(lowest - margin, 1 + margin)  # where precision is high, only the top is of interest
     ax.legend(fontsize="small")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,9 +19,18 @@ from aedetect.conformal import scores_and_p_values
 from aedetect.plotting.images import check_image_shape, image_shape_of
 from aedetect.plotting.rows import coding_of, in_order_of_fit, numbers_of
 from aedetect.plotting.style import feature_names, labels_of, threshold_of
-from aedetect.reasons import Way, join, split, trace
+from aedetect.reasons import Way, differs, join, split, trace
 
 SEED = 0  # of every random sample on the page
+WIDEST = 300  # features of rows that are repaired: beyond that 20 rows may take a minute
+
+
+class Repaired(NamedTuple):
+    """Some rows with few values changed, so that they are normal."""
+
+    rows: NDArray  # (n_rows, n_features), inputs of the detector
+    is_changed: NDArray[np.bool_]  # (n_rows, n_features); nothing in rows that stay anomalies
+    is_normal: NDArray[np.bool_]  # (n_rows,)
 
 
 class Subject(NamedTuple):
@@ -39,7 +50,8 @@ class Subject(NamedTuple):
     train_numbers: NDArray | None  # (n_train, n_columns), of the training rows
     way: Way | None  # through the steps, if each column can be traced back to one of X
     names: Sequence[str]  # of the detector's features
-    row_names: Any  # a sequence of length n_samples
+    row_names: Any  # a sequence of length n_samples: whole numbers or text
+    row_numbers: Any  # the index of X if that is whole numbers, else 0, 1, ...
     y: NDArray | None  # classes, (n_samples,)
     scores: NDArray[np.float64]  # higher is more normal
     is_flagged: NDArray[np.bool_]
@@ -59,6 +71,11 @@ class Subject(NamedTuple):
         """Whether the detector has categorical columns."""
         return coding_of(self.detector) is not None
 
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether the detector can be told about known rows."""
+        return hasattr(self.detector, "feedback")
+
     def ask(self, method: str, rows: NDArray) -> NDArray:
         """Return the result of a method of the detector for some of the rows."""
         return np.asarray(getattr(self.detector, method)(_named(self.detector, rows)))
@@ -72,6 +89,29 @@ class Subject(NamedTuple):
         if not hasattr(self.detector, "explain") or not hasattr(self.detector, "reconstruct"):
             return None
         return self.ask("explain", self.rows[top])
+
+    def repair(self, top: NDArray[np.intp]) -> Repaired | None:
+        """Return repaired rows, None if the detector cannot repair or the rows are very wide."""
+        has_folds = self.conformal is not None and not hasattr(self.conformal, "estimator_")
+        if not hasattr(self.detector, "repair") or self.offset is None or has_folds:
+            return None
+        if self.rows.shape[1] > WIDEST:
+            return None
+        detector = copy.copy(self.detector)
+        detector.offset_ = self.offset  # of the conformal detector around it
+        given = _named(detector, self.rows[top])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*could not be made normal")  # the page says so
+            repaired = detector.repair(given)
+        is_normal = detector.score_samples(repaired) >= self.offset
+        rows = np.asarray(repaired)
+        return Repaired(rows, differs(self.rows[top], rows) & is_normal[:, None], is_normal)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether contributions of features add up to the score of a row."""
+        fitted = getattr(self.detector, "detector_", None)
+        return fitted is not None and fitted.is_sum
 
 
 def sample_rows(n_rows: int, most: int) -> NDArray[np.intp]:
@@ -88,6 +128,7 @@ def examine(
     *,
     X_train: ArrayLike | None = None,
     image_shape: tuple[int, ...] | None = None,
+    row_names: Sequence[Any] | None = None,
 ) -> Subject:
     """Take the estimator apart and score the rows."""
     if not hasattr(estimator, "decision_function") or not hasattr(estimator, "predict"):
@@ -98,6 +139,8 @@ def examine(
     labels = None if y is None else read_labels(y)
     if labels is not None:
         check_consistent_length(X, labels)
+    if row_names is not None:
+        check_consistent_length(X, row_names)
     steps, conformal, detector = _take_apart(estimator)
     if steps is None:
         X = in_order_of_fit(detector, X)
@@ -112,6 +155,7 @@ def examine(
         _check_train(X_train, X)
         train_numbers = _numbers(detector, X_train if steps is None else steps.transform(X_train))
     given = np.asarray(X)
+    names_of_rows = X.index if isinstance(X, pd.DataFrame) else range(len(rows))
     way = _way_back(steps, given, rows)
     return Subject(
         name=type(detector).__name__,
@@ -124,7 +168,8 @@ def examine(
         train_numbers=train_numbers,
         way=way,
         names=_names(detector, steps, way, X, rows.shape[1]),
-        row_names=X.index if isinstance(X, pd.DataFrame) else range(len(rows)),
+        row_names=names_of_rows if row_names is None else row_names,
+        row_numbers=names_of_rows if _are_whole(names_of_rows) else range(len(rows)),
         y=labels,
         scores=scores,
         is_flagged=is_flagged,
@@ -134,7 +179,13 @@ def examine(
     )
 
 
-def read_labels(y: ArrayLike, name: str = "y") -> NDArray:
+def _are_whole(index: Any) -> bool:
+    return isinstance(index, range) or pd.api.types.is_integer_dtype(index.dtype)
+
+
+def read_labels(
+    y: ArrayLike, name: str = "y", remedy: str = "Where 1 marks anomalies, use 1 - 2 * y."
+) -> NDArray:
     """Return valid labels: +1 and -1, or names or whole numbers of classes.
 
     Labels of 0 and 1 are an error: in other libraries 1 marks anomalies, here normal rows.
@@ -144,6 +195,8 @@ def read_labels(y: ArrayLike, name: str = "y") -> NDArray:
     y : array-like of shape (n_samples,)
     name : str, default="y"
         Name of the labels in error messages.
+    remedy : str
+        End of the message on labels of 0 and 1, and on real numbers.
     """
     labels = np.asarray(labels_of(column_or_1d(y)))
     if labels.dtype.kind == "f" and np.isnan(labels).any():
@@ -154,8 +207,7 @@ def read_labels(y: ArrayLike, name: str = "y") -> NDArray:
     if is_binary or type_of_target(labels) == "continuous":
         raise ValueError(
             f"{name} must hold +1 for normal rows and -1 for anomalies, or names or whole numbers"
-            f" of classes, but it holds {classes[:5].tolist()}. Where 1 marks anomalies, use"
-            " 1 - 2 * y."
+            f" of classes, but it holds {classes[:5].tolist()}. {remedy}"
         )
     return labels
 

@@ -10,18 +10,20 @@ from numpy.typing import NDArray
 
 from aedetect.plotting.images import HEAT_COLORS, as_heat_maps, as_images
 from aedetect.reporting.drawing import data_address
-from aedetect.reporting.subject import Subject
+from aedetect.reporting.subject import Repaired, Subject
+from aedetect.reporting.text import apart, number
 
 N_FEATURES = 6  # listed for a row, at most
 
 
 class Feature(NamedTuple):
-    """One feature of a row, with its contribution."""
+    """One value of a row, and why it is odd."""
 
     name: str
-    value: Any
-    expected: Any
-    share: float  # of the row's contributions
+    value: str
+    normal: str | None  # the value that makes the row normal; None if it may stay
+    size: float  # a share of the score, or times as unusual as in normal rows
+    bar: float  # length, as a share of the longest bar of the row
 
 
 class Image(NamedTuple):
@@ -34,12 +36,15 @@ class Image(NamedTuple):
 class TopRow(NamedTuple):
     """A row and its explanation."""
 
+    number: int  # in the index of X or, without one, in X; feedback takes it
     name: str
     score: float  # higher is more anomalous
     is_flagged: bool
     label: str | None
     p_value: float | None
+    n_as_odd: int | None  # calibration rows that score as high
     features: list[Feature]
+    n_changed: int | None  # values that are changed to make the row normal; None if not sought
     images: list[Image]
 
 
@@ -49,22 +54,37 @@ def describe_top_rows(
     """Return the rows with the numbers ``top``, explained by their contributions if given."""
     features: list[list[Feature]] = [[] for _ in top]
     images: list[list[Image]] = [[] for _ in top]
+    n_changed: list[int | None] = [None for _ in top]
     if contributions is not None and subject.image_shape:
         images = _images(subject, top, contributions, subject.image_shape)
     elif contributions is not None:
-        features = _features(subject, top, contributions)
+        repaired = subject.repair(top)
+        features = _features(subject, top, contributions, repaired)
+        if repaired is not None:
+            n_changed = repaired.is_changed.sum(axis=1).tolist()
     return [
         TopRow(
+            number=int(subject.row_numbers[row]),
             name=_name(subject.row_names[row]),
             score=-float(subject.scores[row]),
             is_flagged=bool(subject.is_flagged[row]),
             label=None if subject.y is None else _label(subject, row),
             p_value=None if subject.p_values is None else float(subject.p_values[row]),
-            features=row_features,
-            images=row_images,
+            n_as_odd=_count_as_odd(subject, row),
+            features=features[i],
+            n_changed=n_changed[i],
+            images=images[i],
         )
-        for row, row_features, row_images in zip(top, features, images, strict=True)
+        for i, row in enumerate(top)
     ]
+
+
+def _count_as_odd(subject: Subject, row: int) -> int | None:
+    """Return the number of calibration rows that score as high, None without a p-value."""
+    if subject.p_values is None:
+        return None
+    n_rows = len(subject.conformal.calibration_scores_)
+    return round(float(subject.p_values[row]) * (n_rows + 1)) - 1
 
 
 def _name(row: Any) -> str:
@@ -77,21 +97,44 @@ def _label(subject: Subject, row: int) -> str:
     return "anomaly" if subject.is_anomaly[row] else "normal"
 
 
-def _features(subject: Subject, top: NDArray, contributions: NDArray) -> list[list[Feature]]:
-    """Return the features with the largest contributions, in the units of ``X`` if possible."""
+def _features(
+    subject: Subject, top: NDArray, contributions: NDArray, repaired: Repaired | None
+) -> list[list[Feature]]:
+    """Return the oddest features and those to be changed, in the units of ``X`` if possible."""
     values = subject.rows[top]
-    restored = subject.ask("reconstruct", values)
+    normal = values if repaired is None else repaired.rows
     if subject.way is not None:
-        values, restored = subject.given[top][:, subject.way.sources], subject.way.undo(restored)
-    totals = contributions.sum(axis=1)
+        values, normal = subject.given[top][:, subject.way.sources], subject.way.undo(normal)
+    is_changed = np.zeros(values.shape, bool) if repaired is None else repaired.is_changed
+    sizes = _shares(contributions) if subject.is_sum else contributions
+    usual = 0 if subject.is_sum else 1
+    bars = sizes / np.maximum(sizes.max(axis=1, keepdims=True), np.finfo(float).tiny)
     return [
         [
-            Feature(subject.names[i], row[i], expected[i], float(part[i] / total))
-            for i in np.argsort(-part, kind="stable")[:N_FEATURES]
-            if part[i] > 0
+            Feature(subject.names[i], *_as_text(value[i], new[i], changed[i]), size[i], bar[i])
+            for i in _choose(size, changed, usual)
         ]
-        for row, expected, part, total in zip(values, restored, contributions, totals, strict=True)
+        for value, new, changed, size, bar in zip(
+            values, normal, is_changed, sizes, bars, strict=True
+        )
     ]
+
+
+def _shares(contributions: NDArray) -> NDArray:
+    totals = contributions.sum(axis=1, keepdims=True)
+    return contributions / np.where(totals > 0, totals, 1)
+
+
+def _as_text(value: Any, normal: Any, is_changed: bool) -> tuple[str, str | None]:
+    """Return a value, and the one that makes its row normal if that is another."""
+    return apart(value, normal) if is_changed else (number(value), None)
+
+
+def _choose(sizes: NDArray, is_changed: NDArray[np.bool_], usual: float) -> NDArray[np.intp]:
+    """Return the features to list, the oddest first; those to be changed come before others."""
+    listed = np.flatnonzero(is_changed | (sizes > usual))
+    kept = listed[np.lexsort((-sizes[listed], ~is_changed[listed]))][:N_FEATURES]
+    return kept[np.argsort(-sizes[kept], kind="stable")]
 
 
 def _images(

@@ -32,6 +32,7 @@ class Verdict(NamedTuple):
 
     sentences: list[str]
     figures: list[Figure]
+    numbers: list[Figure]  # for readers who know them by name
 
 
 def sum_up(subject: Subject, contributions: NDArray | None) -> Verdict:
@@ -42,15 +43,21 @@ def sum_up(subject: Subject, contributions: NDArray | None) -> Verdict:
         Figure("rows scored", number(n), f"{number(subject.given.shape[1])} features each"),
         Figure("flagged", number(n_flagged), f"{share} of the rows"),
     ]
-    if subject.offset is not None:
-        figures.append(Figure("threshold", number(-subject.offset), "of the anomaly score"))
+    numbers = []
     sentences = [f"{number(n_flagged)} of {number(n)} rows ({share}) are flagged as anomalies."]
+    if subject.offset is not None:
+        numbers.append(Figure("threshold", number(-subject.offset), "of the anomaly score"))
     if contributions is not None:
         sentences.append(_name_drivers(subject, contributions[: n_flagged or None]))
     if subject.is_anomaly is not None:
+        auroc = float(roc_auc_score(subject.is_anomaly, -subject.scores))
+        precision = float(average_precision_score(subject.is_anomaly, -subject.scores))
+        chance = float(subject.is_anomaly.mean())
         sentences.append(_count_errors(subject.is_flagged, subject.is_anomaly))
-        figures += _areas(subject.scores, subject.is_anomaly)
-    return Verdict(sentences, figures)
+        sentences.append(_rate_order(auroc, precision, chance))
+        numbers.append(Figure("AUROC", f"{auroc:.3f}", "chance is 0.5"))
+        numbers.append(Figure("average precision", f"{precision:.3f}", f"chance is {chance:.2g}"))
+    return Verdict(sentences, figures, numbers)
 
 
 def draw_scores(subject: Subject) -> Picture:
@@ -71,30 +78,36 @@ def _count_errors(is_flagged: NDArray[np.bool_], is_anomaly: NDArray[np.bool_]) 
     )
 
 
-def _areas(scores: NDArray, is_anomaly: NDArray[np.bool_]) -> list[Figure]:
-    auroc = roc_auc_score(is_anomaly, -scores)
-    precision = average_precision_score(is_anomaly, -scores)
-    return [
-        Figure("AUROC", f"{auroc:.3f}", "chance is 0.5"),
-        Figure("average precision", f"{precision:.3f}", f"chance is {is_anomaly.mean():.2g}"),
-    ]
+def _rate_order(auroc: float, precision: float, chance: float) -> str:
+    """Return AUROC and average precision in plain words."""
+    return (
+        "Of an anomaly and a normal row drawn at random, the anomaly has the higher score in"
+        f" {percent(auroc)} of the cases (50% by chance). Checked from the highest score down,"
+        f" {percent(precision)} of the rows up to an anomaly are anomalies, on average"
+        f" ({percent(chance)} by chance)."
+    )
 
 
 def _name_drivers(subject: Subject, contributions: NDArray) -> str:
     """Return a sentence on the largest contributions to the most anomalous rows."""
-    totals = contributions.sum(axis=1, keepdims=True)
-    shares = (contributions / np.where(totals > 0, totals, 1)).mean(axis=0)
     kind = "image" if subject.image_shape else "row"
     n = len(contributions)
     these = f"the {n} most anomalous {kind}s" if n > 1 else f"the most anomalous {kind}"
     if subject.image_shape:
+        totals = contributions.sum(axis=1, keepdims=True)
+        shares = (contributions / np.where(totals > 0, totals, 1)).mean(axis=0)
         return f"In {these}, {_name_zone(shares, subject.image_shape)}."
-    top = np.argsort(-shares, kind="stable")[:N_DRIVERS]
-    named = [f"{short(subject.names[i])} ({percent(shares[i])})" for i in top if shares[i] > 0]
-    if not named:
-        return f"No feature of {these} deviates."
-    verb = "contributes" if len(named) == 1 else "contribute"
-    return f"In {these}, {join_words(named)} {verb} most to the anomaly."
+    oddest = contributions.argmax(axis=1)[contributions.max(axis=1) > 0]
+    if not len(oddest):
+        return f"No value of {these} is odd."
+    if n == 1:
+        return f"In {these}, the oddest value is that of {short(subject.names[oddest[0]])}."
+    features, counts = np.unique(oddest, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:N_DRIVERS]
+    named = [f"of {short(subject.names[features[i]])} in {counts[i]}" for i in order]
+    if len(features) > len(named):
+        named.append(f"of others in {len(oddest) - counts[order].sum()}")
+    return f"In {these}, the oddest value is that {join_words(named)}."
 
 
 def _name_zone(shares: NDArray, image_shape: tuple[int, ...]) -> str:
@@ -110,6 +123,7 @@ def _name_zone(shares: NDArray, image_shape: tuple[int, ...]) -> str:
     in_order = np.sort(heat.ravel())[::-1].cumsum()
     few = (np.searchsorted(in_order, in_order[-1] / 2) + 1) / heat.size
     return (
-        f"{percent(few)} of the pixels account for half of the anomaly on average. Of nine equal"
-        f" parts of the image, the {where} adds most ({percent(zones[where] / (heat.sum() or 1))})"
+        f"{percent(few)} of the pixels hold half of the difference between image and"
+        " reconstruction, on average. Of nine equal parts of the image, the"
+        f" {where} holds most ({percent(zones[where] / (heat.sum() or 1))})"
     )

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aedetect.atomic import atomic_write
-from aedetect.rows.cells import Block, Chunk, names_of, to_floats
+from aedetect.model import Level
+from aedetect.rows.cells import Block, Chunk, Encoder, names_of
 from aedetect.rows.columns import Selection
 from aedetect.rows.sources import Source
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"aedrows1"  # at the very end, behind the length of the description
 END = struct.Struct("<Q8s")
 BLOCK = 1024  # rows that are shuffled as one
@@ -37,8 +38,9 @@ class Description:
     n_rows: int
     columns: list[Any] | None  # names; None for arrays
     width: int  # number of columns
+    levels: list[list[Level] | None]  # of each column, by the numbers in its cells; None: numbers
     places: list[tuple[str, int]]  # files, or other names of the source, with their numbers of rows
-    digest: str  # SHA-256 of all rows
+    digest: str  # SHA-256 of all rows and levels
     low: list[float]  # minimum of each column; NaN where no cell is there
     high: list[float]
     n_missing: list[int]  # of each column
@@ -47,6 +49,10 @@ class Description:
     def row_bytes(self) -> int:
         """Length of a row in the file."""
         return CELL * self.width
+
+    def to_json(self) -> str:
+        """Return all of it as text."""
+        return json.dumps(asdict(self))
 
 
 class Cache:
@@ -84,7 +90,8 @@ class Cache:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         path, description = state["path"], state["description"]
-        if read_description(path) != description:
+        found = read_description(path)
+        if found is None or found.to_json() != description.to_json():  # NaN is not equal to NaN
             raise ValueError(
                 f"The cache {str(path)!r} is gone, or that of other rows. Open the rows again."
             )
@@ -131,24 +138,26 @@ def write_cache(
     Raises
     ------
     ValueError
-        If a cell is no number, or files do not agree.
+        If a cell is neither number nor level, or files do not agree.
     OSError
         If the file cannot be written.
     """
     remove_abandoned(path)
     with atomic_write(path) as file:
-        summary = Summary()
+        summary, encoder = Summary(), None
         for chunk in source.read(selection):
-            block = to_floats(chunk, selection.names or [])
+            encoder = encoder or Encoder(selection.names or [], selection.categorical)
+            block = encoder.encode(chunk)
             summary.add(chunk, block)
             file.write(block.x.data)
-        description = summary.describe(identity, selection.names or [])
+        assert encoder is not None  # a source without rows raises
+        description = summary.describe(identity, encoder)
         _write_description(file, description)
     return Cache(path, description)
 
 
 def _write_description(file: BinaryIO, description: Description) -> None:
-    text = json.dumps(asdict(description)).encode()
+    text = description.to_json().encode()
     file.write(text)
     file.write(END.pack(len(text), MAGIC))
 
@@ -161,14 +170,15 @@ def check_equal(cache: Cache, source: Source, selection: Selection) -> None:
     ValueError
         If they differ; it names the first row.
     """
-    first, n_rows = 0, cache.description.n_rows
+    first, n_rows, encoder = 0, cache.description.n_rows, None
     for chunk in source.read(selection):
-        if cache.description.columns not in (None, selection.names):
-            raise _other_rows(cache, f"the columns are {selection.names}", chunk.place)
-        block = to_floats(chunk, selection.names or []).x
+        names = selection.names or []
+        if cache.description.columns not in (None, names) or len(names) != cache.description.width:
+            raise _other_rows(cache, f"the columns are {names}", chunk.place)
+        encoder = encoder or Encoder(names, selection.categorical, cache.description.levels)
+        block = encoder.encode(chunk).x
         kept = np.empty_like(block[: max(0, n_rows - first)])
-        if block.shape[1] == cache.description.width:
-            cache.read_into(first, kept)
+        cache.read_into(first, kept)
         same = (block[: len(kept)].view(np.uint32) == kept.view(np.uint32)).all(axis=1)
         if len(kept) < len(block) or not same.all():
             row = int(np.append(same, False).argmin())
@@ -207,14 +217,17 @@ class Summary:
         if block.has_missing:
             self._n_missing += np.isnan(block.x).sum(axis=0)
 
-    def describe(self, identity: dict[str, Any], columns: list[Any]) -> Description:
+    def describe(self, identity: dict[str, Any], encoder: Encoder) -> Description:
         """Return the description of all rows."""
         named = self._columns is not None
+        if any(encoder.levels):
+            self._digest.update(json.dumps(encoder.levels).encode())
         return Description(
             identity=identity,
             n_rows=sum(self._places.values()),
-            columns=columns if named else None,
+            columns=encoder.columns if named else None,
             width=len(self._low),
+            levels=encoder.levels,
             places=list(self._places.items()),
             digest=self._digest.hexdigest(),
             low=self._low.tolist(),

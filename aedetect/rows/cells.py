@@ -1,13 +1,19 @@
-"""Chunks of tables as float32 arrays, with an error that names the first cell that is no number."""
+"""Chunks of tables as float32 arrays: numbers, and numbers of levels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from aedetect.model import CellError, Level
+from aedetect.places import PlaceError
+from aedetect.rows.kinds import NUMBERS, as_numbers, as_objects, first_other, kind_of, plain_columns
+from aedetect.rows.levels import MAX_STORED, LevelCodes
 
 LONGEST = 40  # characters of a value that a message quotes
 
@@ -36,88 +42,174 @@ class Block(NamedTuple):
     has_missing: bool
 
 
-def to_floats(chunk: Chunk, columns: list[Any]) -> Block:
-    """Return some columns of a chunk.
+class Encoder:
+    """Turns the chunks of a table into blocks. The first cells of a column set its kind.
 
-    Raises
-    ------
-    ValueError
-        If a cell is no number, or infinite in float32; it names file, row, column and value.
+    Parameters
+    ----------
+    columns : sequence
+        Names of the columns; numbers for arrays.
+    categorical : sequence
+        Names of columns whose cells are levels, of whatever kind.
+    levels : sequence of list or None, default=None
+        Of every column, those that have a number already; None for numbers.
+
+    Attributes
+    ----------
+    columns : list
     """
-    if isinstance(chunk.frame, np.ndarray):
-        given = [_numeric(chunk.frame[:, number], number, chunk) for number in columns]
-    elif isinstance(chunk.frame, pd.DataFrame) and _is_plain(chunk.frame):
-        given = list(chunk.frame[columns].to_numpy(dtype=np.float64).T)  # fast
-    elif isinstance(chunk.frame, pd.DataFrame):
-        given = [_from_pandas(chunk.frame[name], name, chunk) for name in columns]
-    else:
-        frame = nw.from_native(chunk.frame, eager_only=True)
-        given = [_from_series(frame.get_column(name), name, chunk) for name in columns]
-    x = np.empty((len(chunk.frame), len(columns)), dtype=np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # refused with their place below
-        for number, column in enumerate(given):
-            x[:, number] = column
-    low, high = x.min(axis=0), x.max(axis=0)
-    has_missing = bool(np.isnan(low).any())
-    if has_missing:
-        low, high = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)
-    if np.isinf(low).any() or np.isinf(high).any():
-        row, number = np.argwhere(np.isinf(x))[0]
-        raise _infinite(given[number][row], int(row), columns[number], chunk)
-    return Block(x, low, high, has_missing)
+
+    def __init__(
+        self,
+        columns: Sequence[Any],
+        categorical: Sequence[Any],
+        levels: Sequence[list[Level] | None] | None = None,
+    ) -> None:
+        self.columns = list(columns)
+        self._forced = set(categorical)
+        self._kinds: dict[Any, str | None] = {}
+        known = [None] * len(self.columns) if levels is None else levels
+        self._codes = {
+            name: LevelCodes(of_column or ())
+            for name, of_column in zip(self.columns, known, strict=True)
+            if of_column is not None or name in self._forced
+        }
+
+    @property
+    def levels(self) -> list[list[Level] | None]:
+        """The levels of every column by their numbers; None for numbers."""
+        return [self._codes[name].levels if name in self._codes else None for name in self.columns]
+
+    def encode(self, chunk: Chunk) -> Block:
+        """Return the columns of a chunk.
+
+        Raises
+        ------
+        PlaceError
+            If a cell is neither number nor level, is infinite in float32, or of another kind than
+            those above it; it names file, row, column and value.
+        """
+        given = self._cells_of(chunk)
+        x = np.empty((len(chunk.frame), len(self.columns)), dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused with their place below
+            for number, column in enumerate(given):
+                x[:, number] = column
+        low, high = x.min(axis=0), x.max(axis=0)
+        has_missing = bool(np.isnan(low).any())
+        if has_missing:
+            low, high = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)
+        for number in np.flatnonzero(~np.isnan(low)):
+            self._kinds.setdefault(self.columns[number], NUMBERS)  # unless it has another
+        if np.isinf(low).any() or np.isinf(high).any():
+            row, number = np.argwhere(np.isinf(x))[0]
+            raise _infinite(given[number][row], chunk, int(row), number, self.columns[number])
+        return Block(x, low, high, has_missing)
+
+    def _cells_of(self, chunk: Chunk) -> list[NDArray]:
+        frame, columns = chunk.frame, self.columns
+        if not self._codes and (plain := plain_columns(frame, columns)) is not None:
+            return plain
+        if isinstance(frame, np.ndarray):
+            given: list[Any] = [frame[:, number] for number in columns]
+        elif isinstance(frame, pd.DataFrame):
+            given = [frame[name] for name in columns]
+        else:
+            frame = nw.from_native(frame, eager_only=True)
+            given = [frame.get_column(name) for name in columns]
+        return [
+            self._encode(cells, name, number, chunk)
+            for number, (cells, name) in enumerate(zip(given, columns, strict=True))
+        ]
+
+    def _encode(self, cells: Any, name: Any, number: int, chunk: Chunk) -> NDArray:
+        """Return the cells of a column as numbers."""
+        if name not in self._forced:
+            kind = kind_of(cells)
+            if kind is None:
+                values = as_objects(cells)
+                there = ~pd.isna(values)
+                if there.any():
+                    row = int(there.argmax())
+                    raise _no_number(values[row], chunk, row, number, name)
+                return np.full(len(values), np.nan)
+            self._check_kind(kind, cells, name, number, chunk)
+            if name not in self._codes:
+                return as_numbers(cells)
+        return self._as_codes(cells, name, number, chunk)
+
+    def _check_kind(self, kind: str, cells: Any, name: Any, number: int, chunk: Chunk) -> None:
+        """Refuse another kind than that of the cells above; note that a column holds levels."""
+        before = self._kinds.get(name)
+        if before is None and kind != NUMBERS:
+            self._kinds[name] = kind
+            self._codes.setdefault(name, LevelCodes())
+        if before in (None, kind):
+            return
+        values = as_objects(cells)
+        there = ~pd.isna(values)
+        if there.any():
+            row = first_other(values, there, before)
+            raise _other_kind(values[row], before, chunk, row, number, name)
+
+    def _as_codes(self, cells: Any, name: Any, number: int, chunk: Chunk) -> NDArray[np.float32]:
+        try:
+            codes = self._codes[name].encode(as_objects(cells))
+        except CellError as error:
+            raise _no_number(error.cell, chunk, error.place, number, name) from error
+        if len(self._codes[name].levels) > MAX_STORED:
+            raise _too_many(chunk, int(np.nanargmax(codes)), number, name)
+        return codes
 
 
-def _numeric(values: NDArray, name: Any, chunk: Chunk) -> NDArray:
-    if values.dtype.kind not in "biuf":
-        raise _no_number(values[0], 0, name, chunk)
-    return values
+# Errors.
 
 
-def _is_plain(frame: pd.DataFrame) -> bool:
-    """Return whether all columns hold NumPy's numbers."""
-    return all(isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in frame.dtypes)
+def _refusal(rule: str, row: int, chunk: Chunk, number: int, name: Any) -> PlaceError:
+    """Return an error whose row is that of the file."""
+    error = PlaceError(rule, row=chunk.first + row, column=number)
+    error.column_name = name
+    return error
 
 
-def _from_pandas(column: pd.Series, name: Any, chunk: Chunk) -> NDArray:
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column):
-        if isinstance(column.dtype, np.dtype):
-            return column.to_numpy()
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    is_text = pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column)
-    if not is_text:  # dates, categories
-        raise _no_number(column.iloc[0], 0, name, chunk)
-    numbers = pd.to_numeric(column, errors="coerce")
-    bad = (numbers.isna() & column.notna()).to_numpy()
-    if bad.any():
-        row = int(bad.argmax())
-        raise _no_number(column.iloc[row], row, name, chunk)
-    return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+def _no_number(value: Any, chunk: Chunk, row: int, number: int, name: Any) -> PlaceError:
+    rule = (
+        f"Cells must be numbers, text, true or false, but {chunk.place} holds {_quoted(value)} in"
+        " row {row}, column {column}. Turn the column into one of these, or leave it out with"
+        " drop=[{column}]."
+    )
+    return _refusal(rule, row, chunk, number, name)
 
 
-def _from_series(column: nw.Series[Any], name: Any, chunk: Chunk) -> NDArray:
-    if column.dtype in (nw.Float32, nw.Float64):
-        return column.to_numpy()  # with NaN for null
-    if column.dtype.is_numeric() or column.dtype == nw.Boolean:
-        return column.cast(nw.Float64).to_numpy()
-    there = (~column.is_null()).to_numpy()
-    if not there.any():  # a column without any value may be of any type
-        return np.full(len(column), np.nan)
-    row = int(there.argmax())
-    raise _no_number(column[row], row, name, chunk)
+def _other_kind(
+    value: Any, kind: str, chunk: Chunk, row: int, number: int, name: Any
+) -> PlaceError:
+    rule = (
+        f"A column must hold numbers, text, or true and false, but {chunk.place} holds"
+        f" {_quoted(value)} in row {{row}}, column {{column}}, below {kind}. If its cells are"
+        " categories, open the rows with categorical=[{column}]. Else change the cell, or leave"
+        " the column out with drop=[{column}]."
+    )
+    return _refusal(rule, row, chunk, number, name)
 
 
-def _no_number(value: Any, row: int, name: Any, chunk: Chunk) -> ValueError:
+def _too_many(chunk: Chunk, row: int, number: int, name: Any) -> PlaceError:
+    rule = (
+        f"Column {{column}} has more than {MAX_STORED:,} levels, counted to row {{row}} of"
+        f" {chunk.place}: it identifies rows, and no level is usual. Leave it out with"
+        " drop=[{column}]. If it holds numbers as text, convert it."
+    )
+    return _refusal(rule, row, chunk, number, name)
+
+
+def _infinite(value: Any, chunk: Chunk, row: int, number: int, name: Any) -> PlaceError:
+    rule = (
+        f"Cells must be finite numbers of float32, but {chunk.place} holds {value} in row {{row}},"
+        " column {column}. Clip or divide the column, or put NaN there and treat the cell as"
+        " missing."
+    )
+    return _refusal(rule, row, chunk, number, name)
+
+
+def _quoted(value: Any) -> str:
     text = repr(value.item() if isinstance(value, np.generic) else value)
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return ValueError(
-        f"Cells must be numbers, but {chunk.place} holds {text} in row {chunk.first + row}, column"
-        f" {name!r}. Turn the column into numbers, or leave it out with drop=[{name!r}]."
-    )
-
-
-def _infinite(value: Any, row: int, name: Any, chunk: Chunk) -> ValueError:
-    return ValueError(
-        f"Cells must be finite numbers of float32, but {chunk.place} holds {value} in row"
-        f" {chunk.first + row}, column {name!r}. Clip or divide the column, or put NaN there and"
-        " treat the cell as missing."
-    )
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -9,7 +9,7 @@ SHOWN = 20  # names that a message lists
 
 
 class ColumnError(ValueError):
-    """Columns that are missing, or not those of the other files."""
+    """Columns that are missing, not those of the other files, or of another kind than asked for."""
 
 
 class Selection:
@@ -21,19 +21,28 @@ class Selection:
         Names to take, in this order; numbers where the columns have no names. None takes all.
     drop : sequence
         Names to leave out.
+    categorical : sequence, default=()
+        Names of columns whose cells are levels, of whatever kind.
 
     Attributes
     ----------
+    categorical : list
     names : list or None
         The columns that were chosen; None before the first file.
     """
 
-    def __init__(self, columns: Sequence[Any] | None, drop: Sequence[Any]) -> None:
-        if isinstance(columns, str) or isinstance(drop, str):
+    def __init__(
+        self,
+        columns: Sequence[Any] | None,
+        drop: Sequence[Any],
+        categorical: Sequence[Any] = (),
+    ) -> None:
+        if any(isinstance(given, str) for given in (columns, drop, categorical)):
             raise TypeError(
-                f"columns and drop are lists of names, but they are {columns!r} and {drop!r}. Put"
-                " a name into brackets."
+                f"columns, drop and categorical are lists of names, but they are {columns!r},"
+                f" {drop!r} and {categorical!r}. Put a name into brackets."
             )
+        self.categorical = list(categorical)
         self._columns = None if columns is None else list(columns)
         self._drop = list(drop)
         self._given: list[Any] = []  # of the last file
@@ -53,7 +62,8 @@ class Selection:
         self._given = list(names)
         _check_unique(names, place)
         if self.names is None:
-            self._refuse_missing([*(self._columns or []), *self._drop], names, place)
+            asked = [*(self._columns or []), *self._drop, *self.categorical]
+            self._refuse_missing(asked, names, place)
             wanted = names if self._columns is None else self._columns
             chosen = [name for name in wanted if name not in self._drop]
             if not chosen:

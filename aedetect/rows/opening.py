@@ -27,12 +27,15 @@ def open_rows(
     *,
     drop: Sequence[Any] = (),
     columns: Sequence[Any] | None = None,
+    categorical: Sequence[Any] = (),
     cache: PathLike | None = None,
     memory: str | int = "256MB",
+    sep: str | None = None,
 ) -> Rows:
     """Return rows that ``fit`` and ``score_samples`` read from the disk, a part at a time.
 
-    All rows are read once and written to a file of float32 numbers, the cache.
+    All rows are read once and written to a file of float32 numbers, the cache. A column of text,
+    of true and false or of categories holds the numbers of its levels there.
 
     Parameters
     ----------
@@ -44,6 +47,9 @@ def open_rows(
         Columns to leave out. Columns of arrays have numbers for names.
     columns : sequence of names, default=None
         Columns to take, in this order. None takes all.
+    categorical : sequence of names, default=()
+        Columns whose cells are levels whatever their type, such as codes, beside those of text, of
+        true and false and of categories. Those of a CSV file are text as written.
     cache : path, default=None
         A folder for the cache, which is used again as long as paths, sizes and times of the files
         and the choice of columns stay as they are, and which is written anew otherwise. Sources
@@ -52,6 +58,8 @@ def open_rows(
     memory : str or int, default="256MB"
         Bytes that ``fit`` may fill with rows, as a number or as text with a unit. At least 1,024 x
         100 rows must fit, or all of them.
+    sep : str, default=None
+        Separator of CSV files. None is a tab for ``.tsv``, else a comma.
 
     Returns
     -------
@@ -62,9 +70,10 @@ def open_rows(
     TypeError
         If ``paths`` is of another kind.
     ValueError
-        If a cell is no number (it names file, row, column and value), if files have different
-        columns, are empty or change while they are read, or if a source other than a file gives
-        rows that are not those of the cache.
+        If a cell is neither number nor level, or of another kind than those above it in its column
+        (it names file, row, column and value), if a column has more than 131,072 levels, if files
+        have different columns, are empty or change while they are read, or if a source other than a
+        file gives rows that are not those of the cache.
     OSError
         If a file does not exist, or the cache cannot be written.
 
@@ -85,16 +94,26 @@ def open_rows(
     >>> detector.score_samples(rows[4000:]).shape
     (1000,)
     """
-    n_bytes = _parse_memory(memory)
-    source = make_source(paths)
-    selection = Selection(columns, drop)
-    chosen = [None if columns is None else list(columns), list(drop)]
-    identity = json.loads(
-        json.dumps({"format": FORMAT, "source": source.identity, "columns": chosen}, default=str)
-    )
-    opened = _open(source, selection, identity, cache)
-    _warn_of_lost_digits(opened)
-    return Rows(opened, range(opened.description.n_rows), n_bytes)
+    n_bytes = parse_memory(memory)
+    source = make_source(paths, sep)
+    selection = Selection(columns, drop, categorical)
+    chosen = [None if columns is None else list(columns), list(drop), list(categorical), sep]
+    rows = open_source(source, selection, chosen, cache, n_bytes)
+    _warn_of_lost_digits(rows)
+    return rows
+
+
+def open_source(
+    source: Source,
+    selection: Selection,
+    chosen: Any,
+    cache: PathLike | None,
+    memory: int,
+) -> Rows:
+    """Return the rows of a source; ``chosen`` is all that they depend on beside it."""
+    text = json.dumps({"format": FORMAT, "source": source.identity, "columns": chosen}, default=str)
+    opened = _open(source, selection, json.loads(text), cache)
+    return Rows(opened, range(opened.description.n_rows), memory)
 
 
 def _open(
@@ -127,7 +146,8 @@ def _file_name(source: Source, identity: dict[str, Any]) -> str:
     return f"{source.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.rows"
 
 
-def _parse_memory(memory: str | int) -> int:
+def parse_memory(memory: str | int) -> int:
+    """Return a number of bytes, given as a number or as text with a unit."""
     if isinstance(memory, int | np.integer) and not isinstance(memory, bool) and memory > 0:
         return int(memory)
     found = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?B)\s*", str(memory), re.IGNORECASE)
@@ -139,14 +159,14 @@ def _parse_memory(memory: str | int) -> int:
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
-def _warn_of_lost_digits(cache: Cache) -> None:
+def _warn_of_lost_digits(rows: Rows) -> None:
     """Warn of a column such as seconds since 1970, whose range is small beside its values."""
-    low, high = np.array(cache.description.low), np.array(cache.description.high)
+    low, high = rows.low.astype(np.float64), rows.high.astype(np.float64)
     step = np.maximum(np.abs(low), np.abs(high)) * np.finfo(np.float32).eps
     coarse = np.flatnonzero((high > low) & (step * FEW_STEPS > high - low))
     if len(coarse):
         number = int(coarse[0])
-        names = cache.description.columns
+        names = rows.column_names
         name = number if names is None else names[number]
         warnings.warn(
             f"Column {name!r} runs from {low[number]:.9g} to {high[number]:.9g}, and float32 holds"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +15,18 @@ import numpy as np
 import pandas as pd
 
 from aedetect.extras import require
+from aedetect.places import PlaceError
 from aedetect.rows.cells import Chunk
 from aedetect.rows.columns import ColumnError, Selection
 
 CHUNK_VALUES = 2**19  # of a chunk, which the processor's cache should hold
 CHUNK_ROWS = 2**16  # of a chunk, at most
+UNREADABLE = (  # errors of the readers about files that are damaged or cut short
+    *(ValueError, OSError, EOFError, NotImplementedError, pd.errors.ParserWarning),
+    *(zlib.error, tokenize.TokenError),
+)
 PathLike = str | os.PathLike[str]
+Read = Callable[[Path, Selection, str | None], Iterator[Any]]  # yields frames; takes a separator
 
 
 class Source(NamedTuple):
@@ -30,8 +38,10 @@ class Source(NamedTuple):
     read: Callable[[Selection], Iterator[Chunk]]
 
 
-def make_source(given: Any) -> Source:
+def make_source(given: Any, sep: str | None = None) -> Source:
     """Return the source of paths, a table, a dataset or a callable.
+
+    ``sep`` separates the cells of CSV files.
 
     Raises
     ------
@@ -43,9 +53,12 @@ def make_source(given: Any) -> Source:
         If a file does not exist.
     """
     if isinstance(given, str | os.PathLike):
-        return _of_files([Path(given)])
+        given = [given]
     if isinstance(given, Sequence) and all(isinstance(p, str | os.PathLike) for p in given):
-        return _of_files([Path(path) for path in given])
+        readers = {Path(path): _reader_of(Path(path)) for path in given}
+        return files_source(
+            list(map(Path, given)), lambda p, selection: readers[p](p, selection, sep)
+        )
     if hasattr(given, "with_format") and hasattr(given, "iter"):  # a Hugging Face dataset
         mark = getattr(given, "_fingerprint", None)
         return Source("dataset", ["dataset", mark], False, lambda s: _read_dataset(given, s))
@@ -68,18 +81,17 @@ def make_source(given: Any) -> Source:
 # Files.
 
 
-def _of_files(paths: list[Path]) -> Source:
+def files_source(paths: list[Path], frames: Callable[[Path, Selection], Iterator[Any]]) -> Source:
+    """Return the source of files, each read by ``frames``, which must choose its columns."""
     if not paths:
         raise ValueError("open_rows needs one path or more, but the sequence of paths is empty.")
-    for path in paths:
-        _reader_of(path)
     stamps = [_stamp(path) for path in paths]
     if len({stamp[0] for stamp in stamps}) < len(paths):
         raise ValueError(f"A file is given twice: {', '.join(map(str, paths))}. Give each once.")
 
     def read(selection: Selection) -> Iterator[Chunk]:
         for path, stamp in zip(paths, stamps, strict=True):
-            yield from _read_file(path, stamp, selection)
+            yield from _read_file(path, stamp, frames(path, selection))
 
     return Source(paths[0].name.split(".")[0], stamps, True, read)
 
@@ -90,11 +102,10 @@ def _stamp(path: Path) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
-def _read_file(path: Path, stamp: list[Any], selection: Selection) -> Iterator[Chunk]:
+def _read_file(path: Path, stamp: list[Any], frames: Iterator[Any]) -> Iterator[Chunk]:
     """Yield the chunks of a file, which must stay as it is meanwhile."""
     n_rows = 0
-    chunks = _reader_of(path)(path, selection)
-    while (frame := _next_frame(chunks, path, stamp, n_rows)) is not None:
+    while (frame := _next_frame(frames, path, stamp, n_rows)) is not None:
         yield Chunk(str(path), n_rows, frame)
         n_rows += len(frame)
     if not _is_as_before(path, stamp):
@@ -109,12 +120,13 @@ def _next_frame(chunks: Iterator[Any], path: Path, stamp: list[Any], n_rows: int
         with warnings.catch_warnings():  # of rows that are longer than the header
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return next((frame for frame in chunks if len(frame)), None)
-    except ColumnError:
+    except (ColumnError, PlaceError):
         raise
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
+    except UNREADABLE as error:
         if not _is_as_before(path, stamp):
             raise _changed(path, n_rows) from error
-        raise ValueError(f"{path} cannot be read: {error}.") from error
+        after = f" after row {n_rows - 1}" if n_rows else ""
+        raise ValueError(f"{path} cannot be read{after}: {str(error).strip(' .')}.") from error
 
 
 def _changed(path: Path, n_rows: int) -> ValueError:
@@ -131,7 +143,7 @@ def _is_as_before(path: Path, stamp: list[Any]) -> bool:
         return False
 
 
-def _reader_of(path: Path) -> Callable[[Path, Selection], Iterator[Any]]:
+def _reader_of(path: Path) -> Read:
     endings = [ending.lower() for ending in path.suffixes if ending != ".gz"]
     ending = endings[-1] if endings else ""
     if ending not in READERS:
@@ -142,7 +154,7 @@ def _reader_of(path: Path) -> Callable[[Path, Selection], Iterator[Any]]:
     return READERS[ending]
 
 
-def _read_parquet(path: Path, selection: Selection) -> Iterator[Any]:
+def _read_parquet(path: Path, selection: Selection, sep: str | None) -> Iterator[Any]:
     require("parquet", str(path))
     from pyarrow import Table
     from pyarrow.parquet import ParquetFile
@@ -154,20 +166,23 @@ def _read_parquet(path: Path, selection: Selection) -> Iterator[Any]:
             yield Table.from_batches([batch])
 
 
-def _read_csv(path: Path, selection: Selection) -> Iterator[pd.DataFrame]:
-    sep = "\t" if ".tsv" in [ending.lower() for ending in path.suffixes] else ","
+def _read_csv(path: Path, selection: Selection, sep: str | None) -> Iterator[pd.DataFrame]:
+    sep = sep or ("\t" if ".tsv" in [ending.lower() for ending in path.suffixes] else ",")
     if path.stat().st_size == 0:
         return
     names = pd.read_csv(path, sep=sep, nrows=0).columns.tolist()
     selection.choose(names, str(path))
-    chunks = pd.read_csv(
-        path, sep=sep, index_col=False, chunksize=chunk_rows(len(names)), low_memory=False
-    )  # with usecols, pandas would pass over rows that are too long
-    with chunks:
+    size, as_text = chunk_rows(len(names)), dict.fromkeys(selection.categorical, str)
+    # Without low_memory, pandas sets one type for all cells of a column of a chunk. With usecols,
+    # it would pass over rows that are too long.
+    options: dict[str, Any] = {"sep": sep, "index_col": False, "low_memory": False}
+    first = pd.read_csv(path, nrows=size, dtype=as_text, **options)
+    as_text |= dict.fromkeys(first.select_dtypes("str").columns, str)  # as written in all chunks
+    with pd.read_csv(path, chunksize=size, dtype=as_text, **options) as chunks:
         yield from chunks
 
 
-def _read_npy(path: Path, selection: Selection) -> Iterator[np.ndarray]:
+def _read_npy(path: Path, selection: Selection, sep: str | None) -> Iterator[np.ndarray]:
     # Not a memory map: a file that is cut short meanwhile would end the process.
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
@@ -191,7 +206,7 @@ def _read_npy(path: Path, selection: Selection) -> Iterator[np.ndarray]:
             yield values.reshape(n_rows, width)
 
 
-READERS: dict[str, Callable[[Path, Selection], Iterator[Any]]] = {
+READERS: dict[str, Read] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
     ".tsv": _read_csv,

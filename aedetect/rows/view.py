@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from types import EllipsisType
-from typing import Any, NoReturn, cast
+from collections.abc import Callable, Mapping, Sequence
+from types import EllipsisType, MappingProxyType
+from typing import Any, NoReturn, cast, overload
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from aedetect.model import Level
 from aedetect.rows.cache import Cache
 
 Numbers = NDArray[np.intp]
+Conversion = Callable[[NDArray[np.float32]], NDArray[np.floating]]  # of cells of a column
 Key = slice | ArrayLike | tuple[Any, EllipsisType | slice]
 
 GAP = 2**14  # bytes that are read and thrown away rather than skipped
@@ -37,6 +40,8 @@ class Rows:
         Rows and columns.
     column_names : list or None
         Names of the columns; None for arrays.
+    levels : dict of int to list
+        Levels of the columns that hold text, true and false, or other categories.
     memory : int
         Bytes that ``fit`` may fill with rows.
     digest : str
@@ -55,7 +60,6 @@ class Rows:
     """
 
     ndim = 2
-    dtype = np.dtype(np.float32)
 
     def __init__(self, cache: Cache, numbers: range | Numbers, memory: int) -> None:
         self._cache, self._numbers, self.memory = cache, numbers, memory
@@ -69,6 +73,17 @@ class Rows:
     def column_names(self) -> list[Any] | None:
         """Names of the columns; None for arrays."""
         return self._cache.description.columns
+
+    @property
+    def levels(self) -> dict[int, list[Level]]:
+        """Levels of the columns that are no numbers, by the number of the column."""
+        levels = self._cache.description.levels
+        return {number: of_one for number, of_one in enumerate(levels) if of_one is not None}
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the array that :meth:`to_numpy` returns."""
+        return np.dtype(object if self.levels else np.float32)
 
     @property
     def low(self) -> NDArray[np.float32]:
@@ -104,21 +119,36 @@ class Rows:
             key = self._without_columns(key)
         return Rows(self._cache, self._select(key), self.memory)
 
-    def to_numpy(self) -> NDArray[np.float32]:
-        """Read the rows, ``(n_rows, n_columns)``."""
-        return self._read(self._numbers)
+    def to_numpy(self) -> NDArray:
+        """Read the rows, ``(n_rows, n_columns)``: float32, or objects where columns hold levels."""
+        return self.to_pandas().to_numpy(dtype=object) if self.levels else self.read_cells()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Read the rows as a DataFrame, whose index has their numbers."""
+        """Read the rows as a DataFrame, whose index has their numbers; levels as categories."""
         index = pd.Index(np.asarray(self._numbers)) if len(self) else None
-        return pd.DataFrame(self.to_numpy(), columns=self.column_names, index=index)
+        cells, levels = self.read_cells(), self.levels
+        frame = pd.DataFrame(cells, columns=self.column_names, index=index)
+        if not levels:
+            return frame
+        series = [
+            _with_levels(frame.iloc[:, number], levels[number])
+            if number in levels
+            else frame.iloc[:, number]
+            for number in range(frame.shape[1])
+        ]
+        return pd.concat(series, axis=1)
 
-    def reader(self) -> NDArray[np.float32]:
+    def read_cells(self) -> NDArray[np.float32]:
+        """Read the rows, with the number of its level in ``levels`` for every level."""
+        return self._read(self._numbers)
+
+    def reader(self, **options: Any) -> NDArray[np.floating]:
         """Return an array-like object whose indexing reads rows from the disk.
 
-        It passes for an array where only ``shape``, ``dtype`` and ``X[rows]`` are used.
+        It passes for an array where only ``shape``, ``dtype`` and ``X[rows]`` are used. The options
+        are those of :class:`Reader`.
         """
-        return cast(NDArray[np.float32], Reader(self))
+        return cast(NDArray[np.floating], Reader(self, **options))
 
     def locate(self, row: int) -> str:
         """Return the file of a row and its number there, as text."""
@@ -210,20 +240,62 @@ class Reader:
     Parameters
     ----------
     rows : Rows
+    columns : sequence of int or None, default=None
+        Numbers of the columns to give, in this order. None gives all.
+    conversions : dict of int to callable, default={}
+        Turn the cells of a column, by its number in ``rows``, into others.
+    dtype : dtype, default=float32
+        Of the rows.
     """
 
     ndim = 2
-    dtype = Rows.dtype
 
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self.shape = rows.shape
+    def __init__(
+        self,
+        rows: Rows,
+        columns: Sequence[int] | Numbers | None = None,
+        conversions: Mapping[int, Conversion] = MappingProxyType({}),
+        dtype: Any = np.float32,
+    ) -> None:
+        self.rows, self.dtype = rows, np.dtype(dtype)
+        self._columns = np.arange(rows.shape[1]) if columns is None else np.asarray(columns)
+        self._is_whole = np.array_equal(self._columns, np.arange(rows.shape[1]))
+        self.conversions = conversions
+        self.shape = len(rows), len(self._columns)
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: slice | Numbers) -> NDArray[np.float32]:
-        return self.rows[key].to_numpy()
+    @overload
+    def __getitem__(self, key: slice | Numbers) -> NDArray[np.floating]: ...
+
+    @overload
+    def __getitem__(self, key: tuple[slice, Sequence[int] | Numbers]) -> Reader: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read some rows; ``reader[:, columns]`` is a Reader of some columns."""
+        if isinstance(key, tuple):
+            rows, columns = key
+            assert rows == slice(None)
+            return Reader(self.rows, self._columns[columns], self.conversions, self.dtype)
+        cells = self.rows[key].read_cells()
+        if self._is_whole and not self.conversions and cells.dtype == self.dtype:
+            return cells
+        given = cells[:, self._columns].astype(self.dtype)
+        for place, column in enumerate(self._columns.tolist()):
+            if column in self.conversions:
+                given[:, place] = self.conversions[column](cells[:, column])
+        return given
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         raise TypeError(REFUSAL)
+
+
+def _with_levels(codes: pd.Series, levels: list[Level]) -> pd.Series:
+    """Return a column with its levels; as objects where pandas takes some for equal."""
+    numbers = np.nan_to_num(codes.to_numpy(), nan=-1).astype(np.intp)
+    if len(set(levels)) == len(levels):
+        cells: Any = pd.Categorical.from_codes(numbers, categories=pd.Index(levels))
+    else:  # true and 1
+        cells = np.array([*levels, None], dtype=object)[numbers]
+    return pd.Series(cells, index=codes.index, name=codes.name)

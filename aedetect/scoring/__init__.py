@@ -1,7 +1,6 @@
 """Scores, thresholds, explanations and repairs: a fitted :class:`Detector`."""
 
-from aedetect.scoring.density import spread_of
-from aedetect.scoring.detector import Detector
+from aedetect.scoring.detector import Detector, Labels
 from aedetect.scoring.evidence import EVIDENCE_SCORES
 from aedetect.scoring.registry import SCORES
 from aedetect.scoring.score import Reference, Score
@@ -19,12 +18,12 @@ __all__ = [
     "SCORES",
     "Detector",
     "FloatArray",
+    "Labels",
     "Reference",
     "Score",
     "alarm_rank",
     "alarm_threshold",
     "labelled_threshold",
     "rows_needed",
-    "spread_of",
     "threshold",
 ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from aedetect.model import aligned, infer, require, require_floats
+from aedetect.model import Fitted, infer, require, require_floats
 from aedetect.scoring.marks import Marks, fit_marks
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.score import Reference, Score
@@ -44,19 +44,19 @@ class Sites:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the squared distances of scaled rows, ``(B,)``, float64."""
-        points, half_squares = (tensor.to(x.device) for tensor in self._tensors)
+        points, half_squares = self._tensors.on(x.device)
         rows = _narrow(x)
         # -|x - p|^2 / 2 without |x|^2, which all sites share.
         closeness = F.linear(rows, points, -half_squares)
         farthest = _largest(closeness, self.n_nearest)
         return torch.sub(rows.square().sum(dim=1), farthest, alpha=2).clamp_min(0).double()
 
-    def of_rows(self, x: NDArray[np.float32]) -> FloatArray:
+    def of_rows(self, x: NDArray[np.float32], device: torch.device | None = None) -> FloatArray:
         """Return the measure of scaled rows, of which the first are the sites, each left out."""
         squares = cdist(self.points, self.points, "sqeuclidean")
         np.fill_diagonal(squares, np.inf)
         nearest = np.partition(squares, self.n_nearest - 1, axis=1)[:, self.n_nearest - 1]
-        return np.concatenate([nearest, infer(self, x)[len(self.points) :]])
+        return np.concatenate([nearest, infer(self, x, device=device)[len(self.points) :]])
 
     def without(self, x: Tensor) -> Self:
         """Return the sites without those that are equal to a row, as long as two are left.
@@ -96,10 +96,10 @@ class Sites:
         require(is_number, f"the nearest {self.n_nearest!r:.80} of {len(self.points)} sites")
 
     @cached_property
-    def _tensors(self) -> tuple[Tensor, Tensor]:
+    def _tensors(self) -> Fitted:
         with np.errstate(over="ignore"):  # a score that is not finite is refused later
             half_squares = np.square(self.points).sum(axis=1) / 2
-        return aligned(self.points), aligned(half_squares)
+        return Fitted(self.points, half_squares)
 
 
 def fit_sites(x: NDArray[np.float32], share: float = SHARE) -> Sites:
@@ -129,17 +129,6 @@ def _narrow(x: Tensor) -> Tensor:
     return torch.add(rows.clamp(-LARGEST, LARGEST), rows, alpha=0)
 
 
-def spread_of(x: NDArray[np.float32]) -> FloatArray:
-    """Return how far each of some scaled rows, in random order, lies from the others.
-
-    The squared distance to the nearest three tenths of the first 250 rows: less local than the
-    score, so larger clumps of anomalies are far off. Missing cells count as 0, the mean of a scaled
-    column.
-    """
-    x = x if np.isfinite(x).all() else np.nan_to_num(x, nan=0.0)
-    return fit_sites(x, WIDE_SHARE).of_rows(x)
-
-
 @dataclass(frozen=True, eq=False)
 class Density(Score):
     """The squared distance to the nearest tenth of up to 250 training rows."""
@@ -151,7 +140,7 @@ class Density(Score):
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with the first reference rows as sites."""
         sites = fit_sites(reference.x)
-        return cls(name, sites, fit_marks(reference.x, sites.of_rows(reference.x)))
+        return cls(name, sites, fit_marks(reference.x, sites.of_rows(reference.x, model.device)))
 
     def __call__(self, view: View) -> Tensor:
         """Return the squared distance of each row."""

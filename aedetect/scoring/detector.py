@@ -30,21 +30,30 @@ from aedetect.scoring.explanations import (
     surprises,
     usual_surprise,
 )
+from aedetect.scoring.labelled import with_labels
 from aedetect.scoring.missing import Levels, fit_levels, parts_of_observed
 from aedetect.scoring.registry import SCORES, score_from_state
 from aedetect.scoring.repair import repair
 from aedetect.scoring.score import Reference, Score
-from aedetect.scoring.thresholds import FloatArray, threshold
-from aedetect.training import limit_threads
+from aedetect.scoring.thresholds import FloatArray, carry_over, threshold
+from aedetect.training import exact, limit_threads
 
 N_REFERENCE = 10_000  # training rows at most that a score is fitted to
 N_LEFT_OUT = 2_000  # of these whose scores are kept where no threshold needs more
 MIN_LEVELLED = 20  # reference rows from which the level of rows with missing cells is estimated
 N_USUAL = 512  # values of normal rows, about, whose mean surprise is the unit of explanations
 REPAIRED = 256  # rows at a time
+REPAIRED_ON_DEVICE = 1024
 SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
-ENTRIES = {"model", "score", "levels", "offset", "left_out_scores", "typical", "usual_rows"}
+N_SAMPLE = 256  # reference rows at most that known rows are compared with
+LEAST_SAMPLE = 100  # of these rows, if fewer are held out
+SAMPLED = 2**17  # values of these, about
+LEAST_WIDE = 32  # of these rows, however wide
+ENTRIES = {
+    *("model", "score", "levels", "offset", "left_out_scores", "typical", "usual_rows", "sample")
+}
+Labels = tuple[NDArray, NDArray[np.int64]]  # rows in the units of X; +1 normal, -1 anomaly, 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +78,8 @@ class Detector:
     usual_rows : ndarray of shape (n_rows, n_features), float32
         Scaled normal rows, the first of the reference. Their mean surprise is the unit of
         explanations.
+    sample : ndarray of shape (n_rows, n_features), float32
+        Scaled training rows, the first of the reference, which labels are compared with.
     """
 
     model: Model
@@ -78,6 +89,7 @@ class Detector:
     left_out_scores: FloatArray
     typical: NDArray[np.float32]
     usual_rows: NDArray[np.float32]
+    sample: NDArray[np.float32]
 
     @classmethod
     def fit(
@@ -89,6 +101,7 @@ class Detector:
         *,
         score: str,
         contamination: float | Literal["auto"],
+        labels: Labels | None = None,
     ) -> Self:
         """Return the detector of a trained model.
 
@@ -106,6 +119,8 @@ class Detector:
             Key of ``SCORES``.
         contamination : float in [0, 0.5] or "auto"
             Where the threshold lies; see :func:`~aedetect.scoring.threshold`.
+        labels : pair of ndarray or None, default=None
+            Known rows, and their labels; see :meth:`with_labels`.
 
         Returns
         -------
@@ -118,6 +133,7 @@ class Detector:
         fitted = SCORES[score].fit(score, model, reference)
         levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
         n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
+        n_sample = min(_n_sample(n_held_out), max(LEAST_WIDE, SAMPLED // x.shape[1]))
         detector = cls(
             model,
             fitted,
@@ -126,7 +142,10 @@ class Detector:
             left_out_scores=np.empty(0),
             typical=reference.x.mean(axis=0),
             usual_rows=reference.x[:n_usual].copy(),
+            sample=reference.x[:n_sample].copy(),
         )
+        if labels is not None:
+            detector = detector._labelled(labels)
         return detector._with_threshold(X, order, n_held_out, contamination)
 
     def _with_threshold(
@@ -144,6 +163,46 @@ class Detector:
         offset = threshold(scores, contamination, np.arange(n_held_out))
         return replace(self, offset=offset, left_out_scores=np.sort(left_out))
 
+    def to(self, device: torch.device) -> Self:
+        """Return the detector with its network on a device, where it computes from here."""
+        return replace(self, model=self.model.to(device))
+
+    def computing_on(self, place: torch.device | None) -> Self:
+        """Return the detector with its network where it is, and rows computed on a device."""
+        return replace(self, model=self.model.computing_on(place))
+
+    def with_labels(self, labels: Labels) -> Self:
+        """Return the detector with known rows, without a fit of the network.
+
+        The threshold moves with the scores of the sample of training rows: about as many of them
+        are flagged as before.
+
+        Parameters
+        ----------
+        labels : pair of ndarray of shapes (n_rows, n_features) and (n_rows,)
+            Rows in the units of X, and their labels: +1 normal, -1 anomaly, 0 to take one back.
+
+        Raises
+        ------
+        ValueError
+            If no anomaly is known.
+        """
+        labelled = self._labelled(labels)
+        before, after = (
+            self.model.map_scaled(detector.score.judge, self.sample)
+            for detector in (self, labelled)
+        )
+        return replace(
+            labelled,
+            offset=-carry_over(-self.offset, before, after),
+            left_out_scores=-np.sort(after)[::-1],
+        )
+
+    def _labelled(self, labels: Labels) -> Self:
+        rows, y = labels
+        x = self.model.fill(self.model.scale(rows))
+        return replace(self, score=with_labels(self.model, self.score, self.sample, x, y))
+
     def with_offset(self, offset: float) -> Self:
         """Return the detector with another threshold."""
         return replace(self, offset=float(offset))
@@ -158,8 +217,9 @@ class Detector:
         PlaceError
             If a score is not finite.
         """
-        if self.model.takes_missing:  # known rows are found once they are filled, in a tile
-            return -check_finite(self.model.map(self.measure, X, "score"))
+        # Known rows are found in a tile where they must be filled first, and on a GPU.
+        if self.model.takes_missing or self.model.device.type != "cpu":
+            return -check_finite(self.model.map(self.measure, X, self._name))
         blocks = [self._judge(self.model.scale(X[rows])) for rows in row_blocks(*X.shape)]
         return -check_finite(np.concatenate(blocks))
 
@@ -168,11 +228,21 @@ class Detector:
         return self._levelled(self.score.judge(view.filled), view)
 
     def _judge(self, x: NDArray[np.float32]) -> FloatArray:
-        """Return the measure of scaled complete rows; all known rows are found at once."""
-        scores, known = self.model.map_scaled(self.score, x, "score"), self.score.known
-        if known is None:
-            return scores
-        return known.replace_known(torch.from_numpy(x), torch.from_numpy(scores)).numpy()
+        """Return the measure of scaled complete rows; those of known rows are looked up."""
+        known = self.score.known
+        if known is None:  # or it finds them in a tile
+            return self.model.map_scaled(self.score.judge, x, self._name)
+        scores = known.find(x)
+        unknown = np.isnan(scores)
+        if unknown.any():
+            rows = x if unknown.all() else x[unknown]
+            scores[unknown] = self.model.map_scaled(self.score, rows, self._name)
+        return scores
+
+    @property
+    def _name(self) -> str:
+        """The name of the scoring function: that of a model is another one with labels."""
+        return f"{self.score.name} score"
 
     def _levelled(self, scores: Tensor, view: View) -> Tensor:
         """Return the scores of filled rows at the level of complete rows."""
@@ -245,9 +315,10 @@ class Detector:
 
     def _repair(self, X: NDArray) -> NDArray:
         scaled = self.model.scale(X)
-        blocks = torch.from_numpy(scaled).split(REPAIRED)  # to bound the memory
         device = self.model.device
-        moved = torch.cat([self._repair_scaled(x.to(device)).cpu() for x in blocks]).numpy()
+        size = REPAIRED if device.type == "cpu" else REPAIRED_ON_DEVICE  # to bound the memory
+        blocks = torch.from_numpy(scaled).to(device).split(size)
+        moved = torch.cat([self._repair_scaled(x) for x in blocks]).cpu().numpy()
         columns = self.model.columns
         is_changed = columns.sum_entries(torch.from_numpy(moved != scaled).float()).numpy() > 0
         return np.where(is_changed, columns.invert(moved), X).astype(X.dtype)
@@ -255,7 +326,7 @@ class Detector:
     def _repair_scaled(self, x: Tensor) -> Tensor:
         score = self._leaving_out(x)
         limit, columns = max((1 - MARGIN) * -self.offset, np.finfo(float).tiny), self.model.columns
-        with limit_threads(x.numel(), SHARED):
+        with exact(x.device), limit_threads(x.numel(), SHARED):
             return repair(
                 self._of(lambda view: torch.log(self._levelled(score(view.filled), view))),
                 self._of(lambda view: columns.with_levels(view.x_hat)),
@@ -284,7 +355,7 @@ class Detector:
             "levels": None if self.levels is None else self.levels.to_state(),
             **{
                 name: getattr(self, name)
-                for name in ("offset", "left_out_scores", "typical", "usual_rows")
+                for name in ("offset", "left_out_scores", "typical", "usual_rows", "sample")
             },
         }
 
@@ -323,10 +394,21 @@ class Detector:
             self.levels.check(self.model)
         require_number("the threshold", self.offset, above=-np.inf)
         n_scores, n_usual = np.size(self.left_out_scores), len(self.usual_rows)
-        require(min(n_scores, n_usual) > 0, "scores or usual rows are missing")
+        n_sample = len(self.sample)
+        require(min(n_scores, n_usual, n_sample) > 0, "scores, usual rows or sample are missing")
         require_floats("the scores of training rows", self.left_out_scores, (n_scores,))
         require_floats("the typical row", self.typical, (n_features,), np.float32)
         require_floats("the usual rows", self.usual_rows, (n_usual, n_features), np.float32)
+        require_floats("the sample", self.sample, (n_sample, n_features), np.float32)
+
+
+def _n_sample(n_held_out: int) -> int:
+    """Return how many of the reference rows, held-out ones first, known rows are compared with.
+
+    A network errs less on the rows that it was fitted to. Compared with these, known anomalies
+    would seem odd for being new.
+    """
+    return min(max(n_held_out or N_SAMPLE, LEAST_SAMPLE), N_SAMPLE)
 
 
 def _fit_levels(

@@ -55,7 +55,7 @@ class Evidence(Score):
         return torch.from_numpy(self.draws).to(view.x.device)
 
     def _error(self, view: View, z: Tensor) -> Tensor:
-        decoded = view.model.network.decode(z)
+        decoded = view.model.placed_network.decode(z)
         model = view.model
         return negative_log_likelihood(decoded, view.x, model.loss, model.blocks).double()
 

@@ -110,11 +110,11 @@ class Surprise:
         return self.model.map_scaled(lambda view: with_levels(view.x_hat), x, "x_hat")
 
     def _log_score(self, x: Scaled) -> FloatArray:
-        name = "score of copies" if self.is_complete else None
+        name = f"{self.score.name} score of copies" if self.is_complete else None
         return np.log(np.maximum(self.model.map_scaled(self.score, x, name), self.floor))
 
     def _slope(self, x: Scaled) -> Scaled:
-        name = "slope of copies" if self.is_complete else None
+        name = f"{self.score.name} slope of copies" if self.is_complete else None
         return self.model.map_scaled(
             lambda view: log_slope(lambda x: self.score(View(self.model, x)), view.x), x, name
         )

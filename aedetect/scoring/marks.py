@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.model import aligned, require_floats
+from aedetect.model import Fitted, require_floats
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.thresholds import FloatArray
 
@@ -33,7 +33,7 @@ class Marks:
 
     def replace_known(self, x: Tensor, scores: Tensor) -> Tensor:
         """Return the scores of scaled rows ``x``; those of reference rows are replaced."""
-        firsts = self._tensors[1].to(x.device)
+        firsts = self._tensors.on(x.device)[1]
         x = x.detach().double()
         # The last bits of a product, 1e-16 of a row's length, may depend on the number of rows.
         # They matter only if a row differs from a reference row by the limit below, 2e-6, to
@@ -53,9 +53,14 @@ class Marks:
         replaced[near] = self._compare(x[near], rounding[near], first[near], scores[near])
         return replaced
 
+    def find(self, x: NDArray[np.float32]) -> FloatArray:
+        """Return the scores of the reference rows among scaled rows, NaN for other rows."""
+        unknown = torch.full((len(x),), torch.nan, dtype=torch.float64)
+        return self.replace_known(torch.from_numpy(x), unknown).numpy()
+
     def _compare(self, x: Tensor, rounding: Tensor, first: Tensor, scores: Tensor) -> Tensor:
         """Return the scores, replaced where all marks of a row from the ``first`` on are equal."""
-        marks, _, kept = (tensor.to(x.device) for tensor in self._tensors)
+        marks, _, kept = self._tensors.on(x.device)
         places = (first + torch.arange(N_TRIED, device=x.device)).clamp_max(len(marks) - 1)
         gaps = (marks[places] - _project(x)[:, None]).abs()  # (rows, N_TRIED, N_MARKS)
         is_known = (gaps <= rounding[:, None]).all(dim=2)
@@ -68,8 +73,8 @@ class Marks:
         return torch.unique(x[known >= 0], dim=0)
 
     @functools.cached_property
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return aligned(self.marks), aligned(self.marks[:, 0]), aligned(self.scores)
+    def _tensors(self) -> Fitted:
+        return Fitted(self.marks, self.marks[:, 0], self.scores)
 
     def check(self) -> None:
         """Raise a StateError unless every row has its marks and its score."""

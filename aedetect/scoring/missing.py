@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.model import require, require_floats, require_keys
+from aedetect.model import Fitted, require, require_floats, require_keys
 from aedetect.scoring.score import Score
 from aedetect.scoring.thresholds import FloatArray
 
@@ -43,11 +44,14 @@ class Levels:
 
         ``missing`` says which cells of the rows are missing, ``(B, n_features)``.
         """
-        number = missing.sum(dim=1).cpu()
-        slope = torch.from_numpy(self.slope)[number].to(scores.device)
-        shift = torch.from_numpy(self.shift)[number].to(scores.device)
+        number = missing.sum(dim=1)
+        slope, shift = (t[number] for t in self._tensors.on(scores.device))
         levelled = torch.exp(slope * torch.log(scores.clamp_min(TINY)) + shift)
         return torch.where(missing.any(dim=1), levelled, scores)
+
+    @cached_property
+    def _tensors(self) -> Fitted:
+        return Fitted(self.slope, self.shift)
 
     def check(self, model: Model) -> None:
         """Raise a StateError unless there is a number for each number of missing cells."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aedetect.model import aligned, infer, require, require_floats, require_number
+from aedetect.model import Fitted, infer, require, require_floats, require_number
 from aedetect.scoring.score import Reference, Score
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class RowNeighbors(Score):
     @classmethod
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with the reference rows as its bank."""
-        return cls(name, fit_bank(reference.x))
+        return cls(name, fit_bank(reference.x, model.device))
 
     def __call__(self, view: View) -> Tensor:
         """Return the squared geometric mean of the distances."""
@@ -68,7 +68,7 @@ class CodeNeighbors(Score):
     @classmethod
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with the codes of the reference rows as its bank."""
-        return cls(name, fit_bank(model.map_scaled(_codes, reference.x, "codes")))
+        return cls(name, fit_bank(model.map_scaled(_codes, reference.x, "codes"), model.device))
 
     def __call__(self, view: View) -> Tensor:
         """Return the squared geometric mean of the distances."""
@@ -114,7 +114,7 @@ class Bank:
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distances to the nearest points and their numbers, see :func:`nearest`."""
-        points, half_squares = (tensor.to(x.device) for tensor in self._tensors)
+        points, half_squares = self._tensors.on(x.device)
         return nearest(points, half_squares, x, 0.1 * self.smoothing)
 
     def without_first(self, n_points: int) -> Self:
@@ -141,17 +141,17 @@ class Bank:
         require_floats("the bank", self.points, (len(self.points), width), np.float32)
 
     @cached_property
-    def _tensors(self) -> tuple[Tensor, Tensor]:
-        """The points in memory of PyTorch's own, and half of each point's squared length."""
+    def _tensors(self) -> Fitted:
+        """The points, and half of each point's squared length."""
         with np.errstate(over="ignore"):  # a score that is not finite is refused later
             half_squares = np.square(self.points).sum(axis=1) / 2
-        return aligned(self.points), aligned(half_squares)
+        return Fitted(self.points, half_squares)
 
 
-def fit_bank(points: NDArray[np.float32]) -> Bank:
-    """Return the bank of ``points``, of shape (n_points, width)."""
-    bank, half_squares = Bank(points, 0.0)._tensors
-    distances = infer(lambda x: nearest(bank, half_squares, x)[0], points[:1000])
+def fit_bank(points: NDArray[np.float32], device: torch.device) -> Bank:
+    """Return the bank of ``points``, of shape (n_points, width), fitted on a device."""
+    bank, half_squares = Bank(points, 0.0)._tensors.on(device)
+    distances = infer(lambda x: nearest(bank, half_squares, x)[0], points[:1000], device=device)
     return Bank(points, SMOOTHING * float(distances.mean()) or 1e-6)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from aedetect.model import Model, require
 from aedetect.scoring.density import Density
 from aedetect.scoring.evidence import EVIDENCE_SCORES, Evidence
+from aedetect.scoring.labelled import NAME, Labelled
 from aedetect.scoring.layerwise import Layerwise
+from aedetect.scoring.likeness import Likeness
 from aedetect.scoring.neighbors import CodeNeighbors, RowNeighbors
 from aedetect.scoring.reconstruction import Reconstruction, Standardized
 from aedetect.scoring.relative import Relative
@@ -43,12 +45,20 @@ def score_from_state(state: Any, model: Model) -> Score:
     StateError
         If it does not.
     """
-    require(isinstance(state, dict) and state.get("name") in SCORES, "its score is unknown")
-    kind = SCORES[state["name"]]
+    is_labelled = isinstance(state, dict) and state.get("name") == NAME
+    require(
+        is_labelled or (isinstance(state, dict) and state.get("name") in SCORES),
+        "its score is unknown",
+    )
+    kind = Labelled if is_labelled else SCORES[state["name"]]
     require(
         set(state) == {field.name for field in dataclasses.fields(kind)},
         "its score is that of another version of aedetect; fit the estimator again",
     )
+    if is_labelled:
+        base = score_from_state(state["base"], model)
+        require(not isinstance(base, Labelled), "a score with labels is within another")
+        state = {**state, "base": base, "likeness": Likeness(**state["likeness"])}
     score = kind.from_state(state)
     score.check(model)
     return score

@@ -65,10 +65,10 @@ class Surroundings:
         require_floats("the spacings", self.spacings, (len(self.bank.points),))
 
 
-def fit_surroundings(codes: np.ndarray) -> Surroundings:
+def fit_surroundings(codes: np.ndarray, device: torch.device) -> Surroundings:
     """Return the surroundings with these codes, each of which is left out of its own spacing."""
-    bank = fit_bank(codes)
-    spacings = infer(lambda z: _spacing(bank.nearest(z)[0], bank.smoothing), codes)
+    bank = fit_bank(codes, device)
+    spacings = infer(lambda z: _spacing(bank.nearest(z)[0], bank.smoothing), codes, device=device)
     return Surroundings(bank, spacings)
 
 
@@ -98,7 +98,7 @@ class Relative(Score):
         codes = model.map_scaled(lambda view: view.codes_side_by_side, reference.x, "codes")
         contrasts = model.map_scaled(_contrast, reference.x)
         contrast = float(np.sqrt(np.square(contrasts).mean())) or 1.0
-        return cls(name, sap, fit_surroundings(codes), contrast)
+        return cls(name, sap, fit_surroundings(codes, model.device), contrast)
 
     def __call__(self, view: View) -> Tensor:
         """Return the geometric mean of both parts."""

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import softmax
 from torch import Tensor
 
-from aedetect.model import aligned, require, require_floats, require_number
+from aedetect.model import Fitted, require, require_floats, require_number
 from aedetect.scoring.neighbors import SAME
 from aedetect.scoring.score import Reference, Score
 from aedetect.training import one_blas_thread
@@ -56,7 +56,7 @@ class KernelResidual(Score):
 
     def __call__(self, view: View) -> Tensor:
         """Return the squared residual of each row."""
-        points, half_squares = (tensor.to(view.x.device) for tensor in self._tensors)
+        points, half_squares = self._tensors.on(view.x.device)
         x = view.x
         closeness = F.linear(x, points, -half_squares)  # half the square of a distance, negated
         nearest = closeness.argmax(dim=1, keepdim=True)
@@ -89,10 +89,10 @@ class KernelResidual(Score):
         require_floats("the rows of the regression", self.points, shape, np.float32)
 
     @cached_property
-    def _tensors(self) -> tuple[Tensor, Tensor]:
+    def _tensors(self) -> Fitted:
         with np.errstate(over="ignore"):  # a score that is not finite is refused later
             half_squares = np.square(self.points).sum(axis=1) / 2
-        return aligned(self.points), aligned(half_squares)
+        return Fitted(self.points, half_squares)
 
 
 def _left_out(

@@ -49,9 +49,9 @@ class Robust(Score):
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with sites, and a covariance of each member."""
         sites = fit_sites(reference.x)
-        spread = sites.of_rows(reference.x)
+        spread = sites.of_rows(reference.x, model.device)
         rows = model.map_scaled(lambda view: _rows(view).movedim(0, 1), reference.x)
-        whitenings, distances = fit_whitenings(rows)
+        whitenings, distances = fit_whitenings(rows, model.device)
         units = (_unit(distances), _unit(spread))
         marks = fit_marks(reference.x, distances / units[0] + spread / units[1])
         return cls(name, sites, whitenings, units, marks)

@@ -51,7 +51,7 @@ class Sharp(Score):
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with its parts fitted."""
         rows = model.map_scaled(lambda view: _rows(view).movedim(0, 1), reference.x)
-        whitenings, distances = fit_whitenings(rows)
+        whitenings, distances = fit_whitenings(rows, model.device)
         residual = KernelResidual.fit("kernel_residual", model, reference)
         reconstruction = Reconstruction("reconstruction")
         others = model.map_scaled(

@@ -91,16 +91,17 @@ def _level(scores: FloatArray, held_out: NDArray[np.intp]) -> FloatArray:
     return scores * factor
 
 
-def alarm_rank(n_scores: int, rate: float) -> int:
+def alarm_rank(n_scores: int, rate: float, block_size: int = 1) -> int:
     """Return the rank, from the lowest, of the normal score that new scores are compared with.
 
     A new normal row is as likely to take any of the ``n_scores + 1`` places among them. So it is
     among the ``rank - 1`` lowest, below the score of that rank, with a probability of at most
     ``rate`` (Vovk et al., "Algorithmic learning in a random world", 2005). 0 where no place is as
-    rare as that.
+    rare as that. A new row stands for the ``block_size`` rows of its block, as in
+    :func:`aedetect.conformal.p_values.conformal_p_values`.
     """
     # As p-values are divided and compared: floor(rate * (n_scores + 1)) rounds otherwise.
-    levels = np.arange(1, n_scores + 2) / (n_scores + 1)
+    levels = np.arange(block_size, n_scores + block_size + 1) / (n_scores + block_size)
     return int(np.searchsorted(levels, rate, side="right"))
 
 
@@ -127,9 +128,28 @@ def labelled_threshold(scores: FloatArray, y: NDArray) -> float:
     return float(max(flagged + (kept - flagged) / 2, np.nextafter(flagged, kept)))
 
 
-def rows_needed(rate: float) -> int:
-    """Return the number of normal scores from which :func:`alarm_rank` is at least 1."""
-    n_scores = max(math.ceil(1 / rate) - 2, 1)  # one less than it is, should division round
-    while alarm_rank(n_scores, rate) == 0:
-        n_scores += 1
-    return n_scores
+def rows_needed(rate: float, block_size: int = 1) -> int:
+    """Return the number of normal scores, whole blocks, from which :func:`alarm_rank` is 1."""
+    n_blocks = max(math.ceil(1 / rate) - 2, 1)  # one less than it is, should division round
+    while alarm_rank(n_blocks * block_size, rate, block_size) == 0:
+        n_blocks += 1
+    return n_blocks * block_size
+
+
+def carry_over(limit: float, before: FloatArray, after: FloatArray) -> float:
+    """Return the measure that as many rows exceed after a change as ``limit`` before it.
+
+    Logarithms are interpolated between the ordered measures of some rows, and beyond the last of
+    these moved by as much as that.
+
+    Parameters
+    ----------
+    limit : float
+    before, after : ndarray of shape (n_rows,)
+        Measures of rows, at least 0.
+    """
+    tiny = np.finfo(float).tiny
+    old, new = (np.log(np.maximum(np.sort(values), tiny)) for values in (before, after))
+    place = float(np.log(max(limit, tiny)))
+    inside = min(max(place, old[0]), old[-1])
+    return float(np.exp(np.interp(inside, old, new) + place - inside))

@@ -64,7 +64,7 @@ class Whitened(Score):
     def fit(cls, name: str, model: Model, reference: Reference) -> Self:
         """Return the score with the mean and the covariance of each member."""
         rows = model.map_scaled(lambda view: rows_of(name, view).movedim(0, 1), reference.x)
-        whitenings, distances = fit_whitenings(rows)
+        whitenings, distances = fit_whitenings(rows, model.device)
         return cls(name, whitenings, fit_marks(reference.x, distances / rows.shape[2]))
 
     def __call__(self, view: View) -> Tensor:

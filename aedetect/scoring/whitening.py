@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, eigh, qr, solve_triangular
 from torch import Tensor
 
-from aedetect.model import aligned, require, require_floats, require_number
+from aedetect.model import Fitted, require, require_floats, require_number
 from aedetect.scoring.marks import Marks
 from aedetect.training import one_blas_thread
 
@@ -53,7 +53,7 @@ class Whitening:
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the white coordinates of rows, and their parts outside the basis."""
-        mean, weight, basis = (tensor.to(rows.device) for tensor in self._tensors)
+        mean, weight, basis = self._tensors.on(rows.device)
         centred = rows - mean
         if self.basis is None:
             return F.linear(centred, weight), None
@@ -87,21 +87,23 @@ class Whitening:
             require_floats("the basis of a whitening", basis, (rank, width), np.float32)
 
     @cached_property
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _tensors(self) -> Fitted:
         basis = np.empty((0, len(self.mean)), np.float32) if self.basis is None else self.basis
-        return aligned(self.mean), aligned(self.weight), aligned(basis)
+        return Fitted(self.mean, self.weight, basis)
 
 
-def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
+def fit_whitening(rows: NDArray[np.float32], device: torch.device) -> tuple[Whitening, FloatArray]:
     """Return the whitening of rows, and the distance of each row from the others.
 
-    All sums are in float64 and on one thread, whose number must not change a bit. The ridge is
+    All sums are in float64 and, on a CPU, on one thread: more would change the bits. The ridge is
     above ``RIDGE / width`` of the largest variance, which is far above the rounding of float64: so
     the covariance has a Cholesky factor, whatever the rows.
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows, width), float32
+    device : torch.device
+        Where to compute.
 
     Returns
     -------
@@ -119,30 +121,30 @@ def fit_whitening(rows: NDArray[np.float32]) -> tuple[Whitening, FloatArray]:
             "The activations of the training rows are too large for float32: X holds extreme"
             " values. Clip them, or leave scaling='auto' on."
         )
-    n_rows, width = rows.shape
+    n_rows = len(rows)
     # Rounded as it is subtracted later: of equal rows nothing may be left.
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    with one_blas_thread():
-        basis, coordinates = None, rows.astype(np.float64) - mean
-        if 2 * n_rows <= width:  # from here on two products are less than one with a square matrix
-            directions, triangle = qr(coordinates.T, mode="economic", check_finite=False)
-            basis = np.ascontiguousarray(directions.T, dtype=np.float32)
-            coordinates = np.ascontiguousarray(triangle.T)
-        weight, ridge = _inverse_root(coordinates, width)
-        squares = _squared_lengths(coordinates, weight)
+    if device.type == "cpu":
+        with one_blas_thread():
+            basis, weight, ridge, squares = _factorise(rows - mean.astype(np.float64))
+    else:
+        basis, weight, ridge, squares = _factorise_on(device, rows, mean)
     # Sherman & Morrison, 1950: the covariance without the row's own square.
     others = max(n_rows - 1, LEAST)
     left_out = n_rows / others * squares / np.maximum(1 - squares / others, LEAST)
     # Files hold arrays in C order, and products with few rows round by the order.
+    basis = None if basis is None else np.ascontiguousarray(basis, np.float32)
     return Whitening(mean, np.ascontiguousarray(weight, np.float32), basis, ridge), left_out
 
 
-def fit_whitenings(rows: NDArray[np.float32]) -> tuple[list[Whitening], FloatArray]:
+def fit_whitenings(
+    rows: NDArray[np.float32], device: torch.device
+) -> tuple[list[Whitening], FloatArray]:
     """Return the whitening of each member, and the mean distance of each row from the others.
 
     The rows are ``(n_rows, M, width)``, the distances ``(n_rows,)``; see :func:`fit_whitening`.
     """
-    fitted = [fit_whitening(rows[:, member]) for member in range(rows.shape[1])]
+    fitted = [fit_whitening(rows[:, member], device) for member in range(rows.shape[1])]
     return [whitening for whitening, _ in fitted], np.mean([d for _, d in fitted], axis=0)
 
 
@@ -168,14 +170,47 @@ def leave_out(
     return [whitening.without(member, len(marks.scores)) for whitening, member in pairs]
 
 
-def _inverse_root(coordinates: FloatArray, width: int) -> tuple[FloatArray, float]:
-    """Return an inverse root of the covariance with a ridge, and the ridge."""
-    covariance = coordinates.T @ coordinates / len(coordinates)
-    ridge = float(RIDGE * covariance.trace() / width)
-    ridge = max(ridge, SMALLEST) if ridge else 1.0  # 1 where all rows are equal
+Factors = tuple[FloatArray | None, FloatArray, float, FloatArray]
+
+
+def _factorise(coordinates: FloatArray) -> Factors:
+    """Return basis, inverse root of the covariance, ridge and squared lengths of centred rows."""
+    basis, (n_rows, width) = None, coordinates.shape
+    if 2 * n_rows <= width:  # from here on two products are less than one with a square matrix
+        directions, triangle = qr(coordinates.T, mode="economic", check_finite=False)
+        basis, coordinates = directions.T, np.ascontiguousarray(triangle.T)
+    covariance = coordinates.T @ coordinates / n_rows
+    ridge = _ridge(float(covariance.trace()), width)
     np.fill_diagonal(covariance, covariance.diagonal() + ridge)
     factor = cholesky(covariance, lower=True, overwrite_a=True)
-    return solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True), ridge
+    weight = solve_triangular(factor, np.eye(len(factor)), lower=True, overwrite_b=True)
+    return basis, weight, ridge, _squared_lengths(coordinates, weight)
+
+
+def _factorise_on(
+    device: torch.device, rows: NDArray[np.float32], mean: NDArray[np.float32]
+) -> Factors:
+    """Do as :func:`_factorise` on a device; the bits differ."""
+    rows_there, mean_there = (torch.tensor(array, device=device) for array in (rows, mean))
+    basis, coordinates = None, rows_there.double() - mean_there
+    n_rows, width = coordinates.shape
+    if 2 * n_rows <= width:
+        directions, triangle = torch.linalg.qr(coordinates.mT)
+        basis, coordinates = directions.mT.cpu().numpy(), triangle.mT
+    covariance = coordinates.mT @ coordinates / n_rows
+    ridge = _ridge(float(covariance.trace()), width)
+    covariance.diagonal().add_(ridge)
+    identity = torch.eye(len(covariance), dtype=torch.float64, device=device)
+    factor = torch.linalg.cholesky(covariance)
+    weight = torch.linalg.solve_triangular(factor, identity, upper=False)
+    squares = F.linear(coordinates, weight).square().sum(dim=1)
+    return basis, weight.cpu().numpy(), ridge, squares.cpu().numpy()
+
+
+def _ridge(trace: float, width: int) -> float:
+    """Return what is added to each variance, given their sum."""
+    ridge = RIDGE * trace / width
+    return max(ridge, SMALLEST) if ridge else 1.0  # 1 where all rows are equal
 
 
 def _squared_lengths(coordinates: FloatArray, weight: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from aedetect.training.checkpoint import Checkpoint
 from aedetect.training.devices import (
-    PRECISIONS,
+    find_device,
     limit_threads,
     make_generator,
     move,
@@ -17,6 +17,8 @@ from aedetect.training.loop import Watcher, train
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.pools import Pools
+from aedetect.training.precision import PRECISIONS, exact
+from aedetect.training.shards import Exchange
 from aedetect.training.state import Epoch, Run
 from aedetect.training.together import AT_ONCE, train_together
 
@@ -27,12 +29,15 @@ __all__ = [
     "SCHEDULES",
     "Checkpoint",
     "Epoch",
+    "Exchange",
     "Interrupt",
     "Job",
     "Objective",
     "Pools",
     "Run",
     "Watcher",
+    "exact",
+    "find_device",
     "limit_threads",
     "make_generator",
     "move",

@@ -31,6 +31,8 @@ class Checkpoint:
         Fingerprint of the fit: may it be resumed? A file with another one is refused.
     start : dict
         State before the first epoch, in plain Python.
+    writes : bool, default=True
+        False leaves the file to another process.
 
     Attributes
     ----------
@@ -46,11 +48,17 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: str | os.PathLike, identity: dict[str, str], start: dict[str, Any]
+        self,
+        path: str | os.PathLike,
+        identity: dict[str, str],
+        start: dict[str, Any],
+        *,
+        writes: bool = True,
     ) -> None:
         self.path = Path(path)
         self.identity = {"format": str(FORMAT), **identity}
         self.start = start
+        self._writes = writes
         self.state: State | None = None
         self._unwritten: State | None = None
         self._next_write = 0.0  # on the clock of perf_counter
@@ -58,11 +66,12 @@ class Checkpoint:
             header, self.state = _read(self.path)
             self._check_identity(header["identity"])
             self.start = header["start"]
-        remove_partial(self.path)
+        if writes:
+            remove_partial(self.path)
 
     def keep(self, state: State) -> None:
         """Keep a state, and write it unless the last write was too recent."""
-        self._unwritten = state
+        self._unwritten = state if self._writes else None
         if time.perf_counter() >= self._next_write:
             self.write()
 
@@ -81,7 +90,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the file: the run is complete."""
-        self.path.unlink(missing_ok=True)
+        if self._writes:
+            self.path.unlink(missing_ok=True)
 
     def _check_identity(self, found: dict[str, str]) -> None:
         differences = [

@@ -125,9 +125,18 @@ class DenseStep:
         """Set the gradients and return the losses, as :class:`Step` says."""
         n_rows = x.shape[1]
         if n_rows not in self._passes:
-            self._passes[n_rows] = self._make_pass(n_rows)
+            self._passes[n_rows] = self._allocate(n_rows)
             self._passes[n_rows].begin_epoch(self._n_batches[n_rows])
         return self._passes[n_rows].backpropagate(x)
+
+    def _allocate(self, n_rows: int) -> _Pass:
+        try:
+            return self._make_pass(n_rows)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"The device's memory does not hold the layers of a batch of {n_rows} rows. Choose"
+                " a smaller batch_size, a smaller network, fewer members or device='cpu'."
+            ) from error
 
     def _make_pass(self, n_rows: int) -> _Pass:
         n_all = len(self._holders) * self._n_members

@@ -43,29 +43,6 @@ def _cuda_generators(device: torch.device) -> list[Generator]:
     return [torch.cuda.default_generators[index]]
 
 
-PRECISIONS = ("float32", "tf32", "bf16")
-
-
-@contextmanager
-def set_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Compute the layers inside the block in one of ``PRECISIONS``."""
-    if precision == "tf32":
-        if device.type != "cuda":
-            raise ValueError(
-                f"precision='tf32' needs a CUDA device, but training runs on {str(device)!r}. Use"
-                " 'float32' or 'bf16'."
-            )
-        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-    else:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            yield
-
-
 def limit_threads(work: int, shared_work: int) -> AbstractContextManager:
     """Keep a step of ``work`` multiplications and additions on one thread if it is a small one."""
     return nullcontext() if work >= shared_work else one_thread()
@@ -122,7 +99,23 @@ def move(x: Tensor, device: torch.device) -> Tensor:
             " stay in main memory, and every batch is sent by itself, which is slower.",
             stacklevel=2,
         )
-        return x.pin_memory()
+        return x
+
+
+def find_device(name: str) -> torch.device | None:
+    """Return the accelerator of a name, or the first of its kind; None if there is none.
+
+    It is not started: that takes memory, and cannot be done in a forked process.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        return None
+    if found is None or found.type != device.type:
+        return None
+    index = device.index or 0
+    return torch.device(device.type, index if index < torch.accelerator.device_count() else 0)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -135,13 +128,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None and found.type in ("cuda", "mps") else torch.device("cpu")
+        device = found if found is not None and found.type in ("cuda", "mps") else "cpu"
     try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        return torch.empty(0, device=device).device  # with a number: "cuda" is "cuda:0"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={str(device)!r} cannot be used on this machine: {error}. Use device='auto'"
             " to take what there is, or device='cpu'."
         ) from error
-    return resolved

@@ -105,13 +105,11 @@ class LinearLayer:
         self._sum: Product = sum_columns
         if self._is_lone:
             return
-        generator = Generator(self._y.device).manual_seed(0)
-        w, x, y = self._weight, self._g_x.normal_(generator=generator), self._y
+        w, x, y = self._weight, self._g_x, self._y
         self._affine = as_alone(affine, self._bias, w, x, out=y)
-        g = y.normal_(generator=generator)
-        self._multiply = as_alone(multiply, g, x.mT, out=self._g_weight)
-        self._sum = as_alone(sum_columns, g, out=self._g_bias)
-        self._multiply_back = as_alone(multiply, w.mT, g, out=self._g_x)
+        self._multiply = as_alone(multiply, y, x.mT, out=self._g_weight)
+        self._sum = as_alone(sum_columns, y, out=self._g_bias)
+        self._multiply_back = as_alone(multiply, w.mT, y, out=self._g_x)
 
 
 class Input(LinearLayer):
@@ -135,8 +133,7 @@ class Output(LinearLayer):
         norms = self._y.new_empty(self._y.shape[:-1])
         if self._is_lone:
             return norms, square_norms
-        sample = self._y.normal_(generator=Generator(self._y.device).manual_seed(0))
-        return norms, as_alone(square_norms, sample, out=norms)
+        return norms, as_alone(square_norms, self._y, out=norms)
 
     def _make_output(self, *members: int, n_rows: int, n_features: int) -> Tensor:
         return empty(*members, n_rows, n_features, like=self._weight)
@@ -147,14 +144,12 @@ class Output(LinearLayer):
         self._sum = sum_rows
         if self._is_lone:
             return
-        generator = Generator(self._y.device).manual_seed(0)
-        w, x, y = self._weight, self._g_x.normal_(generator=generator), self._y
+        w, x, y = self._weight, self._g_x, self._y
         self._affine = as_alone(affine_in_rows, self._bias, w, x, out=y)
-        g = y.normal_(generator=generator)
         factor = {"scale": 0.3}  # a power of two would round nothing
-        self._multiply = as_alone(multiply_scaled, g.mT, x.mT, out=self._g_weight, **factor)
-        self._sum = as_alone(sum_rows, g, out=self._g_bias)
-        self._multiply_back = as_alone(multiply_scaled, w.mT, g.mT, out=self._g_x, **factor)
+        self._multiply = as_alone(multiply_scaled, y.mT, x.mT, out=self._g_weight, **factor)
+        self._sum = as_alone(sum_rows, y, out=self._g_bias)
+        self._multiply_back = as_alone(multiply_scaled, w.mT, y.mT, out=self._g_x, **factor)
 
 
 class BatchNormLayer:
@@ -251,6 +246,7 @@ class DropoutLayer:
 
     def __init__(self, module: Dropout, place: Place) -> None:
         self._module = module
+        self._draw = self.DRAW if place.generator.device.type == "cpu" else 0  # a mask at a time
         self._masks: list[Tensor] = []
         self._n_left = 1
 
@@ -261,7 +257,7 @@ class DropoutLayer:
 
     def forward(self, x: Tensor) -> Tensor:
         if not self._masks:
-            n_batches = max(1, min(self.DRAW // x.numel(), self._n_left))
+            n_batches = max(1, min(self._draw // x.numel(), self._n_left))
             self._n_left -= n_batches
             self._masks = list(self._module.draw_mask(x.expand(n_batches, *x.shape)))
         self._mask = self._masks.pop()

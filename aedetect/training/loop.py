@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -22,15 +22,19 @@ from aedetect.networks import (
     TiedLinear,
     VariationalAutoencoder,
 )
+from aedetect.training.batches import batches_of
 from aedetect.training.checkpoint import Checkpoint
-from aedetect.training.devices import limit_threads, make_generator, set_precision
+from aedetect.training.devices import limit_threads, make_generator
 from aedetect.training.job import Job
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
 from aedetect.training.optimizers import SCHEDULES, make_optimizer
-from aedetect.training.pools import OnePool, Pools
+from aedetect.training.pools import OnePool, Pools, Rows
+from aedetect.training.precision import set_precision
+from aedetect.training.shards import Exchange, ShardedStep
 from aedetect.training.state import Epoch, Run, State
-from aedetect.training.steps import Step, make_step
+from aedetect.training.steps import make_step
+from aedetect.training.updates import Update, is_capturable, make_update
 
 MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of, or
 MIN_HELD_OUT_CELLS = 2**17  # as many wide rows as hold this many cells
@@ -72,6 +76,7 @@ def train(
     global_generators: Sequence[Generator] = (),
     continuation: State | None = None,
     checkpoint: Checkpoint | None = None,
+    exchange: Exchange | None = None,
 ) -> Run:
     """Train a network in place and leave every member with its best weights.
 
@@ -106,6 +111,8 @@ def train(
         ``Run.continuation()`` of an earlier training of this network, with this optimiser.
     checkpoint : Checkpoint or None, default=None
         Training resumes from its state, bit for bit, and stores its own there after each epoch.
+    exchange : Exchange or None, default=None
+        Connects this process to others that train copies of the network with these arguments.
 
     Returns
     -------
@@ -133,10 +140,17 @@ def train(
         max_epochs=max_epochs,
         patience=patience,
     )
-    prepare(network, generator)
-    step = make_step(network, objective, generator, precision=precision, compile=compile)
+    noise = generator if exchange is None else make_generator(0, generator.device)
+    prepare(network, noise)
+    step = make_step(network, objective, noise, precision=precision, compile=compile)
+    if exchange is not None:
+        step = ShardedStep(step, network, generator, [noise, *global_generators], exchange)
     optim = make_optimizer(
-        optimizer, step.parameters, learning_rate=learning_rate, weight_decay=weight_decay
+        optimizer,
+        step.parameters,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        capturable=is_capturable(step),
     )
     run = Run(network, optim, [generator, *global_generators])
     if continuation is not None:
@@ -144,19 +158,23 @@ def train(
     if checkpoint is not None:
         _resume(run, checkpoint, watcher)
     epochs = Epochs(job, run)
+    update = make_update(step, optim, [generator])
     one_row = torch.zeros(1, x_val.shape[1], device=generator.device)
     work = step.count_work(one_row) * batch_size
     while not epochs.are_over():
         watcher.on_epoch_begin()
         rows = epochs.load()
-        step.begin_epoch(epochs.batch_sizes)
+        update.begin_epoch(epochs.batch_sizes)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
             orders, rates = epochs.begin()
             batches = batches_of(rows, orders, epochs.bounds)
-            totals, run.interrupted = _train_epoch(step, optim, batches, rates, watcher)
+            totals = torch.zeros(network.n_members, device=generator.device)
+            run.interrupted = _train_epoch(update, batches, rates, totals, watcher)
             if run.interrupted:
                 break
             held_out = epochs.held_out_losses()
+            if exchange is not None:
+                held_out = exchange.gather(held_out)[0]  # all processes stop at one epoch
         run.stopped = watcher.on_epoch_end(epochs.end(totals, held_out))
         if checkpoint is not None:
             checkpoint.keep(run.state_dict())
@@ -184,7 +202,7 @@ class Epochs:
         # Few held-out rows are repeated, so that each gets several draws of the noise.
         n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // job.x_val.shape[1])
         n_times = max(1, math.ceil(n_needed / max(1, len(job.x_val))))
-        self._x_val = job.x_val.repeat(n_times, 1)
+        self._x_val = job.x_val.repeat(n_times, 1) if n_times > 1 else job.x_val
         self._splitter = BatchSplitter()
         self._switched = _switched_by_mode(job.network)
 
@@ -199,7 +217,7 @@ class Epochs:
             self._job.max_epochs, self._job.patience if len(self._x_val) else None
         )
 
-    def load(self) -> Tensor:
+    def load(self) -> Rows:
         """Return the rows of the next epoch; ``bounds`` are those of its batches from here."""
         self._started = time.perf_counter()
         rows = self._pools.load(len(self._run.epochs))
@@ -274,23 +292,21 @@ def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
 
 
 def _train_epoch(
-    step: Step,
-    optimizer: torch.optim.Optimizer,
+    update: Update,
     batches: Iterable[Tensor],
     rates: Iterable[float],
+    totals: Tensor,
     watcher: Watcher,
-) -> tuple[Tensor, bool]:
-    """Take a step a batch; return the sums of the losses and whether the watcher stops training."""
-    totals = torch.zeros(1, device=step.parameters[0].device)
+) -> bool:
+    """Take a step a batch; return whether the watcher stops training.
+
+    The sums of the losses are added to ``totals`` ``(n_members,)``.
+    """
     for x, rate in zip(batches, rates, strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses = step.backpropagate(x)
-        optimizer.step()
-        totals = totals + losses.sum(dim=-1)  # of each member
+        update(x, rate, totals)
         if watcher.on_step_end():
-            return totals, True
-    return totals, False
+            return True
+    return False
 
 
 def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
@@ -319,23 +335,15 @@ def _count_batches(n_rows: int, batch_size: int) -> int:
 
 def _draw_orders(n_rows: int, n_members: int, generator: Generator) -> Tensor:
     """Return row numbers ``(n_members, n_rows)``: each member has an order of its own."""
+    if generator.device.type != "cpu":  # a call for all members takes no longer than one for one
+        keys = torch.empty(n_members, n_rows, device=generator.device)
+        return keys.uniform_(generator=generator).argsort(dim=1)
     return torch.stack(
         [
             torch.randperm(n_rows, generator=generator, device=generator.device)
             for _ in range(n_members)
         ]
     )
-
-
-def batches_of(x: Tensor, orders: Tensor, bounds: Iterable[tuple[int, int]]) -> Iterator[Tensor]:
-    """Yield the batches ``(n_members, batch, n_features)`` of an epoch."""
-    return (_take(x, orders[:, first:last]) for first, last in bounds)
-
-
-def _take(x: Tensor, rows: Tensor) -> Tensor:
-    """Return rows of ``x``, ``(*rows.shape, n_features)``, on the device of their numbers."""
-    taken = x.index_select(0, rows.flatten().to(x.device)).view(*rows.shape, -1)
-    return taken.to(rows.device, non_blocking=True)
 
 
 @torch.no_grad()

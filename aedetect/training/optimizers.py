@@ -14,7 +14,12 @@ Optimizer = torch.optim.Optimizer
 
 
 def make_optimizer(
-    name: str, parameters: Iterable[Tensor], *, learning_rate: float, weight_decay: float
+    name: str,
+    parameters: Iterable[Tensor],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    capturable: bool = False,
 ) -> Optimizer:
     """Return an optimiser.
 
@@ -24,9 +29,16 @@ def make_optimizer(
         Key of ``OPTIMIZERS``.
     parameters : iterable of Tensor
     learning_rate, weight_decay : float
+    capturable : bool, default=False
+        Whether a CUDA graph is to hold its step, if it is one of ``CAPTURABLE``.
     """
     kind, options = OPTIMIZERS[name]
-    return _without_compiler(kind)(
+    if capturable and name in CAPTURABLE:
+        options = {**options, "capturable": True}
+    parameters = list(parameters)
+    is_uniform = len({(parameter.device, parameter.dtype) for parameter in parameters}) == 1
+    kernel = KERNELS.get(name) if is_uniform else None
+    return _without_compiler(kind, kernel)(
         parameters, lr=learning_rate, weight_decay=weight_decay, **options
     )
 
@@ -42,6 +54,15 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
     "rmsprop": (torch.optim.RMSprop, {"foreach": True}),
 }
 
+# What Adam's step comes to. PyTorch's own takes longer to find that out than the kernel does for
+# the weights of a small network.
+KERNELS: dict[str, Callable[..., None]] = {
+    "adam": torch._fused_adam_,
+    "adamw": torch._fused_adamw_,
+}
+
+CAPTURABLE = ("adam", "adamw")  # in a CUDA graph, with a tensor for the learning rate
+
 # Share of the learning rate at a share of the run. "onecycle": Smith, "Super-convergence", 2018.
 # Differs from Smith: the momentum stays as it is, and the descent follows a cosine.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -53,7 +74,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 
 
-def _without_compiler(kind: Any) -> Callable[..., Optimizer]:
+Kernel = Callable[..., None]
+
+
+def _without_compiler(kind: Any, kernel: Kernel | None) -> Callable[..., Optimizer]:
     """Return a class of optimisers that does not import PyTorch's compiler.
 
     The decorators of PyTorch's own do so at their first call. It takes more than a second, and a
@@ -61,14 +85,46 @@ def _without_compiler(kind: Any) -> Callable[..., Optimizer]:
     """
     names = ("add_param_group", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    return type(kind.__name__, (kind,), {**methods, "step": _plain_step(kind)})
+    silent = {"_warned_capturable_if_run_uncaptured": True}  # it warns of steps before the capture
+    return type(kind.__name__, (kind,), {**methods, **silent, "step": _plain_step(kind, kernel)})
 
 
-def _plain_step(kind: Any) -> Callable[[Optimizer], None]:
+def _plain_step(kind: Any, kernel: Kernel | None) -> Callable[[Optimizer], None]:
     update = inspect.unwrap(kind.step)
 
     @torch.no_grad()
     def step(optimizer: Optimizer) -> None:
-        update(optimizer)
+        if kernel is None or not all(map(optimizer.state.get, _parameters_of(optimizer))):
+            update(optimizer)  # the first makes the state
+        else:
+            _call(kernel, optimizer)
 
+    step.hooked = True  # type: ignore[attr-defined]  # by PyTorch's profiler, at a cost a step
     return step
+
+
+def _call(kernel: Kernel, optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        states = [optimizer.state[parameter] for parameter in parameters]
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1)
+        kernel(
+            parameters,
+            [parameter.grad for parameter in parameters],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            steps,
+            amsgrad=False,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+def _parameters_of(optimizer: Optimizer) -> Iterable[Tensor]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -43,11 +44,18 @@ class Best:
 
     def update(self, loss: float, epoch: int) -> None:
         """Keep the present weights if ``loss`` is the lowest so far."""
-        if loss < self.loss:
-            self.loss, self.epoch = loss, epoch
-            # The tensors alias live weights; copy them. A deep copy of a view would copy the
-            # vector behind it, which holds all members.
-            self.weights = {name: t.detach().clone() for name, t in self._tensors()}
+        _copy_all(self.to_copy(loss, epoch))
+
+    def to_copy(self, loss: float, epoch: int) -> list[tuple[Tensor, Tensor]]:
+        """Note the loss if it is the lowest so far; return the copies to be made, and of what."""
+        if not loss < self.loss:
+            return []
+        self.loss, self.epoch = loss, epoch
+        tensors = [(name, tensor.detach()) for name, tensor in self._tensors()]
+        if self.weights is None:
+            # A deep copy of a view would copy the vector behind it, which holds all members.
+            self.weights = {name: tensor.clone() for name, tensor in tensors}
+        return [(self.weights[name], tensor) for name, tensor in tensors]
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -97,8 +105,9 @@ class Run:
 
     def add(self, epoch: Epoch, val_losses: Sequence[float]) -> None:
         """Append an epoch; keep the weights of the members whose held-out loss is their lowest."""
-        for record, loss in zip(self.best, val_losses, strict=True):
-            record.update(loss, len(self.epochs))
+        members = zip(self.best, val_losses, strict=True)
+        copies = [record.to_copy(loss, len(self.epochs)) for record, loss in members]
+        _copy_all(list(itertools.chain(*copies)))
         self.epochs.append(epoch)
 
     def restore_best(self) -> None:
@@ -133,7 +142,8 @@ class Run:
         for index, record in enumerate(self.best):
             record.loss = float(state["best_losses"][index])
             record.epoch = int(state["best_epochs"][index])
-            record.weights = _below(f"best.{index}.", state) or None
+            kept = _below(f"best.{index}.", state)
+            record.weights = {name: tensor.clone() for name, tensor in kept.items()} or None
 
     def continuation(self) -> State:
         """Return copies of the optimiser's and the generators' states, for another run."""
@@ -176,6 +186,12 @@ class Run:
 def _tensors_of(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_parameters()
     yield from network.named_buffers()
+
+
+def _copy_all(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Copy the second tensor of each pair to the first, on a GPU in a few kernels."""
+    if pairs:
+        torch._foreach_copy_([kept for kept, _ in pairs], [present for _, present in pairs])
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aedetect.training.batches import batches_of
 from aedetect.training.dense import DenseStep, architecture
 from aedetect.training.devices import one_thread
 from aedetect.training.job import Job
-from aedetect.training.loop import Epochs, batches_of, prepare, release
+from aedetect.training.loop import Epochs, prepare, release
 from aedetect.training.optimizers import make_optimizer
+from aedetect.training.precision import set_precision
 from aedetect.training.state import Run
 
 AT_ONCE = 32  # networks: more do not fit in the caches, fewer share less of the cost of a call
@@ -40,7 +42,7 @@ def train_together(jobs: Sequence[Job]) -> list[Run | None]:
         train it, or it would use several threads. Its network may have changed.
     """
     runs: list[Run | None] = [None] * len(jobs)
-    with one_thread():
+    with one_thread(), set_precision("float32", torch.device("cpu")):
         for numbers in _groups(jobs):
             group = _train_group([jobs[number] for number in numbers])
             for number, run in zip(numbers, group, strict=True):
