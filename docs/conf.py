@@ -26,6 +26,7 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the numpydoc sections say more
 autosummary_context = {"methods_of": methods_of}
 suppress_warnings = ["config.cache"]  # Sphinx cannot cache a context that holds a function
@@ -49,7 +50,12 @@ sphinx_gallery_conf = {
             "plot_pipeline_tsne.py",
             "plot_onnx.py",
             "plot_custom_network.py",
-            "*",  # the tutorials
+            "plot_tutorial_a_conv_denoising.py",
+            "plot_tutorial_b_one_class_and_vae.py",
+            "plot_tutorial_c_batch_norm_denoiser.py",
+            "plot_tutorial_d_sparse_and_deep.py",
+            "plot_tutorial_e_upsampling_and_contractive.py",
+            "*",
         ]
     ),
     "backreferences_dir": "generated",
