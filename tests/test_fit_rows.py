@@ -405,16 +405,16 @@ def test_a_killed_fit_is_resumed_bit_for_bit(X, tmp_path, small_pools, monkeypat
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_rows_that_are_scaled_a_batch_at_a_time_give_the_bits_of_all_at_once(
-    small, X, options, monkeypatch
+    plain, X, options, monkeypatch
 ):
-    small.set_params(**options)
+    plain.set_params(**options)
     wild = X.copy()
     wild[[3, 4000], [1, 2]] = 1e9
     for given in (X[:1500], wild[:1500].astype(np.float64)):
         monkeypatch.setattr(large_rows, "LARGE", 10**9)
-        whole = clone(small).fit(given)
+        whole = clone(plain).fit(given)
         monkeypatch.setattr(large_rows, "LARGE", 0)
-        assert_same(whole, clone(small).fit(given), X[:200])
+        assert_same(whole, clone(plain).fit(given), X[:200])
 
 
 def test_noise_takes_its_bounds_from_large_rows(X, monkeypatch):
