@@ -232,11 +232,12 @@ def test_weights_rows_and_noise_go_to_the_asked_device_and_nowhere_else(
 
 
 @pytest.mark.parametrize(
-    ("found", "taken"), [("cuda", "cuda"), ("mps", "mps"), ("xpu", "cpu"), (None, "cpu")]
+    ("found", "taken"), [("cuda", "cuda:0"), ("mps", "mps:0"), ("xpu", "cpu"), (None, "cpu")]
 )
 def test_auto_takes_the_accelerator_that_is_there(found, taken, monkeypatch):
     accelerator = None if found is None else torch.device(found)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator)
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
     assert resolve_device("auto") == torch.device(taken)
 
 

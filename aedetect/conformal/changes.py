@@ -37,6 +37,12 @@ class Change(NamedTuple):
         In the units of ``X``.
     size : float or None
         Change of a mean, in deviations of the calibration rows.
+
+    Examples
+    --------
+    >>> from aedetect.conformal import Change
+    >>> print(Change(1200, "pressure", "mean", 2.0, 2.5, 1.1))
+    mean of column 'pressure' 2 -> 2.5 (+1.1 deviations)
     """
 
     since: int

@@ -198,8 +198,7 @@ class Monitor(BaseEstimator):
         -------
         self : object
         """
-        self._reference()
-        self.detector.calibrate(X_normal)
+        self._calibrated().calibrate(X_normal)
         return self.reset()
 
     def reset(self) -> Self:
@@ -239,8 +238,8 @@ class Monitor(BaseEstimator):
         logs = np.log(martingales) / np.log(levels_of(state, reference))
         return DataFrame(logs, Index(rows, name="row"), MultiIndex.from_tuples(labels))
 
-    def _reference(self) -> Reference:
-        """Return the calibration rows of the detector as they are compared."""
+    def _calibrated(self) -> ConformalDetector:
+        """Return the detector, which must be one that can be monitored."""
         detector = self.detector
         if not isinstance(detector, ConformalDetector):
             raise TypeError(
@@ -250,11 +249,15 @@ class Monitor(BaseEstimator):
         check_is_fitted(detector, "estimators_")
         detector._refuse_folds("Monitor")
         detector._refuse_blocks("Monitor")
-        state = getattr(detector, "_reference", None)
+        return detector
+
+    def _reference(self) -> Reference:
+        """Return the calibration rows of the detector as they are compared."""
+        state = getattr(self._calibrated(), "_reference", None)
         if state is None:
             raise ValueError(
                 "The detector was calibrated by an earlier version of aedetect, which kept only"
-                " scores. Call detector.calibrate(X_normal)."
+                " scores. Call recalibrate(X_normal)."
             )
         return Reference.from_state(state)
 

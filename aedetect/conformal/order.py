@@ -22,6 +22,7 @@ from aedetect.scoring import FloatArray
 
 N_BINS = 64  # of equal shares, beside the small ones at the ends
 ENDS = np.array([1, 2, 4, 8])  # ranks that bound the small ones
+NONE = np.uint8(255)  # stands for a bin above all others
 WIDTH = N_BINS + 2 * len(ENDS)  # edges at most, one extra rank included
 
 
@@ -87,16 +88,20 @@ def rank_rows(
     bins, joins : ndarray of shape (n_lines, n_rows)
         The bins of at most 255 rows, and whether each is counted for those after it.
     """
-    n_rows = bins.shape[1]
-    earlier = np.tri(n_rows, k=-1, dtype=bool).T & joins[:, :, None]  # [line, earlier row, row]
-    lower = (bins[:, :, None] < bins[:, None, :]) & earlier
-    equal = (bins[:, :, None] == bins[:, None, :]) & earlier
+    later, earlier = np.ascontiguousarray(bins.T), np.where(joins, bins, NONE).T
+    earlier = np.ascontiguousarray(earlier)
+    below, at_most = np.zeros((2, *later.shape), dtype=np.uint8)
+    for lag in range(1, len(later)):  # a row and the one so many rows before it
+        below[lag:] += (earlier[:-lag] < later[lag:]).view(np.uint8)
+        at_most[lag:] += (earlier[:-lag] <= later[lag:]).view(np.uint8)
     before = np.cumsum(counts, axis=1) - counts
     places = bins + np.arange(len(counts))[:, None] * counts.shape[1]
-    below = before.ravel().take(places) + lower.sum(axis=1, dtype=np.uint8)
-    inside = counts.ravel().take(places) + equal.sum(axis=1, dtype=np.uint8)
     n_earlier: NDArray[np.int64] = np.cumsum(joins, axis=1) - joins
-    return Ranks(below, inside, counts.sum(axis=1)[:, None] + n_earlier)
+    return Ranks(
+        before.ravel().take(places) + below.T,
+        counts.ravel().take(places) + (at_most - below).T,
+        counts.sum(axis=1)[:, None] + n_earlier,
+    )
 
 
 def count(

@@ -37,7 +37,7 @@ class Reference:
         Number of the lowest calibration scores that are the tail: the rows that count as odd.
     marginals : Marginals or None
         None if the rows are no table, or a wide one.
-    bins : ndarray of shape (n_lines, 3, WIDTH + 1), float64
+    bins : ndarray of shape (n_lines, 3, n_bins), float64
         Edges, their tie-breakers, and gaps.
     """
 
@@ -53,7 +53,7 @@ class Reference:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Gaps in each bin, ``(n_lines, WIDTH + 1)``."""
+        """Gaps in each bin, ``(n_lines, n_bins)``."""
         return self.bins[:, 2].astype(np.int64)
 
     @property
@@ -94,7 +94,9 @@ class Reference:
         require(
             isinstance(bins, np.ndarray)
             and bins.dtype == np.float64
-            and bins.shape == (n_lines, 3, WIDTH + 1)
+            and bins.ndim == 3
+            and bins.shape[:2] == (n_lines, 3)
+            and 0 < bins.shape[2] <= WIDTH + 1
             and not np.isnan(bins).any()
             and bool((bins[:, 2] >= 0).all() and (bins[:, 2] < 2**53).all())
             and bool((bins[:, 2].sum(axis=1) >= 1).all()),
@@ -136,7 +138,9 @@ def make_reference(X: Any, held_out: Rows, scores: FloatArray, rank: int) -> Ref
         lines += _fit_lines(numbers[is_bulk[chosen]], ties[is_bulk[chosen]])
         lines += _fit_lines(numbers, ties)
     digest = hashlib.sha256(np.ascontiguousarray(scores).data).hexdigest()
-    return Reference(digest, tail, marginals, np.array(lines))
+    bins = np.array(lines)
+    n_used = int(np.flatnonzero(bins[:, 2].any(axis=0))[-1]) + 1
+    return Reference(digest, tail, marginals, bins[:, :, :n_used])
 
 
 def _fit_lines(numbers: FloatArray, ties: FloatArray) -> list[FloatArray]:

@@ -35,6 +35,13 @@ class Alarm(NamedTuple):
         Change of a mean, in deviations of the calibration rows.
     martingale, level : float
         The martingale, and the level that it has reached.
+
+    Examples
+    --------
+    >>> from aedetect.conformal import Alarm
+    >>> alarm = Alarm("drift", 1234, 1200, "pressure", "mean", 2.0, 2.5, 1.1, 4e3, 3e3)
+    >>> print(alarm)
+    drift at row 1,234: mean of column 'pressure' 2 -> 2.5 (+1.1 deviations) since row 1,200
     """
 
     kind: Verdict  # never "stable"

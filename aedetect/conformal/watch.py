@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
 from aedetect.conformal.changes import Change, count_sums, describe, make_summands
 from aedetect.conformal.martingales import (
     BLOCK,
-    Step,
     best_bet,
     bet,
     draw_p_values,
@@ -58,17 +57,18 @@ def start(reference: Reference, alpha: float, seed: int) -> State:
 
 def levels_of(state: State, reference: Reference) -> FloatArray:
     """Return the level of each martingale: 1 over its share of ``alpha`` (Bonferroni)."""
-    n = reference.n_columns
-    sizes = np.array([1, 1, n])
-    (of_bulk, columns_of_bulk), (of_all, columns) = (
-        np.split(np.repeat(shares / (shares @ (sizes > 0) * np.maximum(sizes, 1)), sizes), [2])
-        for shares in map(_as_array, (SHARES_OF_BULK, SHARES_OF_ALL))
+    of_bulk, of_all = (
+        _share_out(shares, reference.n_columns) for shares in (SHARES_OF_BULK, SHARES_OF_ALL)
     )
-    return 1 / (state["alpha"] * np.concatenate([of_bulk, of_all, columns_of_bulk, columns]))
+    shares = np.concatenate([of_bulk[:2], of_all[:2], of_bulk[2:], of_all[2:]])
+    return 1 / (state["alpha"] * shares)
 
 
-def _as_array(shares: dict[str, float]) -> FloatArray:
-    return np.array([*shares.values()])
+def _share_out(shares: dict[str, float], n_columns: int) -> FloatArray:
+    """Return the shares of two streams of scores, and of each column; they add up to 1."""
+    *of_scores, of_columns = shares.values()
+    parts = np.array([*of_scores, *[of_columns / max(n_columns, 1)] * n_columns])
+    return parts / parts.sum()
 
 
 def take(
@@ -85,74 +85,70 @@ def take(
     """
     random_state = np.random.RandomState(0)
     random_state.set_state(state["random_state"].get_state())  # much faster than deepcopy
-    state = {**state, "random_state": random_state}
     uniform = random_state.random_sample((len(scores), 2, 1 + len(numbers)))
-    ties, smooth = np.moveaxis(uniform, 0, 2)
-    lines = [0, *range(1, len(numbers) + 1), *range(1, len(numbers) + 1)]  # of the reference
-    keys = in_lexical_order(np.concatenate([scores[None], numbers]), ties)
-    bins = find_bins(reference.edges, [keys[line] for line in lines])
-    smooth = np.ascontiguousarray(smooth)[lines]
-    is_tail = bins[0] < reference.n_tail_bins
-    blocks = list(gen_batches(len(scores), BLOCK))
-    p_values, counts = [], state["streams"]["counts"]
-    for rows in blocks:
-        of_block, counts = draw_p_values(
-            reference, counts, bins[:, rows], is_tail[rows], smooth[:, rows]
-        )
-        p_values.append(of_block)
-    summands = make_summands(
-        reference.marginals, numbers, np.concatenate(p_values, axis=1), is_tail
-    )
+    values = np.concatenate([scores[None], numbers])
+    p_values, is_tail, counts = _rank(reference, state["streams"]["counts"], values, uniform)
+    summands = make_summands(reference.marginals, numbers, p_values, is_tail)
     sums = np.add.accumulate(np.concatenate([state["sums"][None], summands]), axis=0)
-    state["streams"] = {**state["streams"], "counts": counts}
-    levels, crossings = levels_of(state, reference), []
-    for rows, of_block in zip(blocks, p_values, strict=True):
-        part = sums[rows.start : rows.stop + 1]
-        state, found = _take_block(state, reference, levels, of_block, part)
-        crossings += found
-    return state, crossings
-
-
-def _take_block(
-    state: State, reference: Reference, levels: FloatArray, p_values: FloatArray, sums: FloatArray
-) -> tuple[State, list[Crossing]]:
-    n_rows = state["streams"]["n_rows"]
-    streams, step = bet(state["streams"], reference.kinds, p_values)
-    crossings = list(_find_crossings(state, reference, levels, step, sums))
-    crossed = state["crossed"].copy()
-    crossed[[crossing.stream for crossing in crossings]] = True
+    streams, martingales, crossings = _bet(state, reference, p_values, sums)
+    n_before = state["streams"]["n_rows"]
     after = {
         **state,
-        "streams": streams,
+        "random_state": random_state,
+        "streams": {**streams, "counts": counts},
         "sums": sums[-1].copy(),
-        "snapshots": with_sums(state["snapshots"], n_rows, sums),
-        "crossed": crossed,
-        "trajectory": extend(state["trajectory"], n_rows, step.martingales),
+        "snapshots": with_sums(state["snapshots"], n_before, sums),
+        "crossed": state["crossed"] | (martingales >= levels_of(state, reference)).any(axis=0),
+        "trajectory": extend(state["trajectory"], n_before, martingales),
     }
     return after, crossings
 
 
-def _find_crossings(
-    state: State, reference: Reference, levels: FloatArray, step: Step, sums: FloatArray
-) -> Iterator[Crossing]:
-    """Yield the crossings in a block, in the order of their rows."""
-    is_high = (step.martingales >= levels) & ~state["crossed"]
-    n_before = state["streams"]["n_rows"]
-    found = np.flatnonzero(is_high.any(axis=0)).tolist()
-    for row, stream in sorted((int(is_high[:, stream].argmax()), stream) for stream in found):
-        # A state as if the block had ended with this row.
-        ended = {
-            "streams": {"n_rows": n_before + row + 1, "moments": step.moments[row]},
-            "sums": sums[row + 1],
-            "snapshots": with_sums(state["snapshots"], n_before, sums[: row + 2]),
-        }
-        yield Crossing(
-            n_before + row + 1,
-            stream,
-            float(step.martingales[row, stream]),
-            float(levels[stream]),
-            find_change(ended, reference, stream),
+def _rank(
+    reference: Reference, counts: NDArray[np.int64], values: FloatArray, uniform: FloatArray
+) -> tuple[FloatArray, NDArray[np.bool_], NDArray[np.int64]]:
+    """Return the p-values of rows, whether they are in the tail, and the counts after them."""
+    ties, smooth = np.moveaxis(uniform, 0, 2)
+    n = reference.n_columns
+    lines = [0, *range(1, n + 1), *range(1, n + 1)]  # of the reference, by place in ``values``
+    keys = in_lexical_order(values, ties)
+    bins = find_bins(reference.edges, [keys[line] for line in lines])
+    is_tail = bins[0] < reference.n_tail_bins
+    smooth = np.ascontiguousarray(smooth)[lines]
+    p_values = []
+    for rows in gen_batches(len(is_tail), BLOCK):
+        part, counts = draw_p_values(
+            reference, counts, bins[:, rows], is_tail[rows], smooth[:, rows]
         )
+        p_values.append(part)
+    return np.concatenate(p_values, axis=1), is_tail, counts
+
+
+def _bet(
+    state: State, reference: Reference, p_values: FloatArray, sums: FloatArray
+) -> tuple[State, FloatArray, list[Crossing]]:
+    """Return the streams after some rows, the martingales on the way, and their crossings."""
+    streams, n_before = state["streams"], state["streams"]["n_rows"]
+    levels, crossed = levels_of(state, reference), state["crossed"].copy()
+    martingales, crossings = [], []
+    for rows in gen_batches(p_values.shape[1], BLOCK):
+        streams, step = bet(streams, reference.kinds, p_values[:, rows])
+        martingales.append(step.martingales)
+        is_high = (step.martingales >= levels) & ~crossed
+        found = np.flatnonzero(is_high.any(axis=0)).tolist()
+        for row, stream in sorted((int(is_high[:, stream].argmax()), stream) for stream in found):
+            end = rows.start + row + 1
+            ended = {  # a state as if this row were the last
+                "streams": {"n_rows": n_before + end, "moments": step.moments[row]},
+                "sums": sums[end],
+                "snapshots": with_sums(state["snapshots"], n_before, sums[: end + 1]),
+            }
+            change = find_change(ended, reference, stream)
+            reached = float(step.martingales[row, stream])
+            level = float(levels[stream])
+            crossings.append(Crossing(n_before + end, stream, reached, level, change))
+        crossed[found] = True
+    return streams, np.concatenate(martingales), crossings
 
 
 def find_change(state: State, reference: Reference, stream: int) -> Change:

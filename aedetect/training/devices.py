@@ -128,11 +128,21 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        device = found if found is not None and found.type in ("cuda", "mps") else "cpu"
+        if found is None or found.type not in ("cuda", "mps"):
+            return torch.device("cpu")
+        return _numbered(found)
     try:
-        return torch.empty(0, device=device).device  # with a number: "cuda" is "cuda:0"
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={str(device)!r} cannot be used on this machine: {error}. Use device='auto'"
             " to take what there is, or device='cpu'."
         ) from error
+    return _numbered(torch.device(device))
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """Return a GPU with its number: "cuda" is the current one, such as "cuda:0"."""
+    if device.index is not None or device.type not in ("cuda", "mps"):
+        return device
+    return torch.device(device.type, torch.accelerator.current_device_index())
