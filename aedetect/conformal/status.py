@@ -80,6 +80,15 @@ class Status(NamedTuple):
         of all rows since.
     advice : list of str
         Steps to take, in sentences.
+
+    Examples
+    --------
+    >>> from aedetect.conformal import Change, Status
+    >>> change = Change(1200, "pressure", "mean", 2.0, 2.5, 1.1)
+    >>> print(Status("drift", 1500, 1200, [change], ["Look at column 'pressure'."]))
+    drift since row 1,200 (1,500 rows)
+    - mean of column 'pressure' 2 -> 2.5 (+1.1 deviations)
+    Look at column 'pressure'.
     """
 
     verdict: Verdict
