@@ -97,7 +97,7 @@ dist: test-docs $(VENV)/release
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/*
-	$(BIN)/python tests/release/check_wheel.py dist/*.whl $(TORCH_ARGS)
+	$(BIN)/python tests/release/check_wheel.py dist/*.whl --constraint constraints.txt $(TORCH_ARGS)
 
 fuzz: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_input.py --cases $(CASES) --seed $(SEED)
