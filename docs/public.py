@@ -7,6 +7,7 @@ import inspect
 
 MODULES = (
     "aedetect",
+    "aedetect.conformal",
     "aedetect.datasets",
     "aedetect.model_selection",
     "aedetect.networks",

@@ -10,13 +10,5 @@ from aedetect.conformal.detector import (
 from aedetect.conformal.monitor import Monitor
 from aedetect.conformal.status import Alarm, Status
 
-__all__ = [
-    "Alarm",
-    "Change",
-    "ConformalDetector",
-    "Monitor",
-    "Status",
-    "block_size_of",
-    "scores_and_p_values",
-    "with_alpha",
-]
+# For users. The other names are for the rooms below.
+__all__ = ["Alarm", "Change", "ConformalDetector", "Monitor", "Status"]
