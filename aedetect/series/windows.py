@@ -52,7 +52,7 @@ class WindowTransformer(TransformerMixin, BaseEstimator):
     width_, stride_ : int
         The parameters in effect.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if the columns have names.
 
     See Also

@@ -21,7 +21,7 @@ USES = {
     "parquet": """
 from aedetect import open_rows
 from aedetect.rows import score
-rows = open_rows(X, memory='64MB')
+rows = open_rows(lambda: iter([X]), memory='64MB')
 score(detector.fit(rows), rows, 'scores.parquet')
 """,
     "onnx": "from aedetect import to_onnx; to_onnx(detector.fit(X), 'digits.onnx')",
