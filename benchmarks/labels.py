@@ -15,9 +15,9 @@ training rows, at most all. The other training anomalies stay among the training
 - other kind: the anomalies are divided in two by k-means. Those of the larger cluster are labelled,
   and only those of the smaller one are among the test rows.
 
-DeepSAD and DevNet are those of DeepOD, and XGBOD is that of PyOD, with their defaults. In
-DevNet's loss DeepOD 0.2 compares every score of a batch with every label, by a wrong shape, which
-spoils its scores. Here the loss compares each score with its own label, as in the paper.
+DeepSAD and DevNet are those of DeepOD, and XGBOD is that of PyOD, with their defaults. DeepOD 0.2
+compares every score of a batch with every label in DevNet's loss, by a wrong shape. Here the loss
+compares each score with its own label, as in the paper.
 """
 
 from __future__ import annotations
