@@ -6,8 +6,6 @@ import pickle
 from functools import lru_cache
 from typing import Any
 
-from aedetect.extras import import_extra
-
 
 class Carried:
     """An object that is pickled once, and unpickled once in every process that uses it.
@@ -21,8 +19,9 @@ class Carried:
     """
 
     def __init__(self, value: Any) -> None:
-        # As pickle, but also for classes and functions of a notebook.
-        self._content: bytes = import_extra("cloudpickle", "ray", "Ray").dumps(value)
+        import cloudpickle  # of both extras; it takes classes and functions of a notebook too
+
+        self._content: bytes = cloudpickle.dumps(value)
 
     @property
     def value(self) -> Any:
