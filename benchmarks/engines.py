@@ -99,7 +99,9 @@ def measure(engine: str, model: Any, rows: Rows, n_workers: int) -> dict[str, fl
     with tempfile.TemporaryDirectory() as folder, cluster(engine, n_workers):
         started = time.perf_counter()
         deadly = Deadly(model, folder)
-        path = score_parts(deadly, rows, Path(folder) / "x.parquet", resume=True, compute=timed)
+        path = score_parts(
+            deadly, rows, Path(folder) / "x.parquet", resume=True, first_row=0, compute=timed
+        )
         assert (Path(folder) / "killed").exists()
         assert (pd.read_parquet(path)["row"] == np.arange(len(rows))).all()
     seconds = ends[-1] - ends[0]

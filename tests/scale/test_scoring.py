@@ -66,7 +66,7 @@ def test_an_error_names_the_row(engine, model, frame, tmp_path):
 def test_parts_of_a_call_are_those_of_another_engine(engine, model, rows, frame, tmp_path):
     out = tmp_path / "scores.parquet"
     with pytest.raises(KeyboardInterrupt):
-        scoring.score_parts(model, rows, out, resume=True, compute=two_and_no_more)
+        scoring.score_parts(model, rows, out, resume=True, first_row=0, compute=two_and_no_more)
     scale.score(model, rows, out, engine=engine)
     np.testing.assert_array_equal(pd.read_parquet(out)["score"], model.score_samples(frame))
 
