@@ -31,7 +31,7 @@ for mode in np.split(table, N_MODES):
     causes = rng.normal(size=(len(mode), 2)).astype(np.float32)
     mode[:] = causes @ rng.normal(size=(2, N_SENSORS)) + 3 * rng.normal(size=N_SENSORS)
     mode += 0.2 * rng.standard_normal(mode.shape, dtype=np.float32)
-table[::10_000, 7] += 4
+table[::10_000, 7] += 40
 del table
 
 # %%
