@@ -99,7 +99,7 @@ def fit_and_score(path: Path, memory: str, epochs: int) -> dict[str, Any]:
     started = time.perf_counter()
     rows = open_rows(path, memory=memory)
     opened = time.perf_counter()
-    detector = estimator(max_epochs=epochs, anomaly_score="reconstruction").fit(rows)
+    detector = estimator(max_epochs=epochs).fit(rows)
     fitted = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         out = score(detector, rows, Path(folder) / "scores.parquet")
