@@ -328,8 +328,12 @@ def test_a_csv_column_that_turns_to_text_is_named(tmp_path):
         ("x.parquet", b"no parquet at all", "x.parquet cannot be read"),
         ("x.npy", b"\x93NUMPY", "x.npy cannot be read"),
         ("x.npy", b"\x93NUMPY\x01\x00\x02\x00(\n", "x.npy cannot be read"),
-        ("x.csv.gz", gzip.compress(b"a\n1\n" * 99)[:-9], "x.csv.gz cannot be read"),
-        ("x.csv.gz", gzip.compress(b"a\n1\n")[:12] + b"\xff" * 9, "x.csv.gz cannot be read"),
+        ("x.csv.gz", gzip.compress(b"a\n1\n" * 99, mtime=0)[:-9], "x.csv.gz cannot be read"),
+        (
+            "x.csv.gz",
+            gzip.compress(b"a\n1\n", mtime=0)[:12] + b"\xff" * 9,
+            "x.csv.gz cannot be read",
+        ),
         ("x.xlsx", b"", r"must end in .parquet, .csv, .tsv, .npy or .csv.gz"),
     ],
 )
