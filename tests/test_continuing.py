@@ -165,7 +165,7 @@ def test_a_failure_leaves_the_estimator_as_it_was(small, table, method):
 
 CHANGEABLE = {
     *("anomaly_score", "batch_size", "beta", "checkpoint", "compile", "contamination"),
-    *("contractive", "device", "l1_activity", "learning_rate", "max_epochs", "noise"),
+    *("contractive", "device", "l1_activity", "labels", "learning_rate", "max_epochs", "noise"),
     *("noise_level", "optimizer", "patience", "precision", "random_state", "schedule"),
     *("validation_fraction", "verbose", "warm_start", "weight_decay"),
 }
@@ -180,6 +180,7 @@ def test_parameters_that_bind_the_weights_are_refused_and_no_others(small, table
     small.partial_fit(table)
     others = {**OTHER_VALUES, "device": "cpu", "noise": "masking"}
     del others["compile"]  # takes seconds
+    del others["labels"]  # partial_fit takes no labels
     for name in set(others) & set(small.get_params()):
         value = getattr(small, name)
         small.set_params(**{name: others[name]})

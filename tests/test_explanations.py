@@ -118,6 +118,7 @@ def ask(weights, scored):
         scored.append(len(view.x))
         return torch.exp(view.x.double() @ torch.from_numpy(weights))
 
+    score.name = "linear"
     typical = np.zeros(len(weights), dtype=np.float32)
     return Surprise(HalvingModel(len(weights)), score, typical, floor=1e-300)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 OTHER_VALUES = {
     "categorical_features": None,
+    "labels": "use",
     "latent_dim": 3,
     "network": "conv",
     "image_shape": (1, 2, 2),

@@ -80,7 +80,8 @@ class FitProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None and len(self._epochs) < self._max_epochs:
+        ended_early = kind is None and len(self._epochs) < self._max_epochs
+        if ended_early and not self._bar.disable:
             self._bar.set_postfix_str(f"{self._bar.postfix}, {self._end}")
         self._bar.close()
         self._interrupt.__exit__(kind, error, traceback)
