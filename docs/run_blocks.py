@@ -24,6 +24,9 @@ BLOCK = re.compile(
 )
 
 
+ENDLESS = 1800  # seconds after which a page is taken for one that waits for ever
+
+
 class Block(NamedTuple):
     """A code block of a page."""
 
@@ -59,7 +62,8 @@ def main() -> None:
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
-            subprocess.run([sys.executable, __file__, "--one", page], check=True)
+            command = [sys.executable, __file__, "--one", page]
+            subprocess.run(command, check=True, timeout=ENDLESS)
             os.chdir(page.parent)
         print(f"{page.name}: {time.monotonic() - start:.0f} s", flush=True)
 
