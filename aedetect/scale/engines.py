@@ -28,20 +28,18 @@ def compute_on_ray(task: Callable[[int], Any], arguments: Sequence[int]) -> Resu
         call = ray.remote(num_cpus=1, max_retries=MAX_KILLS)(Carried.__call__)
         carried, waiting = ray.put(Carried(task)), iter(arguments)
         running: dict[Any, int] = {}
-        try:
-            while True:
-                room = AHEAD * int(ray.cluster_resources().get("CPU", 1)) - len(running)
-                new = islice(waiting, max(0, room))
-                running |= {call.remote(carried, argument): argument for argument in new}
-                if not running:
-                    return
-                (done, *_), _ = ray.wait(list(running))
-                result = _ray_result(ray, done)
-                yield running.pop(done), result
-        finally:
-            for future in running:
-                # With the worker: one that is interrupted in an import keeps half of a module.
-                ray.cancel(future, force=True)
+        # After an error the few tasks that were sent end by themselves. To cancel one interrupts an
+        # import, half of which its worker keeps, or, by force, may end this process: Ray aborts if
+        # the task has just ended.
+        while True:
+            room = AHEAD * int(ray.cluster_resources().get("CPU", 1)) - len(running)
+            new = islice(waiting, max(0, room))
+            running |= {call.remote(carried, argument): argument for argument in new}
+            if not running:
+                return
+            (done, *_), _ = ray.wait(list(running))
+            result = _ray_result(ray, done)
+            yield running.pop(done), result
 
 
 def _ray_result(ray: Any, future: Any) -> Any:
