@@ -65,7 +65,9 @@ class TensorBoardCallback:
 
     def teardown(self, estimator: BaseAutoencoder, context: CallbackContext) -> None:
         """Close the event file."""
-        self._writers.pop(id(estimator)).close()
+        writer = self._writers.pop(id(estimator), None)  # None if setup failed
+        if writer is not None:
+            writer.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without open files: workers and copies open their own."""

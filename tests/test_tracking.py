@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -48,3 +49,11 @@ def test_a_search_writes_every_fit(table, tmp_path):
     estimator.set_callbacks(TensorBoardCallback(tmp_path))
     GridSearchCV(estimator, {"latent_dim": [1, 2]}, cv=2).fit(table)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_the_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    detector = AutoencoderTransformer(max_epochs=1)
+    detector.set_callbacks(TensorBoardCallback(tmp_path))
+    with pytest.raises(ImportError, match="needs the extra 'tensorboard'"):
+        detector.fit(np.random.RandomState(0).randn(20, 3))
