@@ -677,7 +677,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
 
 def with_alpha(detector: ConformalDetector, alpha: float) -> ConformalDetector:
-    """Return a fitted detector at another ``alpha``, with the same calibration rows."""
+    """Return a fitted detector at another ``alpha``, with its calibration rows."""
     other = copy.copy(detector)
     n_rows, block_size = len(detector.calibration_scores_), block_size_of(detector)
     rank = alarm_rank(n_rows, alpha, block_size)

@@ -36,10 +36,12 @@ class Monitor(BaseEstimator):
     **Guarantee.** While all rows are exchangeable with the calibration rows, the probability of
     *any* alarm, ever, is at most ``alpha``: for any detector, any distribution, any number of rows
     and columns, and however often one looks (Ville's inequality, with a Bonferroni correction for
-    the number of martingales). While the rows above the detector's threshold are exchangeable with
-    the calibration rows above it, the probability of ever calling a change ``drift`` is at most
-    ``alpha``, however odd the rows below it are, as long as each is below it with a probability of
-    at most one half.
+    the number of martingales).
+
+    A change is called ``drift`` if the rows above the detector's threshold changed. While these are
+    exchangeable with the calibration rows above it, the probability of ever calling a change so is
+    at most ``alpha``, however odd the other rows are. This holds as long as each row is below the
+    threshold with a probability of at most one half.
 
     **Assumption.** Exchangeable rows are, for example, drawn independently from one distribution.
     Rows of a time series that depend on their neighbours are not, and raise alarms.

@@ -224,11 +224,10 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If a parameter is out of its range, if labels are used and ``y`` holds others or no
-            anomaly, if ``X`` is not a finite numeric table of two rows
-            or more (with NaN for ``missing="mask"`` alone), if it leaves [0, 1] while
-            ``loss="bce"``, if training diverges, or if the file of ``checkpoint`` is damaged or
-            that of another fit.
+            If a parameter is out of its range. If ``X`` has fewer than two rows, or a cell that is
+            infinite, missing (without ``missing="mask"``) or, with ``loss="bce"``, outside [0, 1].
+            If labels are used and ``y`` holds other values or no anomaly. If training diverges. If
+            the file of ``checkpoint`` is damaged or that of another fit.
         OSError
             If the checkpoint cannot be written. The one written before stays.
         MemoryError

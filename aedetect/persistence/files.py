@@ -115,7 +115,7 @@ def load(
         scores are rounded otherwise.
     network : Autoencoder or None, default=None
         For an estimator with a custom network, whose code is not in the file: an
-        :class:`~aedetect.networks.Autoencoder` of the same architecture. It is copied and its
+        :class:`~aedetect.networks.Autoencoder` of equal architecture. It is copied and its
         weights are replaced by those in the file.
 
     Returns
@@ -169,15 +169,17 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     facts : dict
-        ``class``, ``parameters``, ``estimator`` (class of the autoencoder, which is inside a
-        ``ConformalDetector``), ``n_features``, ``feature_names`` (None where there were none),
-        ``levels`` (of each categorical column, by its name), ``threshold`` (rows that score below
-        it are anomalies; None where no row can be), ``calibration`` (None where there was none;
-        ``n_rows``, ``n_detectors``, one or one a fold, ``block_size``, and ``false_alarms``, the
-        share of normal rows that the threshold flags), ``training`` (of the autoencoder:
-        ``epochs``, the last ``loss`` and ``val_loss``, ``seconds``), ``versions`` (of the packages
-        that wrote it), ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum
-        holds.
+        - ``class`` and ``parameters``.
+        - ``estimator``: class of the autoencoder, also of that inside a ``ConformalDetector``.
+        - ``n_features``, and ``feature_names``: None where there were none.
+        - ``levels`` of each categorical column, by its name.
+        - ``threshold``: rows that score below it are anomalies. None where no row can be.
+        - ``calibration``, None where there was none: ``n_rows``, ``n_detectors`` (one, or one a
+          fold), ``block_size``, and ``false_alarms``, the share of normal rows that are flagged.
+        - ``training`` of the autoencoder: ``epochs``, the last ``loss`` and ``val_loss``,
+          ``seconds``.
+        - ``versions`` of the packages that wrote the file.
+        - ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum holds.
 
     Raises
     ------
