@@ -3,8 +3,8 @@
     python docs/plain_english.py README.md docs/*.md aedetect
 
 Of Markdown pages the prose is read; of Python files, all of a folder if one is named, the
-docstrings of public names, the messages of errors and warnings, and the prose of examples after
-``# %%``. ``proselint`` knows clichés and
+docstrings of public names and those of a ``Parameter``, the messages of errors and warnings, and
+the prose of examples after ``# %%``. ``proselint`` knows clichés and
 misused words. This adds the rules of this project.
 """
 
@@ -30,7 +30,8 @@ SECTION = r"^(?:{})\n-+\n.*?(?=^\w[\w ]*\n-+\n|\Z)"
 # Of a docstring: sections without prose, names of parameters, and code.
 NO_PROSE = re.compile(
     SECTION.format("Examples|References|See Also")
-    + r"|^\w[\w ]*\n-+$|^[\w*, ]+ : .*?$|^(?:self|\w+(?:Error|Warning))$|^ *(?:>>>|\.\.).*?$",
+    + r"|^\w[\w ]*\n-+$|^[\w*, ]+ : .*?$|^.*?, default=.*?$"
+    + r"|^(?:self|\w+(?:Error|Warning))$|^ *(?:>>>|\.\.).*?$",
     re.M | re.S,
 )
 CELL = re.compile(r"^# %%\n((?:#.*\n)+)", re.M)
@@ -65,23 +66,26 @@ def texts_of(module: str) -> Iterator[Part]:
         yield module.count("\n", 0, cell.start(1)) + 1, UNDERLINED.sub(_blank, prose)
     for node in ast.walk(tree):
         call = node.exc if isinstance(node, ast.Raise) else node
-        if isinstance(call, ast.Call) and (call is not node or _warns(call)):
-            for message in call.args[:1]:
-                yield message.lineno, _words_of(message)
+        if not isinstance(call, ast.Call) or not call.args:
+            continue
+        name = ast.unparse(call.func).rpartition(".")[2]
+        if call is not node or name == "warn":
+            yield call.args[0].lineno, _words_of(call.args[0])
+        elif name == "Parameter":
+            yield call.args[-1].lineno, _prose_of(_words_of(call.args[-1]))
 
 
 def _docstrings_of(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> Iterator[Part]:
     if docstring := ast.get_docstring(node, clean=False):
-        text = NO_PROSE.sub(_blank, inspect.cleandoc(docstring))
-        yield node.body[0].lineno, re.sub(r"^ +", "", text, flags=re.M)
+        yield node.body[0].lineno, _prose_of(inspect.cleandoc(docstring))
     for child in node.body:
         is_definition = isinstance(child, ast.ClassDef | ast.FunctionDef)
         if is_definition and not child.name.startswith("_"):
             yield from _docstrings_of(child)
 
 
-def _warns(call: ast.Call) -> bool:
-    return isinstance(call.func, ast.Attribute) and call.func.attr == "warn"
+def _prose_of(docstring: str) -> str:
+    return re.sub(r"^ +", "", NO_PROSE.sub(_blank, docstring), flags=re.M)
 
 
 def _words_of(message: ast.expr) -> str:

@@ -97,6 +97,7 @@ def pad(X):
     if len(X) > 2:
         raise ValueError(f"X has {len(X)} rows, just too many.")
     warnings.warn("Simply pad.", stacklevel=2)
+    width = Parameter("int, default=5\\n    Obviously wide.")
 
 def _private():
     """Return the same."""
@@ -120,7 +121,8 @@ def test_the_checker_of_english_reads_public_docstrings_and_messages(tmp_path):
         (12, "the same"),
         (19, "just"),
         (20, "Simply"),
-        (28, "row knows"),
+        (22, "Obviously"),
+        (29, "row knows"),
     ]
 
 

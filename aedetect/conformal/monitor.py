@@ -46,8 +46,8 @@ class Monitor(BaseEstimator):
     **Assumption.** Exchangeable rows are, for example, drawn independently from one distribution.
     Rows of a time series that depend on their neighbours are not, and raise alarms.
 
-    Memory and cost a row are constant. The result does not depend on how the rows are divided into
-    calls, to the last bit, as far as the scores do not.
+    Memory, and the cost of a row, are constant. The result does not depend on how the rows are
+    divided into calls. With scores that do not depend on their batch, this holds to the last bit.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class Monitor(BaseEstimator):
         Returns
         -------
         alarms : list of Alarm
-            In the order of their rows. A martingale raises one alarm, and none thereafter.
+            In the order of their rows. Each martingale raises one alarm at most.
 
         Raises
         ------

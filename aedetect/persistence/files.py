@@ -37,8 +37,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     The file is in the safetensors format: weights and other arrays, a JSON header, and a checksum
     of it all. It holds no code, and :func:`load` runs none. It appears under its name whole or not
-    at all, and a former file of that name stays until then. Callbacks are not kept, nor where a
-    fit keeps its ``checkpoint``.
+    at all, and a former file of that name stays until then. Callbacks and the
+    parameter ``checkpoint`` are not kept.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
         Fitted; or a :class:`~aedetect.ConformalDetector` around one, or the
         :class:`~aedetect.Monitor` of that.
     path : path-like
-        Where to; ``.safetensors`` is a fitting suffix. A link is followed.
+        The file to write; ``.safetensors`` is a fitting suffix. A link is followed.
 
     Raises
     ------
@@ -111,8 +111,8 @@ def load(
     ----------
     path : path-like
     device : str or torch.device, default="auto"
-        Where the estimator computes. ``"auto"`` is the CPU, whatever it was trained on. Elsewhere
-        scores are rounded otherwise.
+        Where the estimator computes. ``"auto"`` is the CPU, wherever it was trained. Scores
+        of another device differ by rounding.
     network : Autoencoder or None, default=None
         For an estimator with a custom network, whose code is not in the file: an
         :class:`~aedetect.networks.Autoencoder` of equal architecture. It is copied and its
