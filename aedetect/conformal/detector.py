@@ -121,8 +121,9 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         ``cv`` as an int stands for folds of consecutive rows. Rows less than a block away from
         those that calibrate are not fitted to. A p-value is ``(block_size + the number of
         calibration rows that score as low) / (n_calibration + block_size)``, so an alarm needs
-        ``block_size`` times as many calibration rows. Without ``cv``, ``predict`` then flags at most the share
-        ``alpha`` of a new block of normal rows, on average. For :meth:`select` nothing is proved.
+        ``block_size`` times as many calibration rows. Without ``cv``, ``predict`` then flags at
+        most the share ``alpha`` of a new block of normal rows, on average. For :meth:`select`
+        nothing is proved.
     random_state : int, RandomState instance or None, default=None
         Draws the calibration rows, the folds, and the seed of the inner detector where its own
         ``random_state`` is None. The global generators are not used.
