@@ -570,8 +570,8 @@ class BaseAutoencoder(
         repaired, n_left = self.detector_.repair(rows)
         if n_left:
             warnings.warn(
-                f"{n_left} anomalies could not be made normal: for these, the most normal rows found"
-                " are returned.",
+                f"{n_left} anomalies could not be made normal: for these, the most normal rows"
+                " found are returned.",
                 stacklevel=3,  # of the caller, beyond names_places
             )
         is_changed = ~((repaired == rows) | np.isnan(repaired))
