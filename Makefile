@@ -35,7 +35,7 @@ help:
 	@echo "make lint                       ruff, mypy, and the English of pages and docstrings"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
-	@echo "make docs                       build the documentation into docs/_build/html"
+	@echo "make docs [GALLERY=0]           build docs/_build/html; 0 runs none of the examples: a minute"
 	@echo "make bench-speed [ROWS=...] [THREADS=1] training and scoring beside PyOD and skorch"
 	@echo "make bench-quality [PROTOCOLS=...] AUROC on ADBench and MNIST beside ten peers"
 	@echo "make bench-one-class [MNIST=1]  AUROC on digits and MNIST beside PCA and neighbours"
@@ -120,7 +120,8 @@ lint: $(VENV)/lint
 	$(BIN)/python docs/plain_english.py *.md docs/*.md aedetect examples
 
 docs: $(VENV)/docs
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going $(if $(GALLERY),-D plot_gallery=$(GALLERY)) \
+	  -b html docs docs/_build/html
 
 bench-speed: $(VENV)/bench
 	$(if $(THREADS),OMP_NUM_THREADS=$(THREADS)) $(BIN)/python benchmarks/speed.py $(ROWS)
