@@ -19,7 +19,7 @@ from aedetect.blocks import Blocks
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.model.columns import Columns
 from aedetect.model.inference import Places, align, infer
-from aedetect.model.scaling import row_blocks
+from aedetect.model.scaling import MAPPED_VALUES, row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import require, require_keys, require_number
 from aedetect.model.view import View
@@ -163,7 +163,7 @@ class Model:
         values : ndarray of shape (n_rows, ...)
         """
         if self.device.type == "cpu":
-            blocks = row_blocks(*X.shape)
+            blocks = row_blocks(*X.shape, n_values=MAPPED_VALUES)
             parts = [self.map_scaled(function, self.scale(X[block]), name) for block in blocks]
         else:
             blocks = row_blocks(*X.shape, n_values=SENT)

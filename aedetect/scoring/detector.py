@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aedetect.model import (
+    MAPPED_VALUES,
     Model,
     View,
     check_finite,
@@ -220,8 +221,9 @@ class Detector:
         # Known rows are found in a tile where they must be filled first, and on a GPU.
         if self.model.takes_missing or self.model.device.type != "cpu":
             return -check_finite(self.model.map(self.measure, X, self._name))
-        blocks = [self._judge(self.model.scale(X[rows])) for rows in row_blocks(*X.shape)]
-        return -check_finite(np.concatenate(blocks))
+        blocks = row_blocks(*X.shape, n_values=MAPPED_VALUES)
+        scores = [self._judge(self.model.scale(X[rows])) for rows in blocks]
+        return -check_finite(np.concatenate(scores))
 
     def measure(self, view: View) -> Tensor:
         """Return how odd each row of a view is, ``(B,)``, float64; missing cells are filled."""
