@@ -32,7 +32,7 @@ help:
 	@echo "make test-gpu [DEVICE=cuda]     run the tests on a GPU, those of training first"
 	@echo "make bench-gpu [DEVICE=cuda]    training, searching and scoring times on a GPU"
 	@echo "make dist                       build and check what is published"
-	@echo "make lint                       ruff, mypy, and the English of the pages"
+	@echo "make lint                       ruff, mypy, and the English of pages and docstrings"
 	@echo "make audit                      known weaknesses of the dependencies"
 	@echo "make fuzz [CASES=10000] [SEED=0] random tables, forged files, killed fits, memory: minutes"
 	@echo "make docs                       build the documentation into docs/_build/html"
@@ -117,7 +117,7 @@ lint: $(VENV)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/proselint --config .proselintrc.json check *.md docs/*.md
-	$(BIN)/python docs/plain_english.py *.md docs/*.md
+	$(BIN)/python docs/plain_english.py *.md docs/*.md aedetect examples
 
 docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -72,7 +72,7 @@ class Blocks:
         return cells.index_select(-1, self._on(cells).columns)
 
     def rows_of(self, logits: Tensor) -> Tensor:
-        """Return scaled entries for logits: what is expected of the row."""
+        """Return scaled entries for logits: the expected entries of the row."""
         return self.scaled(self._log_softmax(logits).exp())
 
     def scaled(self, probabilities: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
             "plot_mixed_table.py",
             "plot_report.py",
             "plot_three_estimators.py",
+            "plot_comparison.py",
             "plot_grid_search.py",
             "plot_pipeline_tsne.py",
             "plot_onnx.py",

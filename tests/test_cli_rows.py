@@ -99,6 +99,28 @@ def test_the_first_missing_cell_of_the_file_is_named(tmp_path, monkeypatch, caps
     assert fit(*arguments[1:2], tmp_path / "m", *arguments[4:], "--set", "missing=mask") == 0
 
 
+@pytest.mark.filterwarnings("default")
+def test_columns_of_numbers_that_tell_rows_apart_are_named(tmp_path, monkeypatch, capsys):
+    table = customers().drop(columns="id")
+    table.insert(1, "code", 2_000_000_000 + np.arange(len(table)))  # float32 rounds these
+    table.insert(2, "kind", np.arange(len(table)) % 60)
+
+    def warned(*arguments):
+        path = tmp_path / "ids.tsv"
+        table.to_csv(path, sep="\t", index=False)
+        capsys.readouterr()
+        assert fit(path, tmp_path / "m", "--memory", "10MB", *arguments) == 0
+        return capsys.readouterr().err
+
+    assert "number in every row, as identifiers and times do: 'code'. New" in warned()
+    assert "different number" not in warned("--drop", "code")
+    monkeypatch.setattr("aedetect.cli.tables.CHUNK_ROWS", 50)
+    assert "number in each of the first 50 rows, as" in warned()
+    assert "do: 'kind'. New" in warned("--drop", "code")
+    option = 'categorical_features=["kind", "city", "member", "grade"]'
+    assert "different number" not in warned("--drop", "code", "--set", option)
+
+
 def test_an_array_is_fitted_on_the_disk(tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 4)))
     arguments = ["--memory", "10MB", "--drop"]

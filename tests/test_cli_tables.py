@@ -420,7 +420,7 @@ def test_a_failure_halfway_leaves_the_former_result(folder, tmp_path, monkeypatc
     ("arguments", "message"),
     [
         (["fit", "none.csv", "-o", "m"], "none.csv"),
-        (["fit", "rows.xls", "-o", "m"], "must end in .csv, .parquet, .npy"),
+        (["fit", "rows.xls", "-o", "m"], "must end in .csv, .tsv, .parquet, .npy"),
         (["fit", "rows.csv", "-o", "m", "--drop", "iid"], "no column 'iid'; it has id, hum"),
         (["fit", "rows.csv", "-o", "m", "--drop", "id", "--set", "lr=1"], "Invalid parameter 'lr'"),
         (

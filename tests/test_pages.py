@@ -77,6 +77,55 @@ def test_the_checker_of_english_passes_over_code_and_questions():
     assert list(load("plain_english").faults_of(text)) == []
 
 
+MODULE = '''"""Rows.
+
+What is left.
+"""
+
+def pad(X):
+    """Return the same row.
+
+    Parameters
+    ----------
+    X : just an array
+        Of the same shape.
+
+    Examples
+    --------
+    >>> pad("the same")
+    """
+    if len(X) > 2:
+        raise ValueError(f"X has {len(X)} rows, just too many.")
+    warnings.warn("Simply pad.", stacklevel=2)
+    width = Parameter("int, default=5\\n    Obviously wide.")
+
+def _private():
+    """Return the same."""
+
+# %%
+# The same heading
+# ----------------
+# A row knows it.
+'''
+
+
+def test_the_checker_of_english_reads_public_docstrings_and_messages(tmp_path):
+    (tmp_path / "module.py").write_text(MODULE)
+    found = [
+        (line, fault.split("'")[1])
+        for line, fault in load("plain_english").faults_in(tmp_path / "module.py")
+    ]
+    assert sorted(found) == [
+        (3, "What"),
+        (7, "the same"),
+        (12, "the same"),
+        (19, "just"),
+        (20, "Simply"),
+        (22, "Obviously"),
+        (29, "row knows"),
+    ]
+
+
 def test_the_picture_of_the_rooms_is_drawn_from_the_imports():
     drawn = load("draw_rooms").draw()
     assert (ROOT / "docs" / "rooms.svg").read_text() == drawn, "Run python docs/draw_rooms.py."

@@ -18,7 +18,7 @@ Number = TypeVar("Number", int, float)
 EPILOG = """\
 exit codes: 0 success, 1 an error in data, model or files, 2 bad usage, 130 interrupted,
   141 the reader of the output has closed it (| head)
-tables: .csv (also .csv.gz), .parquet, .npy; columns of numbers, of text, of true and false
+tables: .csv (also .csv.gz), .tsv, .parquet, .npy; columns of numbers, of text, of true and false
 example:
   aedetect fit normal.csv -o model.aedetect --drop id
   aedetect score model.aedetect new.csv -o scores.csv --keep id --alpha 0.01 --explain 3

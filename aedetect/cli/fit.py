@@ -24,7 +24,14 @@ from aedetect import (
     save,
 )
 from aedetect.cli.features import levels_of
-from aedetect.cli.tables import check_cells, first_row_of, leave_out, read_table, with_floats
+from aedetect.cli.tables import (
+    check_cells,
+    first_row_of,
+    leave_out,
+    read_chunks,
+    read_table,
+    with_floats,
+)
 from aedetect.persistence import info
 from aedetect.places import PlaceError, rows_of
 from aedetect.rows import Rows
@@ -84,7 +91,7 @@ def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
         takes_missing = estimator.missing == "mask"
         check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=MISSING)
         if arguments.table.suffix != ".npy":
-            _warn_of_identifiers(numbers)
+            _warn_of_identifiers(numbers, n_rows=len(numbers))
         return frame
     asked = estimator.categorical_features
     named = [] if asked is None or isinstance(asked, str) else list(asked)
@@ -100,7 +107,20 @@ def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
         )
     if estimator.missing != "mask":
         _check_complete(rows, arguments.table)
+    if not is_array:
+        numbers = _numbers_of(_first_rows(rows, arguments), asked)
+        _warn_of_identifiers(numbers, n_rows=len(rows))
     return rows
+
+
+def _first_rows(rows: Rows, arguments: Namespace) -> pd.DataFrame:
+    """Return the first rows as the file has them, with the columns of levels as text.
+
+    The rows on the disk are rounded to float32, in which long identifiers are equal.
+    """
+    names = rows.column_names or []
+    first = with_floats(next(read_chunks(arguments.table, sep=arguments.sep))[names])
+    return first.astype({names[number]: str for number in rows.levels})
 
 
 def _check_complete(rows: Rows, table: Path) -> None:
@@ -163,12 +183,14 @@ def _numbers_of(X: pd.DataFrame, categorical: Any) -> pd.DataFrame:
     return X[columns].select_dtypes("float64")
 
 
-def _warn_of_identifiers(numbers: pd.DataFrame) -> None:
-    """Warn of columns of numbers that identify rows."""
+def _warn_of_identifiers(numbers: pd.DataFrame, *, n_rows: int) -> None:
+    """Warn of columns of numbers that identify rows, given the first of ``n_rows`` rows."""
     names = [str(name) for name in numbers if _tells_rows_apart(numbers[name].dropna())]
     if names:
+        seen = len(numbers)
+        rows = "every row" if seen == n_rows else f"each of the first {seen:,} rows"
         warnings.warn(
-            "Columns that hold a different number in every row, as identifiers and times do:"
+            f"Columns that hold a different number in {rows}, as identifiers and times do:"
             f" {', '.join(map(repr, names[:N_NAMES]))}. New rows then look like anomalies. Unless"
             f" these are measurements, fit again with --drop {shlex.join(names[:N_NAMES])}.",
             stacklevel=2,

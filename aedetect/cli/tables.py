@@ -27,7 +27,7 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
     ----------
     path : Path
     sep : str
-        Separator of a CSV file.
+        Separator of a CSV file. That of a ``.tsv`` file is a tab.
     as_text : collection of str, default=()
         Columns of a CSV file whose cells are kept as written. Each chunk sets the types of all
         others. Files of other formats have types of their own.
@@ -39,11 +39,16 @@ def read_chunks(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Itera
     """
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     kind = suffixes[-1].lower() if suffixes else ""
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npy": _read_npy}
+    readers = {
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".parquet": _read_parquet,
+        ".npy": _read_npy,
+    }
     if kind not in readers:
         raise ValueError(f"{path} must end in {', '.join(readers)}, or .csv.gz. Convert it first.")
     first = row = first_row_of(path)
-    for chunk in _naming_file(path, readers[kind](path, sep, as_text)):
+    for chunk in _naming_file(path, readers[kind](path, "\t" if kind == ".tsv" else sep, as_text)):
         if chunk.empty:
             continue
         chunk.index = pd.RangeIndex(row, row + len(chunk))

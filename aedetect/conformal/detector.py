@@ -75,9 +75,10 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
     reports, at most the share ``fdr`` is normal, on average.
 
     **Assumption.** The calibration rows and the new normal rows are exchangeable: drawn
-    independently from one distribution, for example. Rows of another time or group often are not.
-    Rows given to ``fit`` are not new. Anomalies among the calibration rows that score low lead to
-    fewer alarms: the share of false alarms stays below ``alpha``, but anomalies are missed.
+    independently from one distribution, for example. Rows of another time or group often come from
+    another distribution. Rows given to ``fit`` are not new. Anomalies among the calibration rows
+    that score low lead to fewer alarms: the share of false alarms stays below ``alpha``, but
+    anomalies are missed.
 
     Both rates are means over calibration sets. :meth:`fpr_interval` returns how far the share of
     false alarms with one calibration set may lie from ``alpha``.
@@ -115,13 +116,14 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
         ``"auto"`` is True where the inner detector has ``score_samples``, and an error elsewhere.
     block_size : int, default=1
         For rows in order of time that depend on their neighbours, such as windows of a series: the
-        number of rows after which they hardly do. Blocks of that many rows are then taken for
-        exchangeable, instead of single rows. The last rows calibrate, as whole blocks; ``cv`` as an
-        int stands for folds of consecutive rows; rows less than a block away from those that
-        calibrate are not fitted to. A p-value is ``(block_size + the number of calibration rows
-        that score as low) / (n_calibration + block_size)``, so an alarm needs ``block_size``
-        times as many calibration rows. Without ``cv``, ``predict`` then flags at most the share
-        ``alpha`` of a new block of normal rows, on average. For :meth:`select` nothing is proved.
+        distance in rows at which the dependence is negligible. Blocks of that many rows are then
+        taken for exchangeable, instead of single rows. The last rows calibrate, as whole blocks.
+        ``cv`` as an int stands for folds of consecutive rows. Rows less than a block away from
+        those that calibrate are not fitted to. A p-value is ``(block_size + the number of
+        calibration rows that score as low) / (n_calibration + block_size)``, so an alarm needs
+        ``block_size`` times as many calibration rows. Without ``cv``, ``predict`` then flags at
+        most the share ``alpha`` of a new block of normal rows, on average. For :meth:`select`
+        nothing is proved.
     random_state : int, RandomState instance or None, default=None
         Draws the calibration rows, the folds, and the seed of the inner detector where its own
         ``random_state`` is None. The global generators are not used.
@@ -677,7 +679,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
 
 def with_alpha(detector: ConformalDetector, alpha: float) -> ConformalDetector:
-    """Return a fitted detector at another ``alpha``, with the same calibration rows."""
+    """Return a fitted detector at another ``alpha``, with its calibration rows."""
     other = copy.copy(detector)
     n_rows, block_size = len(detector.calibration_scores_), block_size_of(detector)
     rank = alarm_rank(n_rows, alpha, block_size)

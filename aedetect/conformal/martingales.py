@@ -15,7 +15,7 @@ retrain: conformal test martingales for change-point detection", COPA 2021). So 
 reaches 1 / level with a probability of at most ``level`` (Ville's inequality).
 
 The capital is a posterior density of the time of the change, up to a factor. Its first moment
-follows by the same rule, so the mean is known at every row.
+follows by that rule too, so the mean is known at every row.
 """
 
 from __future__ import annotations

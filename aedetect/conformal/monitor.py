@@ -36,16 +36,18 @@ class Monitor(BaseEstimator):
     **Guarantee.** While all rows are exchangeable with the calibration rows, the probability of
     *any* alarm, ever, is at most ``alpha``: for any detector, any distribution, any number of rows
     and columns, and however often one looks (Ville's inequality, with a Bonferroni correction for
-    the number of martingales). While the rows above the detector's threshold are exchangeable with
-    the calibration rows above it, the probability of ever calling a change ``drift`` is at most
-    ``alpha``, however odd the rows below it are, as long as each is below it with a probability of
-    at most one half.
+    the number of martingales).
+
+    A change is called ``drift`` if the rows above the detector's threshold changed. While these are
+    exchangeable with the calibration rows above it, the probability of ever calling a change so is
+    at most ``alpha``, however odd the other rows are. This holds as long as each row is below the
+    threshold with a probability of at most one half.
 
     **Assumption.** Exchangeable rows are, for example, drawn independently from one distribution.
     Rows of a time series that depend on their neighbours are not, and raise alarms.
 
-    Memory and cost a row are constant. The result does not depend on how the rows are divided into
-    calls, to the last bit, as far as the scores do not.
+    Memory, and the cost of a row, are constant. The result does not depend on how the rows are
+    divided into calls. With scores that do not depend on their batch, this holds to the last bit.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ class Monitor(BaseEstimator):
         Returns
         -------
         alarms : list of Alarm
-            In the order of their rows. A martingale raises one alarm, and none thereafter.
+            In the order of their rows. Each martingale raises one alarm at most.
 
         Raises
         ------

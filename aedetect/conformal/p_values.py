@@ -28,11 +28,11 @@ def conformal_p_values(
 
     ``block_size`` takes the place of either 1: a row counts as if its whole block scored as low.
     Then the share of a new block with a p-value of at most t is at most t on average, if blocks are
-    exchangeable. For the rank of a row among the rows of all blocks, over their number, is at most
-    its p-value; at most the share t of all rows has such a rank of at most t; and each block is
-    equally likely to be the new one. (Blocks are exchanged in Chernozhukov et al., "Exact and
-    robust conformal inference methods for predictive machine learning with dependent data", COLT
-    2018, too.)
+    exchangeable. The reason: divide the rank of a row among the rows of all blocks by their number.
+    It is at most the row's p-value. At most the share t of all rows has such a rank of at most t,
+    and each block is equally likely to be the new one. (Blocks are exchanged in Chernozhukov et
+    al., "Exact and robust conformal inference methods for predictive machine learning with
+    dependent data", COLT 2018, too.)
     """
     n_calibration = sum(map(len, calibration))
     n_at_most = np.zeros(len(scores[0]), dtype=np.intp)

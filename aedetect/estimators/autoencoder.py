@@ -11,13 +11,13 @@ from aedetect.training import Objective
 
 @documented
 class AutoencoderTransformer(BaseAutoencoder):
-    """Autoencoder that compresses rows and flags those that it reconstructs badly.
+    """Autoencoder that compresses rows to short codes and flags unusual rows.
 
     An encoder maps each row to a short code, a decoder maps the code back to a row, and both are
     trained to keep the difference small (Hinton & Salakhutdinov, "Reducing the dimensionality of
-    data with neural networks", Science 2006). A row unlike the training rows leaves unusual traces
-    in the network: its activations, its reconstruction error and its distance to the training rows
-    are large. ``anomaly_score`` says which of these are measured.
+    data with neural networks", Science 2006). A row unlike the training rows has unusual
+    activations, a large reconstruction error, or a large distance to the training rows.
+    ``anomaly_score`` says which of these are measured.
 
     {groups}
 

@@ -224,11 +224,10 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If a parameter is out of its range, if labels are used and ``y`` holds others or no
-            anomaly, if ``X`` is not a finite numeric table of two rows
-            or more (with NaN for ``missing="mask"`` alone), if it leaves [0, 1] while
-            ``loss="bce"``, if training diverges, or if the file of ``checkpoint`` is damaged or
-            that of another fit.
+            If a parameter is out of its range. If ``X`` has fewer than two rows, or a cell that is
+            infinite, missing (without ``missing="mask"``) or, with ``loss="bce"``, outside [0, 1].
+            If labels are used and ``y`` holds other values or no anomaly. If training diverges. If
+            the file of ``checkpoint`` is damaged or that of another fit.
         OSError
             If the checkpoint cannot be written. The one written before stays.
         MemoryError
@@ -343,17 +342,16 @@ class BaseAutoencoder(
         Parameters
         ----------
         fpr : float in (0, 1), default=None
-            Share of normal rows to come that may be flagged. With ``X`` it is kept on average, if
-            those rows had no part in the fit; :class:`~aedetect.ConformalDetector` says how far off
-            it may be. Without ``X`` it is an estimate by training rows: each is left out of
-            covariances and neighbours, if not of the network's training.
+            Share of new normal rows to flag. With ``X`` it is kept on average, if the rows of ``X``
+            are normal and had no part in the fit; :meth:`ConformalDetector.fpr_interval` says how
+            far off it may be. Without ``X`` it is an estimate from the training rows. Each of these
+            is left out of covariances and neighbours, but not of the network's training.
         contamination : float in (0, 0.5], default=None
-            Share of the rows of ``X`` to flag: of the training rows, as the constructor's
-            parameter has it, or of others. Without ``X`` the scores are those used for ``fpr``.
+            Share of the rows of ``X`` to flag; without ``X``, of the training rows.
         labels : pair (X, y), default=None
             Rows and their labels, +1 for normal and -1 for anomalies, some of each. The threshold
-            has the largest balanced accuracy on them, the mean of the shares of normal rows and of
-            anomalies that it gets right: their numbers do not matter.
+            has the largest balanced accuracy on them: the mean of two shares, that of the normal
+            rows which are not flagged and that of the anomalies which are.
         X : array-like of shape (n_samples, n_features), default=None
             Rows for ``fpr`` (normal ones) or ``contamination``.
 
@@ -500,8 +498,8 @@ class BaseAutoencoder(
         Returns
         -------
         score : float
-            At most 0; higher means a better reconstruction. Comparable between estimators of one
-            ``loss`` and ``scaling`` only.
+            At most 0; higher means that the rows look more normal. Comparable only between
+            estimators of one ``anomaly_score``, ``loss`` and ``scaling``.
         """
         return float(self.score_samples(X).mean())
 
@@ -532,9 +530,10 @@ class BaseAutoencoder(
 
         Notes
         -----
-        Surprises of a row take twice as many reconstructions as there are features, and some thirty
-        scorings: the eight features that move most when they are restored are scored, and the
-        gradient of the score tells of the others. Those of images take one reconstruction.
+        The surprises of a row take twice as many reconstructions as there are features, and about
+        thirty scores. Those of the eight features that move most when they are restored are
+        computed; the others are estimated from the gradient of the score. Images take one
+        reconstruction a row.
         """
         refuse_rows(X, "explain")
         rows = self._check_new_rows(X)
@@ -558,8 +557,8 @@ class BaseAutoencoder(
         X_repaired : ndarray or frame of shape (n_samples, n_features)
             In the units and the dtype of X; a frame with its columns, and index, where X is one of
             pandas or polars, or ``set_output`` asks for one. Normal rows and features that are not
-            changed are equal to those of X bit for bit. The others are real numbers, where a
-            column holds integers too.
+            changed are equal to those of X bit for bit. Changed values are real numbers, also in
+            columns of integers.
 
         Warns
         -----
@@ -660,7 +659,9 @@ class BaseAutoencoder(
         return self._in_units(X_hat, X, names_of(X, self), like_X=False)
 
     def summary(self) -> pd.DataFrame:
-        """Return a table of the fitted network, or of one of several, which are alike.
+        """Return a table of the layers of the fitted network.
+
+        With ``n_members`` above 1 it describes one member; all have equal layers.
 
         Returns
         -------
@@ -700,7 +701,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         device : str or torch.device
-            As the parameter ``device`` has it.
+            ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
 
         Returns
         -------

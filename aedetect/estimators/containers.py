@@ -118,7 +118,7 @@ def explain_refusal(X: Any, *, fitting: bool) -> None:
     Parameters
     ----------
     X : object
-        What :func:`unpack` returned.
+        The value that :func:`unpack` returned.
     fitting : bool
         Whether it holds training rows, whose text may become categories.
 

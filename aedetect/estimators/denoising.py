@@ -171,7 +171,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         ----------
         X : array-like of shape (n_samples, n_features)
         random_state : int, RandomState instance or None, default=None
-            Draws the noise; an int gives the same noise every time.
+            Draws the noise; an int gives equal noise in every call.
 
         Returns
         -------

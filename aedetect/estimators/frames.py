@@ -28,7 +28,7 @@ def in_frame(
     ----------
     values : ndarray of shape (n_samples, n_features)
     X : object
-        What the user passed; a DataFrame of pandas gives its index.
+        As the user passed it; a DataFrame of pandas gives its index.
     names : sequence of length n_features
         Of the columns.
     estimator : estimator
@@ -56,7 +56,7 @@ def levels_in_frame(
     ----------
     rows : ndarray of shape (n_samples, n_features)
     X : object
-        What the user passed. A frame gives the library, its index and the types of its columns.
+        As the user passed it. A frame gives the library, its index and the types of its columns.
     names : sequence of length n_features
         Of the columns.
     estimator : estimator

@@ -185,7 +185,7 @@ PARAMETERS: dict[str, Parameter] = {
         "ignore",
         TRAINING,
         """{"ignore", "use"}, default="ignore"
-    What ``fit`` does with ``y``. ``"ignore"``: nothing, as in all outlier detectors of
+    Whether ``fit`` uses ``y``. ``"ignore"``: no, as in all outlier detectors of
     scikit-learn. ``"use"``: ``y`` holds +1 for rows that are known to be normal, -1 for known
     anomalies, of which there must be one, and 0 for all others. Known anomalies are left out of
     scaling, training and the score. A linear function is then fitted that tells them from other
@@ -242,9 +242,9 @@ PARAMETERS: dict[str, Parameter] = {
     ``"auto"`` is ``"common"`` where the columns share a unit (half of them cover half of the range
     of the whole table), ``"standard"`` elsewhere, and None for ``loss="bce"``. None leaves X as it
     is. All others are robust to a few wild cells (at most 5% of a column, and 28 standard
-    deviations off or more): these do not change means and deviations. In training the median of the
-    column replaces them. When scored, such a cell counts as the limit plus the logarithm of its
-    excess.""",
+    deviations off or more). These cells do not change means and deviations. In training the median
+    of the column replaces them. In scoring, such a cell counts as the limit plus the logarithm of
+    the amount by which it exceeds the limit.""",
     ),
     "missing": Parameter(
         "data",
@@ -343,8 +343,8 @@ PARAMETERS: dict[str, Parameter] = {
         "auto",
         TRAINING,
         """int or "auto", default="auto"
-    Rows a step. ``"auto"`` is a twentieth of the rows, between 32 and 128 (256 for images). A
-    short last batch is used; a lone last row joins the batch before it.""",
+    Rows in a step of training. ``"auto"`` is a twentieth of the rows, between 32 and 128 (256 for
+    images). A short last batch is used; a lone last row joins the batch before it.""",
     ),
     "validation_fraction": Parameter(
         "training",
@@ -369,8 +369,8 @@ PARAMETERS: dict[str, Parameter] = {
         None,
         TRAINING,
         """int, RandomState instance or None, default=None
-    Determines the first weights, the held-out rows, the order of rows and all noise. None draws
-    fresh entropy. The global generators of NumPy and PyTorch are not touched.""",
+    Determines the first weights, the held-out rows, the order of rows and all noise. With None,
+    every fit gives other results. The global generators of NumPy and PyTorch are not touched.""",
     ),
     "n_members": Parameter(
         "running",

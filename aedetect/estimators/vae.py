@@ -159,7 +159,7 @@ class VAEDetector(BaseAutoencoder):
         ----------
         n_samples : int, default=1
         random_state : int, RandomState instance or None, default=None
-            Draws the codes; an int gives the same rows every time.
+            Draws the codes; an int gives equal rows in every call.
 
         Returns
         -------

@@ -284,7 +284,7 @@ class Model:
 def make_model(
     spec: NetworkSpec, network: Autoencoder, columns: Columns, loss: str, beta: float = 1.0
 ) -> Model:
-    """Return the model of a network that has just been trained, which computes where that was."""
+    """Return the model of a newly trained network, which computes where that was."""
     align(network)
     model = Model(spec, network.eval(), columns, loss, beta)
     return model if model.device.type == "cpu" else model.computing_on(model.device)

@@ -14,14 +14,14 @@ MIN_ANOMALIES = 1000  # so that the draw adds little noise to the score
 
 
 def synthetic_auroc(kind: str = "box") -> SyntheticAUROC:
-    """Return a scorer that tells rows from drawn anomalies.
+    """Return a scorer for searches without labels: how well random rows are told from real ones.
 
-    The drawn rows are uniform in the box of the rows that are scored: each feature between its
-    least and its largest value. The score is the area under the ROC curve by which the estimator
-    tells them from the rows. Equal rows give equal scores.
+    Random rows are drawn uniformly in the box around the scored rows: each feature between its
+    smallest and its largest value. The score is the area under the ROC curve by which the estimator
+    tells them from the scored rows. The draw is fixed, so equal rows give equal scores.
 
-    It is no estimate of how well real anomalies are found: see :doc:`/searching` for what it is
-    worth.
+    The score does not estimate how well real anomalies are found. :doc:`/searching` says how much
+    it helps.
 
     Parameters
     ----------

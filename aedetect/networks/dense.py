@@ -118,7 +118,7 @@ class ResidualBlock(nn.Module):
         self.outer = Linear(width, width, n_members)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` plus its residual, of the same shape."""
+        """Return ``x`` plus its residual, of equal shape."""
         return x + self.outer(self.dropout(self.activation(self.inner(self.norm(x)))))
 
 

@@ -3,8 +3,9 @@
 from aedetect.persistence.container import ModelFileError
 from aedetect.persistence.files import info, load, save
 
-# Types for skops.io.load to trust, for Pipelines with estimators of this package. None of them
-# runs anything that a file names: they take numbers, words and other trusted types.
+#: Types for ``skops.io.load`` to trust, for Pipelines with estimators of this package.
+#:
+#: None of them runs anything that a file names: they take numbers, words and other trusted types.
 SKOPS_TRUSTED = [
     "aedetect.conformal.detector.ConformalDetector",
     "aedetect.conformal.monitor.Monitor",

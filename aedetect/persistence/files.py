@@ -37,8 +37,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     The file is in the safetensors format: weights and other arrays, a JSON header, and a checksum
     of it all. It holds no code, and :func:`load` runs none. It appears under its name whole or not
-    at all, and a former file of that name stays until then. Callbacks are not kept, nor where a
-    fit keeps its ``checkpoint``.
+    at all, and a former file of that name stays until then. Callbacks and the
+    parameter ``checkpoint`` are not kept.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
         Fitted; or a :class:`~aedetect.ConformalDetector` around one, or the
         :class:`~aedetect.Monitor` of that.
     path : path-like
-        Where to; ``.safetensors`` is a fitting suffix. A link is followed.
+        The file to write; ``.safetensors`` is a fitting suffix. A link is followed.
 
     Raises
     ------
@@ -111,11 +111,11 @@ def load(
     ----------
     path : path-like
     device : str or torch.device, default="auto"
-        Where the estimator computes. ``"auto"`` is the CPU, whatever it was trained on. Elsewhere
-        scores are rounded otherwise.
+        Where the estimator computes. ``"auto"`` is the CPU, wherever it was trained. Scores
+        of another device differ by rounding.
     network : Autoencoder or None, default=None
         For an estimator with a custom network, whose code is not in the file: an
-        :class:`~aedetect.networks.Autoencoder` of the same architecture. It is copied and its
+        :class:`~aedetect.networks.Autoencoder` of equal architecture. It is copied and its
         weights are replaced by those in the file.
 
     Returns
@@ -169,15 +169,17 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     facts : dict
-        ``class``, ``parameters``, ``estimator`` (class of the autoencoder, which is inside a
-        ``ConformalDetector``), ``n_features``, ``feature_names`` (None where there were none),
-        ``levels`` (of each categorical column, by its name), ``threshold`` (rows that score below
-        it are anomalies; None where no row can be), ``calibration`` (None where there was none;
-        ``n_rows``, ``n_detectors``, one or one a fold, ``block_size``, and ``false_alarms``, the
-        share of normal rows that the threshold flags), ``training`` (of the autoencoder:
-        ``epochs``, the last ``loss`` and ``val_loss``, ``seconds``), ``versions`` (of the packages
-        that wrote it), ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum
-        holds.
+        - ``class`` and ``parameters``.
+        - ``estimator``: class of the autoencoder, also of that inside a ``ConformalDetector``.
+        - ``n_features``, and ``feature_names``: None where there were none.
+        - ``levels`` of each categorical column, by its name.
+        - ``threshold``: rows that score below it are anomalies. None where no row can be.
+        - ``calibration``, None where there was none: ``n_rows``, ``n_detectors`` (one, or one a
+          fold), ``block_size``, and ``false_alarms``, the share of normal rows that are flagged.
+        - ``training`` of the autoencoder: ``epochs``, the last ``loss`` and ``val_loss``,
+          ``seconds``.
+        - ``versions`` of the packages that wrote the file.
+        - ``format``, ``n_bytes``, ``sha256``, and ``intact``: whether that checksum holds.
 
     Raises
     ------

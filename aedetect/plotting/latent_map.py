@@ -56,7 +56,7 @@ class LatentMapDisplay:
     offset : float or None, default=None
         Rows with lower scores are drawn as larger triangles.
     beside : Points or None, default=None
-        A second map of the same rows, drawn beside the first.
+        A second map of these rows, drawn beside the first.
 
     Attributes
     ----------

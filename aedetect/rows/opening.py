@@ -70,10 +70,10 @@ def open_rows(
     TypeError
         If ``paths`` is of another kind.
     ValueError
-        If a cell is neither number nor level, or of another kind than those above it in its column
-        (it names file, row, column and value), if a column has more than 131,072 levels, if files
-        have different columns, are empty or change while they are read, or if a source other than a
-        file gives rows that are not those of the cache.
+        If a cell is neither number nor level, or of another kind than those above it in its column.
+        The message names file, row, column and value. If a column has more than 131,072 levels. If
+        files have different columns, are empty or change while they are read. If a source other
+        than a file gives rows that are not those of the cache.
     OSError
         If a file does not exist, or the cache cannot be written.
 

@@ -103,7 +103,7 @@ def group_widths(n_features: int) -> list[int]:
 
 
 class Seen(NamedTuple):
-    """What the score sees in some rows."""
+    """The quantities that a score has of some rows."""
 
     quantities: FloatArray  # (n_rows, n_quantities)
     logs: FloatArray  # (n_rows,), of the measure without labels

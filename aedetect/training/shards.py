@@ -29,7 +29,7 @@ class ShardedStep:
     """Divides a batch into shards and adds their gradients up, in pairs.
 
     The pairs, and the noise of a shard, do not depend on the process that computes it. So any
-    number of processes trains a network to the same bits.
+    number of processes trains a network to equal bits.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _gradient_of(parameter: Tensor) -> Tensor:
 def add_pairs(x: Tensor) -> Tensor:
     """Return the sum of a power of two of tensors ``(n, ...)``: of pairs, of their sums, and so on.
 
-    Equal parts of the tensors can be added up apart, and their sums then, to the same bits.
+    Equal parts of the tensors can be added up apart, and their sums then, to equal bits.
     """
     while len(x) > 1:
         x = x[0::2] + x[1::2]

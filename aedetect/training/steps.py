@@ -40,7 +40,7 @@ class Step(Protocol):
         -------
         losses : Tensor of shape (n_members, batch), or sums of them (n_members, 1)
             The gradients are those of the mean loss of each member, per feature, so that a
-            learning rate suits every width; the minimum is the same.
+            learning rate suits every width. The minimum is that of the loss itself.
         """
 
 

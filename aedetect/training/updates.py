@@ -75,7 +75,7 @@ class Graph(Protocol):
     """A captured function."""
 
     def replay(self) -> None:
-        """Do again what the function has done, to the same memory."""
+        """Run the captured function again, on the memory that it was captured with."""
 
 
 class CudaGraph:
