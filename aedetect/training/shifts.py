@@ -61,20 +61,20 @@ class Shifts:
         -------
         moved : Tensor of shape (n_members, batch, n_features)
         """
-        location, scale, low, high, rows, columns = self._on(x.device)
+        location, scale, low, high, middle, rows, columns = self._on(x.device)
         n_channels, height, width = self.image_shape
         sources = rows[moves[0]][..., :, None] + columns[moves[1]][..., None, :]
         sources = sources.flatten(-2)[..., None, :].expand(*x.shape[:2], n_channels, -1)
-        pixels = (x * scale + location).view(*x.shape[:2], n_channels, height * width)
-        moved = (pixels.gather(-1, sources).view(x.shape) - location) / scale
-        wild = (moved < low) | (moved > high)
-        return torch.where(wild, low / 2 + high / 2, moved)
+        pixels = (x * scale).add_(location).view(*x.shape[:2], n_channels, height * width)
+        moved = pixels.gather(-1, sources).view(x.shape).sub_(location).div_(scale)
+        wild = (moved < low).logical_or_(moved > high)
+        return torch.where(wild, middle, moved)
 
     def _on(self, device: torch.device) -> tuple[Tensor, ...]:
         if device not in self._known:
-            arrays = self.location, self.scale, self.low, self.high
-            tables = (self._sources(size) for size in self.image_shape[1:])
-            rows, columns = tables
+            middle = self.low / 2 + self.high / 2
+            arrays = self.location, self.scale, self.low, self.high, middle
+            rows, columns = (self._sources(size) for size in self.image_shape[1:])
             tensors = [torch.from_numpy(array) for array in arrays]
             tensors += [rows * self.image_shape[2], columns]
             self._known[device] = tuple(tensor.to(device) for tensor in tensors)
