@@ -136,6 +136,7 @@ METHODS: dict[str, Method] = {
     "autoencoder": of_aedetect(AutoencoderTransformer),
     "denoising": of_aedetect(DenoisingAutoencoder),
     "vae": of_aedetect(VAEDetector),
+    "autoencoder unshifted": of_aedetect(AutoencoderTransformer, max_shift=0),
     "autoencoder x4": of_aedetect(AutoencoderTransformer, n_members=4),
     "denoising x4": of_aedetect(DenoisingAutoencoder, n_members=4),
     "vae x4": of_aedetect(VAEDetector, n_members=4),
@@ -163,11 +164,12 @@ METHODS: dict[str, Method] = {
     "pyod autoencoder": of_pyod("AutoEncoder", "auto_encoder"),
     "pyod vae": of_pyod("VAE", "vae"),
 }
-# The protocol of the methods that are told about its training rows.
-TOLD = {
-    "denoising told clean": "semi",
-    "network untrained, told clean": "semi",
-    "denoising told 0.1": "contaminated",
+# The protocols of the methods that are told about training rows, or differ from others on images.
+ONLY = {
+    "denoising told clean": ("semi",),
+    "network untrained, told clean": ("semi",),
+    "denoising told 0.1": ("contaminated",),
+    "autoencoder unshifted": ("one_class", "multimodal"),
 }
 
 
@@ -228,7 +230,7 @@ def run(path: Path, protocols: list[str], methods: list[str], n_seeds: int) -> N
             for problem in PROTOCOLS[protocol](seed):
                 for method in methods:
                     key = (protocol, problem.name, method, seed)
-                    if key not in done and TOLD.get(method, protocol) == protocol:
+                    if key not in done and protocol in ONLY.get(method, PROTOCOLS):
                         append(path, key, evaluate(problem, method, seed))
 
 

@@ -59,6 +59,9 @@ MAKERS = {
     "variational": lambda: VAEDetector(**FEW, n_members=2),
     "by autograd": lambda: AutoencoderTransformer(**FEW, tied_weights=True, dropout=0.1),
     "missing cells": lambda: DenoisingAutoencoder(**FEW, missing="mask"),
+    "shifted images": lambda: AutoencoderTransformer(
+        **FEW, image_shape=(1, 4, 4), max_shift=1, n_members=2
+    ),
     "images": lambda: DenoisingAutoencoder(
         2, network="conv", hidden_layer_sizes=(2,), image_shape=(1, 4, 4), max_epochs=1,
         random_state=0,

@@ -91,6 +91,7 @@ class BaseAutoencoder(
         contamination: float | Literal["auto"] = "auto",
         labels: Literal["ignore", "use"] = "ignore",
         image_shape: tuple[int, int, int] | None = None,
+        max_shift: int | Literal["auto"] = "auto",
         scaling: str | None = "auto",
         missing: str = "error",
         categorical_features: str | ArrayLike | None = "from_dtype",
@@ -129,6 +130,7 @@ class BaseAutoencoder(
         self.contamination = contamination
         self.labels = labels
         self.image_shape = image_shape
+        self.max_shift = max_shift
         self.scaling = scaling
         self.missing = missing
         self.categorical_features = categorical_features

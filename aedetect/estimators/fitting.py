@@ -25,6 +25,7 @@ from aedetect.estimators.defaults import (
     count_held_out,
     resolve_batch_size,
     resolve_max_epochs,
+    resolve_max_shift,
     resolve_score,
 )
 from aedetect.estimators.fingerprint import as_plain, describe, fingerprint
@@ -50,6 +51,7 @@ from aedetect.training import (
     Job,
     Objective,
     Run,
+    Shifts,
     make_generator,
     move,
     seeded_globally,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 
 LAYOUT = 2  # of the vector of parameters; an optimiser's state of another one is of no use
 HIDDEN = 0.2  # share of the observed cells that training hides for missing="mask"
+LIMITS = np.finfo(np.float32).min, np.finfo(np.float32).max  # of scaled cells on a device
 
 
 class Schedule(NamedTuple):
@@ -272,6 +275,7 @@ class Fit:
             batch_size=batch_size,
             max_epochs=max_epochs,
             patience=estimator.patience,
+            shifts=self._shifts(),
         )
         return job, corruption
 
@@ -333,6 +337,17 @@ class Fit:
     def _tamed(self) -> NDArray[np.bool_]:
         """The columns in which wild cells are tamed."""
         return self.columns.tamed_columns(self.table.X)
+
+    def _shifts(self) -> Shifts | None:
+        """Return the shifts of training images, None for tables and images that stay."""
+        shape, scaling = self.spec.image_shape, self.columns.scaling
+        max_shift = resolve_max_shift(self.estimator.max_shift, shape, scaling.scale)
+        if shape is None or not max_shift:
+            return None
+        centre, unit = scaling.location.mean(), scaling.scale.mean()
+        limits = np.clip(scaling[2:], *LIMITS)
+        numbers = (scaling.location - centre) / unit, scaling.scale / unit, *limits
+        return Shifts(max_shift, shape, *(array.astype(np.float32) for array in numbers))
 
     def _corruption(self, x_train: Tensor | DiskPools | LargeRows) -> Corruption | None:
         """Return the noise of training, of which one kind depends on the bounds of the rows."""

@@ -231,6 +231,20 @@ PARAMETERS: dict[str, Parameter] = {
     the ``"auto"`` settings are then those for images. Channels come first: (32, 32, 3) is
     refused.""",
     ),
+    "max_shift": Parameter(
+        "data",
+        [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "auto",
+        TRAINING,
+        """int or "auto", default="auto"
+    Pixels by which training images (``image_shape``) are moved at most, up or down and left or
+    right. Each move is drawn at random, anew for every image in every epoch. So the network is
+    trained on images that are slightly out of place, in as many steps. Pixels that come in repeat
+    those of the edge. Held-out images stay, and so do the images that the score is fitted to.
+    ``"auto"`` is 1 for images of 28 x 28 pixels or more, and 0 for smaller ones, where a pixel is
+    a larger part of what they show. It is 0 too where each pixel is scaled by itself
+    (``scaling``). Set 0 if a normal image is recognised by its exact place.""",
+    ),
     "scaling": Parameter(
         "data",
         [StrOptions({"auto", "standard", "common"}), None],

@@ -19,6 +19,7 @@ from aedetect.training.optimizers import OPTIMIZERS, SCHEDULES
 from aedetect.training.pools import Pools
 from aedetect.training.precision import PRECISIONS, exact
 from aedetect.training.shards import Exchange
+from aedetect.training.shifts import Shifts
 from aedetect.training.state import Epoch, Run
 from aedetect.training.together import AT_ONCE, train_together
 
@@ -35,6 +36,7 @@ __all__ = [
     "Objective",
     "Pools",
     "Run",
+    "Shifts",
     "Watcher",
     "exact",
     "find_device",

@@ -32,6 +32,7 @@ from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.pools import OnePool, Pools, Rows
 from aedetect.training.precision import set_precision
 from aedetect.training.shards import Exchange, ShardedStep
+from aedetect.training.shifts import Shifts
 from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import make_step
 from aedetect.training.updates import Update, is_capturable, make_update
@@ -73,6 +74,7 @@ def train(
     compile: bool,
     generator: Generator,
     watcher: Watcher,
+    shifts: Shifts | None = None,
     global_generators: Sequence[Generator] = (),
     continuation: State | None = None,
     checkpoint: Checkpoint | None = None,
@@ -102,9 +104,11 @@ def train(
     compile : bool
         Whether PyTorch compiles the network.
     generator : torch.Generator
-        On the device of the network. Draws the order of rows and all noise.
+        On the device of the network. Draws the order of rows, shifts and all noise.
     watcher : Watcher
         Told of the beginning and the end of every epoch, and of every step.
+    shifts : Shifts or None, default=None
+        Move each training row, which is an image, anew in every epoch. Held-out rows stay.
     global_generators : sequence of torch.Generator, default=()
         Others that the network draws from.
     continuation : dict of str to Tensor or None, default=None
@@ -139,6 +143,7 @@ def train(
         batch_size=batch_size,
         max_epochs=max_epochs,
         patience=patience,
+        shifts=shifts,
     )
     noise = generator if exchange is None else make_generator(0, generator.device)
     prepare(network, noise)
@@ -167,7 +172,7 @@ def train(
         update.begin_epoch(epochs.batch_sizes)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
             orders, rates = epochs.begin()
-            batches = batches_of(rows, orders, epochs.bounds)
+            batches = map(epochs.shift, itertools.count(), batches_of(rows, orders, epochs.bounds))
             totals = torch.zeros(network.n_members, device=generator.device)
             run.interrupted = _train_epoch(update, batches, rates, totals, watcher)
             if run.interrupted:
@@ -232,7 +237,18 @@ class Epochs:
         steps = range(*self._first_steps[number : number + 2])
         rates = [job.learning_rate * schedule(step / n_steps) for step in steps]
         self._rate = rates[-1]
-        return _draw_orders(self._n_rows, job.network.n_members, job.generator), rates
+        n_members, generator = job.network.n_members, job.generator
+        orders = _draw_orders(self._n_rows, n_members, generator)
+        if job.shifts is not None:
+            self._moves = job.shifts.draw(n_members, self._n_rows, generator)
+        return orders, rates
+
+    def shift(self, number: int, x: Tensor) -> Tensor:
+        """Return the rows of a batch, ``(n_members, batch, n_features)``, shifted if they are."""
+        if self._job.shifts is None:
+            return x
+        first, last = self.bounds[number]
+        return self._job.shifts(x, self._moves[..., first:last])
 
     def held_out_losses(self) -> Tensor:
         """Return each member's mean loss of the held-out rows, NaN where there are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -157,6 +158,7 @@ class _Stack:
         numbers = torch.cat([o + first for o, first in zip(orders, self._firsts, strict=True)])
         totals = torch.zeros(1)
         batches = batches_of(self._x, numbers, epochs.bounds)
+        batches = map(self._shift, itertools.count(), batches)
         for x, *rates_of_step in zip(batches, *rates, strict=True):
             losses = self._step.backpropagate(x)
             self._set_rates(rates_of_step)
@@ -164,6 +166,13 @@ class _Stack:
             totals = totals + losses.sum(dim=-1)
         for member, own in zip(self.members, totals.chunk(len(self.members)), strict=True):
             self._end_epoch(member, own)
+
+    def _shift(self, number: int, x: Tensor) -> Tensor:
+        """Return the rows of a batch, shifted as each member's job says."""
+        if all(member.job.shifts is None for member in self.members):
+            return x
+        parts = zip(self.members, x.chunk(len(self.members)), strict=True)
+        return torch.cat([member.epochs.shift(number, own) for member, own in parts])
 
     def _set_rates(self, rates: Sequence[float]) -> None:
         """Have the optimiser update the networks of one rate and weight decay together."""
