@@ -81,8 +81,8 @@ class Fit:
         The training rows.
     spec : NetworkSpec
     columns : Columns
-    device : torch.device
-        Where to train.
+    devices : tuple of torch.device
+        Where to train, the first one, and which others compute blocks of rows.
     random_state : numpy.random.RandomState
         All draws come from it, in a fixed order.
     goes_on : bool
@@ -97,7 +97,7 @@ class Fit:
     table: Table
     spec: NetworkSpec
     columns: Columns
-    device: torch.device
+    devices: tuple[torch.device, ...]
     random_state: np.random.RandomState
     goes_on: bool
     pooled: PooledRows | None
@@ -109,7 +109,7 @@ class Fit:
         estimator: BaseAutoencoder,
         X: ArrayLike,
         y: object,
-        device: torch.device,
+        devices: tuple[torch.device, ...],
         *,
         goes_on: bool,
     ) -> Self:
@@ -137,7 +137,12 @@ class Fit:
         else:
             random_state = local_random_state(estimator.random_state)
         pooled = pooled_rows(table.X, columns.width, spec.n_members)
-        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled, known)
+        return cls(estimator, table, spec, columns, devices, random_state, goes_on, pooled, known)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is trained."""
+        return self.devices[0]
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
@@ -284,7 +289,7 @@ class Fit:
             may_recall
             and not self.goes_on
             and self.pooled is None
-            and self.device.type == "cpu"
+            and self.device.type != "mps"  # on which no networks were trained side by side
             and estimator.precision == "float32"
             and not estimator.compile
             and not getattr(estimator, "_skl_callbacks", None)  # they may end training
@@ -368,7 +373,12 @@ class Fit:
         if self.device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         model = make_model(
-            self.spec, network, self.columns, estimator.loss, estimator._prior_weight
+            self.spec,
+            network,
+            self.columns,
+            estimator.loss,
+            estimator._prior_weight,
+            also=self.devices[1:],
         )
         contamination = estimator.contamination
         detector = Detector.fit(

@@ -9,6 +9,7 @@ from aedetect.training.devices import (
     one_blas_thread,
     one_thread,
     resolve_device,
+    resolve_devices,
     seeded_globally,
 )
 from aedetect.training.interrupt import Interrupt
@@ -20,10 +21,11 @@ from aedetect.training.pools import Pools
 from aedetect.training.precision import PRECISIONS, exact
 from aedetect.training.shards import Exchange
 from aedetect.training.state import Epoch, Run
-from aedetect.training.together import AT_ONCE, train_together
+from aedetect.training.together import AT_ONCE, AT_ONCE_ON_DEVICE, train_together
 
 __all__ = [
     "AT_ONCE",
+    "AT_ONCE_ON_DEVICE",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
@@ -44,6 +46,7 @@ __all__ = [
     "one_blas_thread",
     "one_thread",
     "resolve_device",
+    "resolve_devices",
     "seeded_globally",
     "train",
     "train_together",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -139,6 +140,27 @@ def resolve_device(device: str | torch.device) -> torch.device:
             " to take what there is, or device='cpu'."
         ) from error
     return _numbered(torch.device(device))
+
+
+def resolve_devices(device: str | torch.device | Sequence[Any]) -> tuple[torch.device, ...]:
+    """Return the devices that a name, or a list of names, stands for.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be used, or there are none, or they are of several kinds.
+    """
+    if isinstance(device, str | torch.device):
+        return (resolve_device(device),)
+    devices = tuple(resolve_device(one) for one in device)
+    if not devices:
+        raise ValueError("device=[] names no device. Use device='auto' to take what there is.")
+    if len({one.type for one in devices}) > 1:
+        raise ValueError(
+            f"device={list(map(str, device))} mixes kinds of devices, which round differently: a"
+            " result would depend on where it is computed. Name devices of one kind."
+        )
+    return devices
 
 
 def _numbered(device: torch.device) -> torch.device:
