@@ -50,8 +50,10 @@ from aedetect.training import (
     Job,
     Objective,
     Run,
+    gather_members,
     make_generator,
     move,
+    place_members,
     seeded_globally,
     train,
 )
@@ -264,8 +266,12 @@ class Fit:
         if isinstance(x_train, DiskPools) and schedule.max_epochs == "auto":
             max_epochs = max(max_epochs, x_train.plan.n_pools)  # every row is seen
         corruption = self._corruption(x_train)
+        network.to(self.device)
+        # Layers of a user's own may draw from global generators, of which each device has one.
+        if isinstance(estimator.device, list | tuple) and self.spec.kind != "own":
+            place_members(network, self.devices)
         job = Job(
-            network.to(self.device),
+            network,
             self._objective(corruption),
             x_train,
             x_val,
@@ -370,6 +376,7 @@ class Fit:
     ) -> dict[str, Any]:
         """Return all fitted attributes as if training had ended with this network."""
         estimator = self.estimator
+        gather_members(network, self.device)
         if self.device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         model = make_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,9 @@ from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+
+from aedetect.networks import MemberLoop
 
 
 def make_generator(seed: int, device: torch.device) -> Generator:
@@ -101,6 +104,22 @@ def move(x: Tensor, device: torch.device) -> Tensor:
             stacklevel=2,
         )
         return x
+
+
+def place_members(network: nn.Module, devices: Sequence[torch.device]) -> None:
+    """Put the members of a network on devices, by turns, if each is a module of its own."""
+    if isinstance(network, MemberLoop):
+        turns = itertools.cycle(devices)
+        network.devices = [next(turns) for _ in network.members]
+        for member, device in zip(network.members, network.devices, strict=True):
+            member.to(device)
+
+
+def gather_members(network: nn.Module, device: torch.device) -> None:
+    """Put all members of a network on one device."""
+    if isinstance(network, MemberLoop) and network.devices:
+        network.devices = ()
+        network.to(device)
 
 
 def find_device(name: str) -> torch.device | None:
