@@ -331,6 +331,48 @@ def test_steps_of_joined_networks_copy_nothing_from_the_cpu_once_they_are_warm(n
     assert losses.shape == (4, 5)
 
 
+@pytest.mark.parametrize("variational", [False, True])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_everything_is_on_one_device(name, variational, monkeypatch):
+    """An epoch, and a stack of half as many networks after it."""
+    objective = OBJECTIVES[name]
+
+    def draw(n_rows, n_members, generator):
+        return torch.zeros(n_members, n_rows, dtype=torch.int64, device=META)
+
+    jobs = [
+        make_job(seed, objective=objective, optimizer="rmsprop", weight_decay=0.1, max_epochs=n)
+        for seed, n in enumerate([1, 1, 2, 2])
+    ]
+    x = torch.zeros(40, 6, device=META)
+    jobs = [
+        dataclasses.replace(
+            job,
+            network=make_wide(variational=variational, mask_input=objective.missing).to(META),
+            x=x,
+            x_val=x[:30],
+        )
+        for job in jobs
+    ]
+    monkeypatch.setattr(stacks, "draw_orders", draw)
+    monkeypatch.setattr(stacks, "make_generator", lambda seed, device: make_generator(seed, CPU))
+    monkeypatch.setattr(together, "read", lambda totals, held_out: ([1.0] * len(totals),) * 2)
+    with OneDevice():
+        stack = stacks.Joined([stacks.Member(job) for job in jobs])
+        together._train_epoch(stack)
+        stack = stack.without_done()
+        assert len(stack.members) == 2
+        together._train_epoch(stack)
+        batch, totals = torch.zeros(4, 8, 6, device=META), torch.zeros(4, device=META)
+        rate, *_ = stack.rates()
+        stack.update.begin_epoch([8])
+        with OneDevice(copies=False):  # a step that is warm sends nothing
+            stack.update(batch, rate, totals)
+        assert stack.held_out_losses().device == META
+        assert stack.without_done() is None
+    assert {p.device for job in jobs for p in job.network.parameters()} == {META}
+
+
 # In searches.
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 8, "random_state": 0}
@@ -398,3 +440,51 @@ def test_devices_are_counted():
     assert ahead._count_devices(estimator) == 0
     assert ahead._count_devices(estimator.set_params(device=["meta", "meta"])) == 2
     assert ahead._count_devices(estimator.set_params(device="cuda:99")) == 0
+
+
+# On a GPU alone.
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def on_cuda(jobs, device="cuda"):
+    device = torch.device(device)
+    return [
+        dataclasses.replace(
+            job,
+            network=job.network.to(device),
+            x=job.rows.to(device),
+            x_val=job.x_val.to(device),
+            generator=make_generator(job.generator.initial_seed(), device),
+        )
+        for job in jobs
+    ]
+
+
+@needs_cuda
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_trainings_on_a_gpu_are_those_of_lone_networks(optimizer, monkeypatch):
+    monkeypatch.setattr(updates, "EAGER", 2)
+    assert_trained_as_alone(lambda: on_cuda(jobs_without_noise(optimizer=optimizer, **WHOLE)))
+
+
+@needs_cuda
+def test_graphs_of_a_search_repeat_themselves(monkeypatch):
+    monkeypatch.setattr(updates, "EAGER", 2)
+    found = []
+    for _ in range(2):
+        runs = train_together(on_cuda(grid_of_jobs()))
+        found.append([measures_of(run) for run in runs])
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_a_search_on_two_gpus_gives_what_one_gives(table, monkeypatch):
+    monkeypatch.setattr(ahead, "AT_ONCE_ON_DEVICE", 5)
+    grid = {"learning_rate": [1e-3, 1e-2], "noise_level": [0.1, 0.5]}
+    settings = {"cv": 3, "scoring": synthetic_auroc(), "refit": False}
+    found = []
+    for devices in (["cuda:0"], ["cuda:0", "cuda:1"]):
+        estimator = DenoisingAutoencoder(2, **SMALL, device=devices)
+        found.append(scores_of(GridSearch(estimator, grid, **settings).fit(table)))
+    np.testing.assert_allclose(*found, atol=1e-6)

@@ -160,7 +160,7 @@ class Joined:
         self._objective = join_objectives([job.objective for job in jobs], networks)
         step = DenseStep([self._network], [self._objective], [self._generator])
         self._kept = kept or [t.detach().clone() for t in tensors_of(self._network)]
-        self._n = networks[0].n_members
+        self._n, self._device = networks[0].n_members, jobs[0].rows.device
         self._rates = StackedRates(
             jobs[0].optimizer,
             step.parameters[0],
@@ -172,8 +172,8 @@ class Joined:
         self.x, firsts = _pool([job.rows for job in jobs])
         self._firsts = self._of_members(firsts)[:, None]
         self._x_val, firsts = _pool([job.x_val for job in jobs])
-        n_rows, device = len(jobs[0].x_val), self._generator.device
-        turns = torch.arange(n_rows, device=device).repeat(count_repeats(jobs[0].x_val))
+        n_rows = len(jobs[0].x_val)
+        turns = torch.arange(n_rows, device=self._device).repeat(count_repeats(jobs[0].x_val))
         self._held_out = self._of_members(firsts)[:, None] + turns  # numbers of rows
 
     def draw_orders(self) -> Tensor:
@@ -192,8 +192,8 @@ class Joined:
         """Compute them, as :class:`Stack` says."""
         n_all, n_rows = self._held_out.shape
         if not n_rows:
-            return torch.full((n_all,), math.nan, device=self._generator.device)
-        generator = make_generator(0, self._generator.device)  # every epoch draws the same noise
+            return torch.full((n_all,), math.nan, device=self._device)
+        generator = make_generator(0, self._device)  # every epoch draws the same noise
         starts = range(0, n_rows, max(1, HELD_OUT_ROWS // n_all))
         bounds = list(zip(starts, [*starts[1:], n_rows], strict=True))
         self._network.eval()
@@ -207,7 +207,7 @@ class Joined:
         """Keep weights, as :class:`Stack` says."""
         chosen = {id(record) for record in best}
         rows = [id(record) in chosen for member in self.members for record in member.run.best]
-        mask = torch.tensor(rows, device=self._generator.device)
+        mask = torch.tensor(rows, device=self._device)
         for kept, tensor in zip(self._kept, tensors_of(self._network), strict=True):
             kept.copy_(torch.where(mask.view(-1, *[1] * (kept.ndim - 1)), tensor, kept))
 
@@ -227,7 +227,7 @@ class Joined:
             release(self.members[number].job.network)
         if not left:
             return None
-        rows = torch.tensor(stay, device=self._generator.device)
+        rows = torch.tensor(stay, device=self._device)
         rows = (rows[:, None] * self._n + torch.arange(self._n, device=rows.device)).flatten()
         return type(self)(
             [self.members[number] for number in stay],
@@ -251,7 +251,7 @@ class Joined:
 
     def _of_members(self, numbers: Sequence[Any]) -> Tensor:
         """Return what is given of each network for each of its members, ``(all members, ...)``."""
-        values = torch.tensor(numbers, device=self._generator.device)
+        values = torch.tensor(numbers, device=self._device)
         return values.repeat_interleave(self._n, dim=0)
 
 
