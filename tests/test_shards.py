@@ -149,5 +149,7 @@ def test_what_cannot_be_divided_is_refused(X):
         scale.fit(AutoencoderTransformer(batch_norm=True), X)
     with pytest.raises(ValueError, match="n_shards=6 must be a power of two"):
         scale.fit(AutoencoderTransformer(), X, n_shards=6)
+    with pytest.raises(ValueError, match=r"\['cpu', 'cpu'\] is a list.*Set device='cuda'"):
+        scale.fit(AutoencoderTransformer(device=["cpu", "cpu"]), X)
     with pytest.raises(TypeError, match="takes AutoencoderTransformer"):
         scale.fit(object(), X)

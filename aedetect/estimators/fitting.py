@@ -52,8 +52,10 @@ from aedetect.training import (
     Objective,
     Run,
     Shifts,
+    gather_members,
     make_generator,
     move,
+    place_members,
     seeded_globally,
     train,
 )
@@ -84,8 +86,8 @@ class Fit:
         The training rows.
     spec : NetworkSpec
     columns : Columns
-    device : torch.device
-        Where to train.
+    devices : tuple of torch.device
+        Where to train, the first one, and which others compute blocks of rows.
     random_state : numpy.random.RandomState
         All draws come from it, in a fixed order.
     goes_on : bool
@@ -100,7 +102,7 @@ class Fit:
     table: Table
     spec: NetworkSpec
     columns: Columns
-    device: torch.device
+    devices: tuple[torch.device, ...]
     random_state: np.random.RandomState
     goes_on: bool
     pooled: PooledRows | None
@@ -112,7 +114,7 @@ class Fit:
         estimator: BaseAutoencoder,
         X: ArrayLike,
         y: object,
-        device: torch.device,
+        devices: tuple[torch.device, ...],
         *,
         goes_on: bool,
     ) -> Self:
@@ -140,7 +142,12 @@ class Fit:
         else:
             random_state = local_random_state(estimator.random_state)
         pooled = pooled_rows(table.X, columns.width, spec.n_members)
-        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled, known)
+        return cls(estimator, table, spec, columns, devices, random_state, goes_on, pooled, known)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is trained."""
+        return self.devices[0]
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
@@ -262,8 +269,12 @@ class Fit:
         if isinstance(x_train, DiskPools) and schedule.max_epochs == "auto":
             max_epochs = max(max_epochs, x_train.plan.n_pools)  # every row is seen
         corruption = self._corruption(x_train)
+        network.to(self.device)
+        # Layers of a user's own may draw from global generators, of which each device has one.
+        if isinstance(estimator.device, list | tuple) and self.spec.kind != "own":
+            place_members(network, self.devices)
         job = Job(
-            network.to(self.device),
+            network,
             self._objective(corruption),
             x_train,
             x_val,
@@ -288,7 +299,7 @@ class Fit:
             may_recall
             and not self.goes_on
             and self.pooled is None
-            and self.device.type == "cpu"
+            and self.device.type != "mps"  # on which no networks were trained side by side
             and estimator.precision == "float32"
             and not estimator.compile
             and not getattr(estimator, "_skl_callbacks", None)  # they may end training
@@ -380,10 +391,16 @@ class Fit:
     ) -> dict[str, Any]:
         """Return all fitted attributes as if training had ended with this network."""
         estimator = self.estimator
+        gather_members(network, self.device)
         if self.device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         model = make_model(
-            self.spec, network, self.columns, estimator.loss, estimator._prior_weight
+            self.spec,
+            network,
+            self.columns,
+            estimator.loss,
+            estimator._prior_weight,
+            also=self.devices[1:],
         )
         contamination = estimator.contamination
         detector = Detector.fit(

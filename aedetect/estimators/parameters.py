@@ -399,15 +399,17 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "device": Parameter(
         "running",
-        [str, torch.device],
+        [str, torch.device, list, tuple],
         "auto",
         OTHER,
-        """str or torch.device, default="auto"
+        """str, torch.device, or list of them, default="auto"
     Where ``fit`` trains, and where the fitted estimator then transforms, scores, explains and
     repairs: ``"auto"`` is CUDA, then MPS, then the CPU. MPS has no float64, so what was trained
     there scores on the CPU. ``to`` moves a fitted estimator. Pickles hold arrays of the CPU; one
     that is loaded, or a copy, computes on a device of the original's kind if there is one, else on
-    the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise.""",
+    the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise. Of a list,
+    such as ``["cuda:0", "cuda:1"]``, a network is trained on the first GPU; all of them share rows
+    to score, members of a convolutional ensemble, and the candidates of a search.""",
     ),
     "verbose": Parameter(
         "running",

@@ -98,7 +98,7 @@ class VAEDetector(BaseAutoencoder):
         patience: int = 50,
         random_state: int | np.random.RandomState | None = None,
         n_members: int = 1,
-        device: str | torch.device = "auto",
+        device: str | torch.device | Sequence[str | torch.device] = "auto",
         verbose: int | bool = False,
         warm_start: bool = False,
         checkpoint: str | os.PathLike | None = None,

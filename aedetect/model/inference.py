@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Thread
@@ -140,9 +140,41 @@ class Fitted:
         return self._known[device]
 
 
+def device_rows(n_columns: int) -> int:
+    """Return the number of rows of a tile on a GPU."""
+    return max(SMALLEST, min(DEVICE_ROWS, DEVICE_VALUES // n_columns))
+
+
+def device_blocks(n_rows: int, n_columns: int, *, n_values: int, n_devices: int) -> list[slice]:
+    """Return the slices of rows that are sent to several GPUs, by turns.
+
+    They end where tiles end. So the tile of a row, and its place in there, do not depend on the
+    number of GPUs.
+    """
+    tile = device_rows(n_columns)
+    most = max(1, n_values // (n_columns * tile))
+    share = -(-n_rows // (tile * n_devices))
+    size = tile * max(1, min(most, share))
+    return [slice(first, first + size) for first in range(0, n_rows, size)]
+
+
+def by_turns(functions: Sequence[Callable[[T], NDArray]], tasks: Sequence[T]) -> list[NDArray]:
+    """Return the results of tasks, which functions take by turns, each in a thread of its own."""
+    n = len(functions)
+    if n == 1 or len(tasks) == 1:
+        return [functions[0](task) for task in tasks]
+
+    def compute_share(first: int) -> list[NDArray]:
+        return [functions[first](task) for task in tasks[first::n]]
+
+    with ThreadPoolExecutor(n, "aedetect-device") as threads:
+        shares = [iter(share) for share in threads.map(compute_share, range(n))]
+    return [next(shares[number % n]) for number in range(len(tasks))]
+
+
 def _infer_on_device(function: Function, x: NDArray[np.float32], device: torch.device) -> NDArray:
     """Return ``function`` of the rows, in tiles that the device's memory holds."""
-    size = max(SMALLEST, min(DEVICE_ROWS, DEVICE_VALUES // x.shape[1]))
+    size = device_rows(x.shape[1])
     while True:
         try:
             return _compute_on_device(function, x, size, device)

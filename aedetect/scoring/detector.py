@@ -164,13 +164,16 @@ class Detector:
         offset = threshold(scores, contamination, np.arange(n_held_out))
         return replace(self, offset=offset, left_out_scores=np.sort(left_out))
 
-    def to(self, device: torch.device) -> Self:
-        """Return the detector with its network on a device, where it computes from here."""
-        return replace(self, model=self.model.to(device))
+    def to(self, device: torch.device, *also: torch.device) -> Self:
+        """Return the detector with its network on a device, where it computes from here.
 
-    def computing_on(self, place: torch.device | None) -> Self:
-        """Return the detector with its network where it is, and rows computed on a device."""
-        return replace(self, model=self.model.computing_on(place))
+        Blocks of rows are computed on the other devices, too.
+        """
+        return replace(self, model=self.model.to(device, *also))
+
+    def computing_on(self, place: torch.device | None, *also: torch.device) -> Self:
+        """Return the detector with its network where it is, and rows computed on devices."""
+        return replace(self, model=self.model.computing_on(place, *also))
 
     def with_labels(self, labels: Labels) -> Self:
         """Return the detector with known rows, without a fit of the network.
