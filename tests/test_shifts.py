@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from itertools import pairwise
 
@@ -198,6 +199,33 @@ def test_networks_that_are_trained_side_by_side_are_shifted_as_alone(n_members):
         expected = lone.network.state_dict()
         for name, tensor in job.network.state_dict().items():
             assert torch.equal(tensor, expected[name])
+
+
+class Upwards(Shifts):
+    """Moves every image up and to the left."""
+
+    def draw(self, n_members, n_rows, generator):
+        super().draw(n_members, n_rows, generator)
+        return torch.zeros(2, n_members, n_rows, dtype=torch.long)
+
+
+def test_members_of_one_stack_on_a_device_are_shifted_each_as_its_job_says(monkeypatch):
+    monkeypatch.setattr(train_together.__module__ + ".is_exact", lambda job: False)
+    choices = [None, Upwards(**vars(make_shifts())), Upwards(**vars(make_shifts(2)))]
+
+    def make_jobs():  # one batch an epoch: the order of rows has no effect but rounding
+        jobs = [make_job(0, shifts) for shifts in choices]
+        return [dataclasses.replace(job, batch_size=50) for job in jobs]
+
+    together, alone = make_jobs(), make_jobs()
+    assert None not in train_together(together)
+    for job, lone in zip(together, alone, strict=True):
+        train(**vars(lone), precision="float32", compile=False, watcher=Unwatched())
+        expected = lone.network.state_dict()
+        for name, tensor in job.network.state_dict().items():
+            torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)
+    weights = [job.network.state_dict()["encoder.0.weight"] for job in alone]
+    assert all((a - b).abs().max() > 1e-3 for a, b in pairwise(weights))
 
 
 # Estimators.
