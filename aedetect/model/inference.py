@@ -330,9 +330,9 @@ class _Comparison(TorchFunctionMode):
         if self._expected is None:
             agrees = _rows_equal(result, middle)
             if agrees.sum() >= n_rows // 16:  # else its entries are no rows, but columns say
-                self.agrees &= agrees
+                self.agrees = self.agrees & agrees
         elif len(self.middles) <= len(self._expected):  # else the lengths differ at the end
-            self.agrees &= _rows_equal(result, self._expected[len(self.middles) - 1])
+            self.agrees = self.agrees & _rows_equal(result, self._expected[len(self.middles) - 1])
 
 
 def _rows_equal(rows: Tensor, row: Tensor) -> Tensor:
