@@ -52,6 +52,13 @@ def test_internal_links_lead_to_a_file_and_a_heading(page):
             assert anchor in anchors_of(path), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_column_of_a_table_has_a_name(page):
+    heads = re.findall(r"^(\|.*\|)\n\|--", CODE.sub("", page.read_text()), re.MULTILINE)
+    for head in heads:
+        assert all(cell.strip() for cell in head.strip("|").split("|")), head
+
+
 def test_links_to_the_reference_name_what_is_public():
     public = {f"aedetect.{name}" for name in load("public").public_names()}
     for page in PAGES:

@@ -33,7 +33,7 @@ def follow(path: Path, *, sep: str, as_text: Collection[str] = ()) -> Iterator[p
         If it is not a plain CSV file, or becomes shorter.
     """
     if path.suffix.lower() != ".csv":
-        raise ValueError(f"--follow reads a .csv file as it grows, and {path} is none.")
+        raise ValueError(f"--follow reads a .csv file as it grows, but {path} is no .csv file.")
     header, n_rows = b"", 0
     types = dict.fromkeys(as_text, str)
     for lines in _new_lines(path):

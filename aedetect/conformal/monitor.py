@@ -72,6 +72,13 @@ class Monitor(BaseEstimator):
     ConformalDetector : The detector that it watches.
     plotting.MonitorDisplay : Draws the martingales over time.
 
+    References
+    ----------
+    V. Vovk, I. Nouretdinov & A. Gammerman, "Testing exchangeability on-line", ICML 2003.
+
+    V. Vovk, I. Petej, I. Nouretdinov, E. Ahlberg, L. Carlsson & A. Gammerman, "Retrain or not
+    retrain: conformal test martingales for change-point detection", COPA 2021.
+
     Examples
     --------
     >>> import numpy as np

@@ -565,15 +565,15 @@ class BaseAutoencoder(
         Warns
         -----
         UserWarning
-            If rows could not be made normal; the closest rows found are returned.
+            If rows could not be made normal; for these, the most normal rows found are returned.
         """
         refuse_rows(X, "repair")
         rows = self._check_new_rows(X)
         repaired, n_left = self.detector_.repair(rows)
         if n_left:
             warnings.warn(
-                f"{n_left} anomalies could not be made normal: they come back as close to it as was"
-                " found.",
+                f"{n_left} anomalies could not be made normal: for these, the most normal rows"
+                " found are returned.",
                 stacklevel=3,  # of the caller, beyond names_places
             )
         is_changed = ~((repaired == rows) | np.isnan(repaired))

@@ -182,8 +182,8 @@ def _infer_on_device(function: Function, x: NDArray[np.float32], device: torch.d
             pass  # the error's traceback holds all results: leave it first
         if size == SMALLEST:
             raise MemoryError(
-                f"The memory of {str(device)!r} does not hold {SMALLEST} rows on their way through"
-                " the network. Move the estimator to the CPU: to('cpu')."
+                f"The memory of {str(device)!r} does not hold {SMALLEST} rows and their"
+                " activations. Move the estimator to the CPU: to('cpu')."
             )
         size = max(SMALLEST, size // 2)
 

@@ -63,8 +63,8 @@ def repair(
     Returns
     -------
     repaired : Tensor of shape (rows, width)
-        Unchanged features are equal bit for bit. A row that cannot be brought within the limit
-        comes as close to it as was found.
+        Unchanged features are equal bit for bit. For a row that cannot be brought within the
+        limit, the most normal version found.
     """
     search = _Search(log_score, limit, members, is_number, bounds)
     starts = _Starts(search, log_score, restore, x, typical)
