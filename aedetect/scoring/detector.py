@@ -48,7 +48,6 @@ REPAIRED_ON_DEVICE = 1024
 SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 N_SAMPLE = 256  # reference rows at most that known rows are compared with
-LEAST_SAMPLE = 100  # of these rows, if fewer are held out
 SAMPLED = 2**17  # values of these, about
 LEAST_WIDE = 32  # of these rows, however wide
 ENTRIES = {
@@ -134,7 +133,7 @@ class Detector:
         fitted = SCORES[score].fit(score, model, reference)
         levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
         n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
-        n_sample = min(_n_sample(n_held_out), max(LEAST_WIDE, SAMPLED // x.shape[1]))
+        n_sample = min(N_SAMPLE, max(LEAST_WIDE, SAMPLED // x.shape[1]))
         detector = cls(
             model,
             fitted,
@@ -406,15 +405,6 @@ class Detector:
         require_floats("the typical row", self.typical, (n_features,), np.float32)
         require_floats("the usual rows", self.usual_rows, (n_usual, n_features), np.float32)
         require_floats("the sample", self.sample, (n_sample, n_features), np.float32)
-
-
-def _n_sample(n_held_out: int) -> int:
-    """Return how many of the reference rows, held-out ones first, known rows are compared with.
-
-    A network errs less on the rows that it was fitted to. Compared with these, known anomalies
-    would seem odd for being new.
-    """
-    return min(max(n_held_out or N_SAMPLE, LEAST_SAMPLE), N_SAMPLE)
 
 
 def _fit_levels(
