@@ -37,6 +37,7 @@ from aedetect.training.state import Epoch, Run, State
 from aedetect.training.steps import make_step
 from aedetect.training.updates import Update, is_capturable, make_update
 
+SHIFTED = 0.8  # share of the epochs, the first ones, in which images are shifted
 MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of, or
 MIN_HELD_OUT_CELLS = 2**17  # as many wide rows as hold this many cells
 
@@ -108,7 +109,8 @@ def train(
     watcher : Watcher
         Told of the beginning and the end of every epoch, and of every step.
     shifts : Shifts or None, default=None
-        Move each training row, which is an image, anew in every epoch. Held-out rows stay.
+        Move each training row, which is an image, anew in every epoch but the last fifth of
+        ``max_epochs``. Held-out rows stay.
     global_generators : sequence of torch.Generator, default=()
         Others that the network draws from.
     continuation : dict of str to Tensor or None, default=None
@@ -239,13 +241,14 @@ class Epochs:
         self._rate = rates[-1]
         n_members, generator = job.network.n_members, job.generator
         orders = _draw_orders(self._n_rows, n_members, generator)
-        if job.shifts is not None:
+        self._moves: Tensor | None = None
+        if job.shifts is not None and number < SHIFTED * job.max_epochs:
             self._moves = job.shifts.draw(n_members, self._n_rows, generator)
         return orders, rates
 
     def shift(self, number: int, x: Tensor) -> Tensor:
         """Return the rows of a batch, ``(n_members, batch, n_features)``, shifted if they are."""
-        if self._job.shifts is None:
+        if self._job.shifts is None or self._moves is None:
             return x
         first, last = self.bounds[number]
         return self._job.shifts(x, self._moves[..., first:last])
