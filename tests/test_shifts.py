@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from stand_in import META, OneDevice
 from training_runs import Unwatched, run_training
 
 from aedetect import AutoencoderTransformer
 from aedetect.estimators.defaults import resolve_max_shift
 from aedetect.model.scaling import fit_scaling
+from aedetect.model_selection import GridSearch
 from aedetect.networks import dense_autoencoder, initialize
 from aedetect.training import Job, Objective, Shifts, make_generator, train, train_together
 
@@ -265,6 +267,18 @@ def test_auto_is_a_shift_by_one_pixel_or_none():
         for n in ("auto", 0)
     )
     np.testing.assert_array_equal(auto, none)
+
+
+@pytest.mark.filterwarnings("ignore:scoring=None")
+def test_a_search_side_by_side_gives_the_bits_of_lone_fits(images):
+    detector = AutoencoderTransformer(
+        2, image_shape=(1, 8, 8), max_epochs=4, hidden_layer_sizes=(8,), random_state=0
+    )
+    grid = {"max_shift": [0, 1, 2], "learning_rate": [1e-3, 1e-2]}
+    ours = GridSearch(detector, grid, cv=2).fit(images).cv_results_["mean_test_score"]
+    theirs = GridSearchCV(detector, grid, cv=2).fit(images).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(set(ours)) == 6
 
 
 def test_training_goes_on_with_shifts(images):
