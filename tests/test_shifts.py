@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from stand_in import META, OneDevice
 from training_runs import Unwatched, run_training
 
 from aedetect import AutoencoderTransformer
 from aedetect.estimators.defaults import resolve_max_shift
 from aedetect.model.scaling import fit_scaling
+from aedetect.model_selection import GridSearch
 from aedetect.networks import dense_autoencoder, initialize
 from aedetect.training import Job, Objective, Shifts, make_generator, train, train_together
 
@@ -140,14 +142,16 @@ class Batches:
         return x
 
 
-def test_each_row_of_each_epoch_has_a_draw_of_its_own():
+def test_each_row_of_each_epoch_but_the_last_has_a_draw_of_its_own():
     batches = Batches()
     x = torch.arange(float(N_FEATURES)).expand(40, -1)
     run_training(make_network(0), Objective("mse", batches), x, shifts=make_shifts(), batch_size=40)
-    assert len(batches.seen) == 5
-    for rows in batches.seen:
+    *first, last = batches.seen
+    assert len(first) == 4
+    for rows in first:
         assert len(rows[0].unique(dim=0)) == 9
-    assert all((a != b).any() for a, b in pairwise(batches.seen))
+    assert all((a != b).any() for a, b in pairwise(first))
+    assert torch.equal(last[0], x)  # in the last fifth of the epochs images stay
 
 
 def test_held_out_rows_stay():
@@ -291,6 +295,18 @@ def test_auto_is_a_shift_by_one_pixel_or_none():
         for n in ("auto", 0)
     )
     np.testing.assert_array_equal(auto, none)
+
+
+@pytest.mark.filterwarnings("ignore:scoring=None")
+def test_a_search_side_by_side_gives_the_bits_of_lone_fits(images):
+    detector = AutoencoderTransformer(
+        2, image_shape=(1, 8, 8), max_epochs=4, hidden_layer_sizes=(8,), random_state=0
+    )
+    grid = {"max_shift": [0, 1, 2], "learning_rate": [1e-3, 1e-2]}
+    ours = GridSearch(detector, grid, cv=2).fit(images).cv_results_["mean_test_score"]
+    theirs = GridSearchCV(detector, grid, cv=2).fit(images).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(set(ours)) == 6
 
 
 def test_training_goes_on_with_shifts(images):

@@ -238,9 +238,9 @@ PARAMETERS: dict[str, Parameter] = {
         TRAINING,
         """int or "auto", default="auto"
     Pixels by which training images (``image_shape``) are moved at most, up or down and left or
-    right. Each move is drawn at random, anew for every image in every epoch. So the network is
-    trained on images that are slightly out of place, in as many steps. Pixels that come in repeat
-    those of the edge. Held-out images stay, and so do the images that the score is fitted to.
+    right. Each move is drawn at random, anew for every image in every epoch but the last fifth of
+    ``max_epochs``. The number of steps is unchanged. Pixels that come in repeat those of the edge.
+    Held-out images stay, and so do the images that the score is fitted to.
     ``"auto"`` is 1 for images of 28 x 28 pixels or more, and 0 for smaller ones, where a pixel is
     a larger part of what they show. It is 0 too where each pixel is scaled by itself
     (``scaling``). Set 0 if a normal image is recognised by its exact place.""",

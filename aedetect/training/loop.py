@@ -39,6 +39,7 @@ from aedetect.training.state import Best, Epoch, Run, State, keep
 from aedetect.training.steps import make_step
 from aedetect.training.updates import Rate, Update, is_capturable, make_update
 
+SHIFTED = 0.8  # share of the epochs, the first ones, in which images are shifted
 MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of, or
 MIN_HELD_OUT_CELLS = 2**17  # as many wide rows as hold this many cells
 
@@ -110,7 +111,8 @@ def train(
     watcher : Watcher
         Told of the beginning and the end of every epoch, and of every step.
     shifts : Shifts or None, default=None
-        Move each training row, which is an image, anew in every epoch. Held-out rows stay.
+        Move each training row, which is an image, anew in every epoch but the last fifth of
+        ``max_epochs``. Held-out rows stay.
     global_generators : sequence of torch.Generator, default=()
         Others that the network draws from.
     continuation : dict of str to Tensor or None, default=None
@@ -209,6 +211,7 @@ class Epochs:
         self._pools = OnePool(job.x) if isinstance(job.x, Tensor) else job.x
         self._first_steps = _first_steps(self._pools, job.batch_size, job.max_epochs)
         self._splitter = BatchSplitter()
+        self._moves: Tensor | None = None  # of the rows of the epoch
 
     @property
     def batch_sizes(self) -> list[int]:
@@ -236,11 +239,10 @@ class Epochs:
         return orders
 
     def draw_moves(self, generator: Generator) -> None:
-        """Draw by how much the rows of an epoch are shifted."""
-        if self._job.shifts is not None:
-            self._moves = self._job.shifts.draw(
-                self._job.network.n_members, self._n_rows, generator
-            )
+        """Draw by how much the rows of an epoch are shifted, if they are."""
+        job, self._moves = self._job, None
+        if job.shifts is not None and len(self._run.epochs) < SHIFTED * job.max_epochs:
+            self._moves = job.shifts.draw(job.network.n_members, self._n_rows, generator)
 
     def rates(self) -> list[float]:
         """Return the learning rates of the epoch's steps."""
@@ -253,7 +255,7 @@ class Epochs:
 
     def shift(self, number: int, x: Tensor) -> Tensor:
         """Return the rows of a batch, ``(n_members, batch, n_features)``, shifted if they are."""
-        if self._job.shifts is None:
+        if self._job.shifts is None or self._moves is None:
             return x
         first, last = self.bounds[number]
         return self._job.shifts(x, self._moves[..., first:last])
