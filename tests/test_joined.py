@@ -22,6 +22,7 @@ from test_together import (
 )
 from test_updates import OBJECTIVES, Replayed
 from test_updates import make_network as make_wide
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aedetect import AutoencoderTransformer, ConformalDetector, DenoisingAutoencoder
 from aedetect.corruption import Corruption, Hiding
@@ -329,6 +330,42 @@ def test_steps_of_joined_networks_copy_nothing_from_the_cpu_once_they_are_warm(n
         losses = step.backpropagate(x)
     assert losses.device == META
     assert losses.shape == (4, 5)
+
+
+class Count(TorchDispatchMode):
+    """Counts operations, most of which are a kernel each."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.number += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("variational", [False, True])
+def test_a_step_takes_as_many_kernels_for_many_networks_as_for_two(variational):
+    def count(n):
+        jobs = []
+        for seed in range(n):
+            objective = Objective("mse", corrupt=noise(0.1 + seed), l1_activity=seed + 1, beta=seed)
+            network, _ = make_network(seed, dropout=0.2, variational=variational, batch_norm=True)
+            jobs.append(
+                dataclasses.replace(
+                    make_job(seed, objective=objective, learning_rate=0.01 / (1 + seed)),
+                    network=network,
+                    weight_decay=seed / 10,
+                )
+            )
+        stack = stacks.Joined([stacks.Member(job) for job in jobs])
+        together._train_epoch(stack)  # makes buffers and constants
+        x, totals, rate = torch.rand(n, 16, 7), torch.zeros(n), stack.rates()[0]
+        with Count() as counted:
+            stack.update(x, rate, totals)
+        return counted.number
+
+    assert count(2) == count(8)
 
 
 @pytest.mark.parametrize("variational", [False, True])

@@ -103,15 +103,11 @@ def _kind(job: Job) -> tuple:
 
 def _train_group(jobs: Sequence[Job]) -> list[Run | None]:
     """Train networks of one kind; return None for those that diverge."""
+    if is_exact(jobs[0]) and _work_of(jobs[0]) >= DenseStep.shared_work:
+        return [None] * len(jobs)
     members = [Member(job) for job in jobs]
-    stack: Stack | None
-    if is_exact(jobs[0]):
-        if _work_of(jobs[0]) >= DenseStep.shared_work:
-            return [None] * len(jobs)
-        stack = SideBySide(members)
-    else:
-        stack = Joined(members)
     try:
+        stack: Stack | None = SideBySide(members) if is_exact(jobs[0]) else Joined(members)
         while stack is not None:
             _train_epoch(stack)
             stack = stack.without_done()

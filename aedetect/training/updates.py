@@ -7,6 +7,8 @@ so batches are copied to a buffer, and the learning rate is a tensor.
 
 from __future__ import annotations
 
+import functools
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -109,8 +111,7 @@ class CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
         for generator in generators:
             self._graph.register_generator_state(generator)
-        # PyTorch's own stream for captures is one of the device that was the first to capture.
-        stream = torch.cuda.Stream(device)
+        stream = _stream_of(device, threading.get_ident())
         with (
             torch.cuda.device(device),
             torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
@@ -120,6 +121,15 @@ class CudaGraph:
     def replay(self) -> None:
         """Run the kernels."""
         self._graph.replay()
+
+
+@functools.cache
+def _stream_of(device: torch.device, thread: int) -> torch.cuda.Stream:
+    """Return the stream on which a thread captures: each keeps memory for its products.
+
+    PyTorch's own one is of the device that was the first to capture.
+    """
+    return torch.cuda.Stream(device)
 
 
 class CapturedUpdate:
