@@ -77,7 +77,7 @@ test-scale: $(VENV)/scale
 # One process: each would hold memory of the GPU.
 test-gpu: $(VENV)/test
 	$(BIN)/python -m pytest --device $(DEVICE) $(addprefix tests/test_,$(addsuffix .py, \
-	  training ensembles continuing persistence members devices updates batches precision))
+	  training ensembles continuing persistence members joined devices updates batches precision))
 	$(BIN)/python -m pytest --device $(DEVICE)
 
 bench-gpu: $(VENV)/bench

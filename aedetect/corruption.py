@@ -6,7 +6,7 @@ The features are the last dimension; leading dimensions are free.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -19,6 +19,8 @@ from torch import Generator, Tensor
 from aedetect.blocks import Blocks
 from aedetect.networks import draw_chosen
 
+Level = float | Tensor  # of all members, or of each, (n_members, 1, 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Corruption:
@@ -27,9 +29,10 @@ class Corruption:
     Parameters
     ----------
     noise : {"gaussian", "masking", "salt_and_pepper"}
-    level : float
-        Standard deviation of gaussian noise; share of the replaced values for the other two.
-    bounds : ndarray of shape (2, n_numbers), float32
+    level : float, or ndarray of shape (n_members, 1, 1), float32
+        Standard deviation of gaussian noise; share of the replaced values for the other two. An
+        array has that of each member, and rows are ``(n_members, batch, n_features)`` then.
+    bounds : ndarray of shape (2, n_numbers) or (2, n_members, 1, n_numbers), float32
         Minima and maxima of the numbers in the training rows.
     clamp : bool
         Whether noisy numbers are clipped to [0, 1].
@@ -40,7 +43,7 @@ class Corruption:
     """
 
     noise: str
-    level: float
+    level: float | NDArray[np.float32]
     bounds: NDArray[np.float32]
     clamp: bool
     keeps_missing: bool
@@ -67,6 +70,18 @@ class Corruption:
         bounds = torch.stack([low, high]).nan_to_num(posinf=0.0, neginf=0.0)
         return cls(noise, level, bounds.cpu().numpy(), clamp, keeps_missing, blocks)
 
+    @classmethod
+    def join(cls, noises: Sequence[Self], n_members: int) -> Self:
+        """Return the noise of all members of networks that have ``n_members`` each.
+
+        The noises of the networks differ in levels and bounds alone.
+        """
+        levels = np.array([noise.level for noise in noises], np.float32).repeat(n_members)
+        bounds = np.stack([noise.bounds for noise in noises], axis=1).repeat(n_members, axis=1)
+        return dataclasses.replace(
+            noises[0], level=levels[:, None, None], bounds=bounds[:, :, None]
+        )
+
     def to_state(self) -> dict[str, Any]:
         """Return all values but the blocks, which the columns tell of."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "blocks"]
@@ -75,12 +90,12 @@ class Corruption:
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """Return a noisy copy of rows ``(..., n_features)``."""
         n = x.shape[-1] if self.blocks is None else self.blocks.n_numbers
-        bounds = self._bounds_on(x.device)
+        level, bounds = self._values_on(x.device)
         if self.blocks is None or self.noise == "gaussian":
-            noisy = NOISES[self.noise](x, self.level, bounds, generator)
+            noisy = NOISES[self.noise](x, level, bounds, generator)
         else:
-            numbers = NOISES[self.noise](x[..., :n], self.level, bounds, generator)
-            entries = corrupt_levels(x[..., n:], self.noise, self.level, self.blocks, generator)
+            numbers = NOISES[self.noise](x[..., :n], level, bounds, generator)
+            entries = corrupt_levels(x[..., n:], self.noise, level, self.blocks, generator)
             noisy = torch.cat([numbers, entries], dim=-1)
         if self.clamp:
             noisy[..., :n].clamp_(0, 1)
@@ -90,13 +105,16 @@ class Corruption:
         """Return the parameters, so that equal noises have equal pickles and digests."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def _bounds_on(self, device: torch.device) -> Tensor:
+    def _values_on(self, device: torch.device) -> tuple[float | Tensor, Tensor]:
+        """Return level and bounds."""
         if device not in self._known:
-            self._known[device] = torch.from_numpy(self.bounds).to(device)
+            level, bounds = self.level, torch.from_numpy(self.bounds).to(device)
+            own = torch.from_numpy(level).to(device) if isinstance(level, np.ndarray) else level
+            self._known[device] = own, bounds
         return self._known[device]
 
     @cached_property
-    def _known(self) -> dict[torch.device, Tensor]:
+    def _known(self) -> dict[torch.device, tuple[float | Tensor, Tensor]]:
         return {}
 
 
@@ -124,23 +142,26 @@ class Hiding:
         return hide(noisy, self.share, generator, self.blocks)
 
 
-def gaussian(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Tensor:
+def gaussian(x: Tensor, level: Level, bounds: Tensor, generator: Generator) -> Tensor:
     """Return ``x`` plus normal noise of standard deviation ``level``.
 
     Parameters
     ----------
     x : Tensor of shape (..., n_features)
-    level : float
+    level : float or Tensor of shape (n_members, 1, 1)
         Standard deviation, in the units that the network sees.
-    bounds : Tensor of shape (2, n_features)
+    bounds : Tensor of shape (2, n_features) or (2, n_members, 1, n_features)
         Not used: the noise is unbounded.
     generator : torch.Generator
     """
-    noise = torch.empty_like(x).normal_(std=level, generator=generator)
+    if isinstance(level, Tensor):
+        noise = torch.empty_like(x).normal_(generator=generator).mul_(level)
+    else:
+        noise = torch.empty_like(x).normal_(std=level, generator=generator)
     return noise.add_(x)
 
 
-def masking(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Tensor:
+def masking(x: Tensor, level: Level, bounds: Tensor, generator: Generator) -> Tensor:
     """Return ``x`` with a share ``level`` of its values set to zero.
 
     Vincent et al., "Extracting and composing robust features with denoising autoencoders",
@@ -149,7 +170,7 @@ def masking(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Te
     return x.masked_fill(draw_chosen(level, x.shape, generator, x.device), 0.0)
 
 
-def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generator) -> Tensor:
+def salt_and_pepper(x: Tensor, level: Level, bounds: Tensor, generator: Generator) -> Tensor:
     """Return ``x`` with a share ``level`` of its values set to their feature's minimum or maximum.
 
     Vincent et al., "Stacked denoising autoencoders", JMLR 2010. ``bounds[0]`` holds the minima and
@@ -161,7 +182,7 @@ def salt_and_pepper(x: Tensor, level: float, bounds: Tensor, generator: Generato
 
 
 def corrupt_levels(
-    entries: Tensor, noise: str, level: float, blocks: Blocks, generator: Generator
+    entries: Tensor, noise: str, level: Level, blocks: Blocks, generator: Generator
 ) -> Tensor:
     """Return the entries of categories with a share ``level`` of the cells replaced.
 
@@ -189,7 +210,7 @@ def hide(x: Tensor, share: float, generator: Generator, blocks: Blocks | None = 
     return x.masked_fill(chosen, torch.nan)
 
 
-NOISES: dict[str, Callable[[Tensor, float, Tensor, Generator], Tensor]] = {
+NOISES: dict[str, Callable[[Tensor, Level, Tensor, Generator], Tensor]] = {
     "gaussian": gaussian,
     "masking": masking,
     "salt_and_pepper": salt_and_pepper,

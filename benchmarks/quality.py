@@ -1,4 +1,4 @@
-"""What the detectors find with their defaults, beside their peers, on four protocols.
+"""What the detectors find with their defaults, beside their peers, on five protocols.
 
     python benchmarks/quality.py                                    # everything: hours
     python benchmarks/quality.py semi --methods knn pca denoising   # a part
@@ -13,6 +13,7 @@ from there too, else from OpenML.
   resamples small sets before it splits them, so that test rows are trained on; this one does not.
 - contaminated: ADBench, all rows train and are scored, no labels.
 - one_class: MNIST, one digit trains, the 10,000 test images are scored.
+- few_images: MNIST, 1,000 images of one digit train, the 10,000 test images are scored.
 - multimodal: MNIST, nine digits train, the 10,000 test images are scored.
 
 Methods whose name ends in "told ..." are also told about the training rows, by ``contamination``:
@@ -136,6 +137,7 @@ METHODS: dict[str, Method] = {
     "autoencoder": of_aedetect(AutoencoderTransformer),
     "denoising": of_aedetect(DenoisingAutoencoder),
     "vae": of_aedetect(VAEDetector),
+    "autoencoder unshifted": of_aedetect(AutoencoderTransformer, max_shift=0),
     "autoencoder x4": of_aedetect(AutoencoderTransformer, n_members=4),
     "denoising x4": of_aedetect(DenoisingAutoencoder, n_members=4),
     "vae x4": of_aedetect(VAEDetector, n_members=4),
@@ -163,11 +165,12 @@ METHODS: dict[str, Method] = {
     "pyod autoencoder": of_pyod("AutoEncoder", "auto_encoder"),
     "pyod vae": of_pyod("VAE", "vae"),
 }
-# The protocol of the methods that are told about its training rows.
-TOLD = {
-    "denoising told clean": "semi",
-    "network untrained, told clean": "semi",
-    "denoising told 0.1": "contaminated",
+# The protocols of the methods that are told about training rows, or differ from others on images.
+ONLY = {
+    "denoising told clean": ("semi",),
+    "network untrained, told clean": ("semi",),
+    "denoising told 0.1": ("contaminated",),
+    "autoencoder unshifted": ("one_class", "few_images", "multimodal"),
 }
 
 
@@ -203,6 +206,12 @@ def one_class(seed: int) -> Iterator[Problem]:
     yield from of_digits(lambda y, digit: y == digit)
 
 
+def few_images(seed: int) -> Iterator[Problem]:
+    for problem in one_class(seed):
+        kept = np.random.default_rng(seed).permutation(len(problem.X))[:1000]
+        yield problem._replace(X=problem.X[kept])
+
+
 def multimodal(seed: int) -> Iterator[Problem]:
     yield from of_digits(lambda y, digit: y != digit)
 
@@ -215,7 +224,7 @@ def of_digits(is_normal: Callable[[NDArray, int], NDArray[np.bool_]]) -> Iterato
         yield Problem(f"digit {digit}", X[is_normal(y, digit)], X_test, anomalous, (1, 28, 28))
 
 
-PROTOCOLS = {p.__name__: p for p in (semi, contaminated, one_class, multimodal)}
+PROTOCOLS = {p.__name__: p for p in (semi, contaminated, one_class, few_images, multimodal)}
 
 
 def run(path: Path, protocols: list[str], methods: list[str], n_seeds: int) -> None:
@@ -228,7 +237,7 @@ def run(path: Path, protocols: list[str], methods: list[str], n_seeds: int) -> N
             for problem in PROTOCOLS[protocol](seed):
                 for method in methods:
                     key = (protocol, problem.name, method, seed)
-                    if key not in done and TOLD.get(method, protocol) == protocol:
+                    if key not in done and protocol in ONLY.get(method, PROTOCOLS):
                         append(path, key, evaluate(problem, method, seed))
 
 

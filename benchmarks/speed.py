@@ -482,12 +482,14 @@ def search() -> None:
 
 
 def gpu(device: str = "cuda", share: float = 1.0) -> None:
-    """On a GPU: members, a search, the conv denoiser, one-class fits and scores."""
+    """On a GPU, or several: members, a search, the conv denoiser, one-class fits and scores."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         print("\nGPU: there is none here")
         return
     name = torch.cuda.get_device_name() if device.startswith("cuda") else device
-    show(f"On {name}, {share:g} of the rows", Bench(device, share).table())
+    names = device.split(",")
+    bench = Bench(names if len(names) > 1 else device, share)
+    show(f"On {len(names)} x {name}, {share:g} of the rows", bench.table())
 
 
 ROWS = {
@@ -508,7 +510,9 @@ def main() -> None:
         metavar="ROW",
         help=f"{', '.join(ROWS)}; default: all",
     )
-    parser.add_argument("--device", default="cuda", help="of the row gpu; default: cuda")
+    parser.add_argument(
+        "--device", default="cuda", help="of the row gpu, or several: cuda:0,cuda:1; default: cuda"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of the data of the row gpu")
     parser.add_argument("--measure", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -23,11 +23,11 @@ def device(request):
 @pytest.fixture(autouse=True)
 def auto_device(request, monkeypatch):
     """Let ``device="auto"`` be the device that the suite was asked to run on."""
-    resolve = aedetect.estimators.base.resolve_device
+    resolve = aedetect.estimators.base.resolve_devices
     chosen = request.config.getoption("--device")
     monkeypatch.setattr(
         aedetect.estimators.base,
-        "resolve_device",
+        "resolve_devices",
         lambda device: resolve(chosen if device == "auto" else device),
     )
 

@@ -19,7 +19,7 @@ from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
 from aedetect.networks import Autoencoder
 
 N_THREADS = (1, 3)
-ALONE = (0, 5, 29, 31, 32, 62, 63, 64, 329)
+ALONE = (0, 5, 29, 31, 32, 62, 63, 64, 329, 511, 512, 1099)  # in large tiles and small ones
 IMAGE = {"network": "conv", "image_shape": (1, 14, 14), "hidden_layer_sizes": (8, 16)}
 
 
@@ -76,7 +76,7 @@ def differences(case: str) -> Iterator[str]:
     """Yield every comparison of a case that differs."""
     n_features, estimator = CASES[case]
     rng = np.random.RandomState(0)
-    X = rng.rand(330, n_features)
+    X = rng.rand(1100, n_features)
     if estimator.missing == "mask":
         X[rng.rand(*X.shape) < 0.2] = np.nan
         X[:, 0] = rng.rand(len(X))

@@ -45,8 +45,8 @@ def test_fit_tells_what_the_file_holds(folder, tmp_path, capsys):
     path = tmp_path / "m"
     facts = object_of(capsys, "fit", folder / "rows.csv", "-o", path, *SMALL)
     assert list(facts) == [
-        *("command", "table", "model", "n_rows", "n_columns", "estimator", "threshold"),
-        *("calibration", "training", "n_bytes", "sha256"),
+        *("command", "table", "model", "n_rows", "n_columns", "n_anomalies", "n_normal"),
+        *("estimator", "threshold", "calibration", "training", "n_bytes", "sha256"),
     ]
     assert (facts["command"], facts["n_rows"], facts["n_columns"]) == ("fit", 200, 2)
     assert facts["model"] == str(path)

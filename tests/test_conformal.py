@@ -722,7 +722,8 @@ def test_folds_are_trained_side_by_side_to_the_bits_of_lone_fits(normal, monkeyp
     monkeypatch.setattr(
         aedetect.estimators.fitting, "train", lambda *a, **k: alone.append(a) or train(*a, **k)
     )
-    inner = DenoisingAutoencoder(2, hidden_layer_sizes=(8,), max_epochs=3, random_state=0)
+    settings = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
+    inner = DenoisingAutoencoder(2, **settings, device="cpu")  # where it holds
     folds = [(rows, held_out) for rows, held_out in KFold(4).split(normal)]
     detector = ConformalDetector(make_pipeline(StandardScaler(), inner), cv=folds, alpha=0.1)
     detector.fit(normal)

@@ -165,8 +165,8 @@ def test_a_failure_leaves_the_estimator_as_it_was(small, table, method):
 
 CHANGEABLE = {
     *("anomaly_score", "batch_size", "beta", "checkpoint", "compile", "contamination"),
-    *("contractive", "device", "l1_activity", "labels", "learning_rate", "max_epochs", "noise"),
-    *("noise_level", "optimizer", "patience", "precision", "random_state", "schedule"),
+    *("contractive", "device", "l1_activity", "labels", "learning_rate", "max_epochs", "max_shift"),
+    *("noise", "noise_level", "optimizer", "patience", "precision", "random_state", "schedule"),
     *("validation_fraction", "verbose", "warm_start", "weight_decay"),
 }
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import pickle
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
@@ -25,16 +28,17 @@ from aedetect import (
     load,
     save,
 )
+from aedetect.estimators.memo import Memo, Rehearsal
 from aedetect.model import Fitted, View, infer
 from aedetect.model import inference as inference_module
-from aedetect.model.inference import _infer_on_device
+from aedetect.model.inference import _infer_on_device, by_turns, device_blocks
 from aedetect.networks import Autoencoder
 from aedetect.scoring import SCORES
 from aedetect.scoring.explanations import log_slope
 from aedetect.scoring.marks import fit_marks
 from aedetect.scoring.score import Reference
 from aedetect.scoring.whitening import _factorise, _factorise_on
-from aedetect.training import find_device
+from aedetect.training import find_device, resolve_devices
 
 CPU = torch.device("cpu")
 X = np.random.RandomState(0).randn(200, 5).astype(np.float32)
@@ -156,6 +160,112 @@ def test_scores_of_known_rows_are_found_in_tiles_on_a_device(monkeypatch):
     assert marks.replace_known(torch.from_numpy(X), torch.zeros(len(X)).double()).all()
 
 
+# Several devices.
+
+
+def test_devices_are_named_one_by_one():
+    assert resolve_devices("cpu") == (CPU,)
+    assert resolve_devices(["cpu", CPU]) == (CPU, CPU)
+    with pytest.raises(ValueError, match=r"device=\[\] names no device"):
+        resolve_devices([])
+    with pytest.raises(ValueError, match=r"\['cpu', 'meta'\] mixes kinds .* one kind"):
+        resolve_devices(["cpu", "meta"])
+    with pytest.raises(ValueError, match="device='cuda:99' cannot be used"):
+        make(device=["cuda:99", "cpu"]).fit(X)
+
+
+def test_a_list_of_devices_changes_no_result(small, tmp_path):
+    one = small.fit(X)
+    several = clone(small).set_params(device=["cpu", "cpu"]).fit(X)
+    np.testing.assert_array_equal(one.score_samples(X), several.score_samples(X))
+    save(several, tmp_path / "detector.safetensors")
+    loaded = load(tmp_path / "detector.safetensors", device=["cpu", "cpu"])
+    assert loaded.device == ["cpu", "cpu"]
+    np.testing.assert_array_equal(one.score_samples(X), loaded.score_samples(X))
+
+
+def test_the_tile_of_a_row_does_not_depend_on_the_number_of_devices(monkeypatch):
+    monkeypatch.setattr(inference_module, "DEVICE_VALUES", 5 * 64)
+
+    def tiles(n_devices):
+        blocks = device_blocks(1000, 5, n_values=5 * 200, n_devices=n_devices)
+        rows = [np.arange(1000)[block] for block in blocks]
+        assert len(rows) >= n_devices
+        return [tile.tolist() for part in rows for tile in np.split(part, range(64, len(part), 64))]
+
+    assert tiles(1) == tiles(2) == tiles(3) == tiles(16)
+    assert device_blocks(10, 5, n_values=1, n_devices=4) == [slice(0, 64)]
+
+
+def test_tasks_are_taken_by_turns_in_threads_of_their_own():
+    barrier, threads = threading.Barrier(3), []
+
+    def make_function(number):
+        def function(task):
+            if task < 3:
+                barrier.wait(timeout=60)  # all three are at work
+                threads.append(threading.current_thread())
+            return np.array([number, task])
+
+        return function
+
+    results = by_turns([make_function(number) for number in range(3)], range(7))
+    assert [result.tolist() for result in results] == [[t % 3, t] for t in range(7)]
+    assert len(set(threads)) == 3
+    with pytest.raises(ZeroDivisionError):
+        by_turns([make_function(0), lambda task: 1 / 0], [3, 4, 5])
+
+
+def test_devices_share_the_rows(monkeypatch):
+    monkeypatch.setattr(inference_module, "DEVICE_VALUES", 5 * 64)
+    detector = make(DenoisingAutoencoder, n_members=2).fit(X).detector_
+    model = replace(detector.model, place=META, also=(META, META))
+    places = {id(twin): [] for twin in (model, *model._twins)}
+
+    def note(model, function, rows):
+        places[id(model)].append(len(rows))
+        return rows.sum(axis=1)
+
+    monkeypatch.setattr(type(model), "_map_on_device", note)
+    rows = np.concatenate([X, X])
+    np.testing.assert_array_equal(model.map(None, rows), rows.sum(axis=1))
+    assert list(places.values()) == [[192], [192], [16]]
+    assert [twin.device for twin in model._twins] == [META, META]
+    monkeypatch.undo()
+    shared = replace(detector.model, also=(CPU, CPU))
+    parts = shared._map_on_devices(detector.measure, X)
+    expected = replace(detector.model, also=())._map_on_devices(detector.measure, X)
+    np.testing.assert_array_equal(np.concatenate(parts), np.concatenate(expected))
+
+
+def test_copies_compute_on_the_devices_that_the_machine_has(small, monkeypatch):
+    small.fit(X)
+    model = replace(small.detector_.model, place=META, also=(torch.device("meta", 1),))
+    small.detector_ = replace(small.detector_, model=model)
+    pickled = pickle.dumps(small)
+    monkeypatch.setattr("aedetect.estimators.stored.find_device", torch.device)
+    again = pickle.loads(pickled).detector_.model
+    assert (again.device, again.also) == (META, model.also)
+    monkeypatch.setattr("aedetect.estimators.stored.find_device", lambda name: META)
+    again = pickle.loads(pickled).detector_.model
+    assert (again.device, again.also) == (META, ())
+
+
+def test_processes_of_a_search_have_a_device_each(tmp_path, monkeypatch):
+    devices = tuple(torch.device("meta", number) for number in range(2))
+    memo = Memo(str(tmp_path), 0, os.getpid())
+    assert memo.choose(devices) == devices
+    chosen = []
+    for process in (5, 7, 5, 9):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        chosen.append(memo.choose(devices))
+    assert chosen == [devices[:1], devices[1:], devices[:1], devices[:1]]
+    assert memo.choose((CPU,)) == (CPU,)
+    assert Memo(str(tmp_path / "none"), 0, 1).choose(devices) == devices[:1]
+    turns = [Rehearsal(str(tmp_path), 0, 1, turn).choose(devices) for turn in range(3)]
+    assert turns == [devices[:1], devices[1:], devices[:1]]
+
+
 # Where an estimator computes.
 
 
@@ -195,7 +305,7 @@ def test_a_move_that_fails_changes_nothing(small, monkeypatch):
 
 def test_mps_cannot_score(small, monkeypatch):
     small.fit(X)
-    monkeypatch.setattr("aedetect.estimators.base.resolve_device", torch.device)
+    monkeypatch.setattr("aedetect.estimators.base.resolve_devices", lambda d: (torch.device(d),))
     with pytest.raises(ValueError, match=r"'mps' has no float64.*Use 'cpu'"):
         small.to("mps")
 

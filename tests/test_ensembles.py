@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from aedetect import AutoencoderTransformer, VAEDetector
-from aedetect.networks import MemberLoop
+from aedetect import AutoencoderTransformer, DenoisingAutoencoder, VAEDetector
+from aedetect.networks import Autoencoder, MemberLoop
+from aedetect.training import place_members
 
 IMAGE = {"network": "conv", "image_shape": (1, 8, 8), "hidden_layer_sizes": (4, 4)}
 
@@ -89,3 +92,58 @@ def test_an_ensemble_draws_samples_from_every_member(digits):
     assert rows.shape == (7, 64)
     assert detector.sample(1, random_state=0).shape == (1, 64)
     np.testing.assert_array_equal(rows, detector.sample(7, random_state=0))
+
+
+# On several devices.
+
+CONV = {"network": "conv", "image_shape": (1, 8, 8), "hidden_layer_sizes": (4,)}
+
+
+def fit_on(devices, X, **settings):
+    settings = {"n_members": 3, "max_epochs": 2, "random_state": 0, **CONV, **settings}
+    return DenoisingAutoencoder(2, device=devices, **settings).fit(X)
+
+
+def test_members_that_lie_apart_are_trained_as_beside_each_other(digits):
+    X = digits[0][:60]
+    one, several = fit_on("cpu", X), fit_on(["cpu", "cpu"], X)
+    np.testing.assert_array_equal(one.history_["val_loss"], several.history_["val_loss"])
+    np.testing.assert_array_equal(one.score_samples(X), several.score_samples(X))
+    assert several.network_.devices == ()
+
+
+def test_dropout_does_not_depend_on_the_number_of_devices(digits):
+    X = digits[0][:60]
+    fits = [fit_on(["cpu"] * n, X, dropout=0.3) for n in (1, 2, 2)]
+    fits.append(fit_on(["cpu"], X, dropout=0.3, random_state=1))
+    losses = [fit.history_["loss"] for fit in fits]
+    np.testing.assert_array_equal(losses[0], losses[1])
+    np.testing.assert_array_equal(losses[0], losses[2])
+    assert not np.array_equal(losses[0], losses[3])
+
+
+def test_members_are_put_on_devices_by_turns(monkeypatch):
+    meta = torch.device("meta")
+    network = MemberLoop([Autoencoder(nn.Linear(4, 2), nn.Linear(2, 4)) for _ in range(3)])
+    place_members(network, [meta, torch.device("cpu")])
+    found = [next(member.parameters()).device.type for member in network.members]
+    assert found == ["meta", "cpu", "meta"]
+    sent = []
+    network = MemberLoop([network.members[1]] * 3)
+    network.devices = [meta] * 3
+    monkeypatch.setattr(torch.Tensor, "to", lambda t, device: sent.append(device.type) or t)
+    network(torch.zeros(3, 5, 4))
+    assert sent[:3] == ["meta"] * 3
+    assert set(sent[3:]) == {"cpu"}  # where the first result is
+
+
+two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+
+
+@two_gpus
+@pytest.mark.parametrize("n_members", [1, 4])
+def test_two_gpus_give_what_one_gives(digits, n_members):
+    X = digits[0][:300]
+    fits = [fit_on(names, X, n_members=n_members) for names in (["cuda:0"], ["cuda:0", "cuda:1"])]
+    one, two = [fit.score_samples(np.tile(X, (200, 1))) for fit in fits]
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)

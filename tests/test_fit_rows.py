@@ -78,6 +78,8 @@ OPTIONS = [
     {"scaling": "common", "schedule": "constant", "weight_decay": 0.01},
     {"anomaly_score": "reconstruction", "scaling": "standard"},
     {"network": "residual", "latent_dim": 1},
+    {"image_shape": (1, 2, 3), "max_shift": 1, "scaling": "common"},
+    {"image_shape": (3, 1, 2), "max_shift": 1, "n_members": 2},
 ]
 
 

@@ -107,6 +107,60 @@ def test_places_are_found_once_a_function_and_width():
     assert n_first > 4
 
 
+def test_many_rows_are_computed_in_large_tiles():
+    sizes = []
+
+    def double(x):
+        sizes.append(len(x))
+        return 2 * x
+
+    known = {}
+    rows = np.resize(X, (1100, 5))
+    for _ in range(2):
+        sizes.clear()
+        whole = infer(double, rows, name="double", known=known, n_threads=1)
+        np.testing.assert_array_equal(whole, 2 * rows)
+    assert sizes == [512, 512, 64, 64]
+
+
+def by_size(x):
+    """Return twice the rows as a processor might that rounds many rows in another way."""
+    return 2 * x if len(x) == 64 else 2 * x * (1 + 1e-6)
+
+
+def in_sign(x):
+    """Return what hides by its sign that it is another for many rows."""
+    return by_size(x).sign()
+
+
+def by_turns(x):
+    """Return twice the rows with a step that many rows skip."""
+    return 2 * x if len(x) == 64 else x + x - x + x
+
+
+@pytest.mark.parametrize("function", [by_size, in_sign, by_turns])
+def test_large_tiles_that_differ_are_not_used(function):
+    assert len(find_places(function, (512, 5), like=(64, 5))) == 0
+    rows = np.resize(X, (1100, 5))
+    whole = infer(function, rows, name="f", known={})
+    np.testing.assert_array_equal(infer(function, rows[[77]], name="f", known={}), whole[[77]])
+
+
+def test_places_of_a_large_tile_that_differ_are_not_used():
+    assert find_places(six_at_a_time, (512, 5), like=(64, 5)).tolist() == list(range(510))
+    rows = np.resize(X, (1100, 5))
+    np.testing.assert_array_equal(infer(six_at_a_time, rows, name="f", known={}), 2 * rows)
+
+
+def test_what_is_computed_in_place_afterwards_is_compared_as_it_was():
+    def sorted_in_place(x):
+        values = 2 * x
+        values.numpy().sort(axis=1)
+        return values.sum(dim=1)
+
+    assert len(find_places(sorted_in_place, (512, 5), like=(64, 5))) == 512
+
+
 def test_a_network_that_keeps_what_it_was_given_is_evaluated_by_one_thread():
     class Keeping(nn.Module):
         def __init__(self):

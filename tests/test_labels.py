@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -17,7 +19,7 @@ from aedetect import ConformalDetector, DenoisingAutoencoder, load, report, save
 from aedetect.cli import main
 from aedetect.model import StateError
 from aedetect.scoring import Detector
-from aedetect.scoring.likeness import _find_strength
+from aedetect.scoring.likeness import _fit_head, _lift
 from aedetect.scoring.thresholds import carry_over
 
 NETWORK = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
@@ -118,8 +120,55 @@ def test_labels_that_held_out_ones_contradict_count_for_little():
     rng = np.random.RandomState(0)
     normal, nothing = rng.randn(300, 4), np.empty((0, 4))
     alike, unlike = rng.randn(20, 4) + np.array([3, 0, 0, 0]), 0.3 * rng.randn(20, 4)
-    strengths = [_find_strength(normal, odd, nothing) for odd in (alike, unlike)]
-    assert strengths[0] > strengths[1]
+    distances = [_fit_head(normal, odd, nothing)[2] for odd in (alike, unlike)]
+    assert distances[0] > 2 > 0.5 > distances[1]
+
+
+def test_the_likeness_has_mean_0_and_deviation_1_in_new_normal_rows():
+    rng = np.random.RandomState(0)
+    rows, new = rng.randn(100, 80), rng.randn(1000, 80)
+    weights, shift, _ = _fit_head(rows, rows[:3] + rng.randn(3, 80), np.empty((0, 80)))
+    likeness = new @ weights - shift
+    assert abs(likeness.mean()) < 0.3
+    assert likeness.std() == pytest.approx(1, abs=0.3)
+
+
+def test_only_rows_like_the_known_anomalies_are_raised():
+    lift = _lift(torch.linspace(-4, 4, 9), 2.5, 1.0)
+    assert (lift.diff() > 0).all()
+    assert 0 <= lift[:4].max() < 0.01  # likeness below 0
+    assert lift[-1] > 5
+
+
+def test_few_known_anomalies_raise_rows_by_little(plain, rows):
+    raised = []
+    for n_known in (1, 10):
+        told = copy_of(plain).feedback(rows[1][:n_known], [-1] * n_known)
+        raised.append(np.median(told.score_samples(rows[1]) / plain.score_samples(rows[1])))
+    assert 1 < raised[0] < raised[1] / 10
+
+
+def test_labels_that_say_nothing_change_no_score(told, rows):
+    detector = copy_of(told)
+    score = detector.detector_.score
+    silent = replace(score, likeness=replace(score.likeness, distance=0.0))
+    detector.detector_ = replace(detector.detector_, score=silent)
+    plain = replace(detector.detector_, score=score.base)
+    expected = plain.score_samples(rows[1])
+    np.testing.assert_array_equal(detector.detector_.score_samples(rows[1]), expected)
+
+
+def test_labels_of_one_kind_hide_few_anomalies_of_another(plain, rows):
+    X, anomalies = rows
+    others = np.random.RandomState(1).randn(60, 5)
+    others[:, 0] -= 4
+    told = copy_of(plain).feedback(anomalies[:10], [-1] * 10)
+    y = np.repeat([1, 0], [200, 60])
+    before, after = (
+        roc_auc_score(y, detector.score_samples(np.concatenate([X, others])))
+        for detector in (plain, told)
+    )
+    assert after > before - 0.04
 
 
 def test_scores_with_labels_do_not_depend_on_the_batch(told, rows):
@@ -147,7 +196,7 @@ def test_labelled_detectors_survive_files(told, rows, tmp_path):
 @pytest.mark.parametrize(
     ("part", "change"),
     [
-        ("likeness", {"strength": 1e9}),
+        ("likeness", {"distance": 1e9}),
         ("likeness", {"weights": np.zeros(3)}),
         (None, {"labels": 2}),
     ],

@@ -23,7 +23,7 @@ from aedetect.networks import (
 )
 from aedetect.training import Objective, loop, make_generator
 from aedetect.training.batches import batches_of
-from aedetect.training.state import Best, Run
+from aedetect.training.state import Best, Run, keep
 
 SIZES = {"hidden_layer_sizes": (7, 4), "activation": "tanh", "latent_activation": "identity"}
 PLAIN = {**SIZES, "batch_norm": False, "dropout": 0.0}
@@ -85,7 +85,7 @@ def lone_members(network, build):
     lone = []
     for index in range(network.n_members):
         record = Best(network, index)
-        record.update(0.0, 0)
+        keep([record])
         member = build(1)
         target = Best(member, 0)
         tensors = dict(target._tensors())
@@ -244,7 +244,7 @@ def test_an_estimated_jacobian_is_that_of_each_member(monkeypatch):
 def orders_of(n_rows, batch_size, n_members):
     generator = torch.Generator().manual_seed(0)
     bounds = loop._batch_bounds(n_rows, batch_size)
-    orders = loop._draw_orders(n_rows, n_members, generator)
+    orders = loop.draw_orders(n_rows, n_members, generator)
     return list(batches_of(torch.arange(n_rows)[:, None], orders, bounds)), orders
 
 
@@ -264,12 +264,12 @@ def test_members_train_as_they_do_alone(build, monkeypatch):
     network = build(3)
     alone = lone_members(network, build)
     x, x_val = rows(41), rows(12)
-    draw_orders = loop._draw_orders
+    draw_orders = loop.draw_orders
 
     def shared_order(n_rows, n_members, generator):
         return draw_orders(n_rows, 1, generator).expand(n_members, -1)
 
-    monkeypatch.setattr(loop, "_draw_orders", shared_order)
+    monkeypatch.setattr(loop, "draw_orders", shared_order)
     monkeypatch.setattr(torch.Tensor, "normal_", lambda t, *_, **__: t.fill_(0.5))
     monkeypatch.setattr(Dropout, "draw_mask", lambda _, x: torch.ones_like(x))
     objective = Objective("mse")
@@ -288,8 +288,7 @@ HELD_OUT = torch.tensor([[3.0, 1.0, 2.5], [1.0, 3.0, 2.0], [2.0, 2.0, 1.0], [4.0
 def weights_of_members(network):
     """Return copies of each member's weights and running statistics."""
     records = [Best(network, index) for index in range(network.n_members)]
-    for record in records:
-        record.update(0.0, 0)
+    keep(records)
     return [record.weights for record in records]
 
 

@@ -59,6 +59,9 @@ MAKERS = {
     "variational": lambda: VAEDetector(**FEW, n_members=2),
     "by autograd": lambda: AutoencoderTransformer(**FEW, tied_weights=True, dropout=0.1),
     "missing cells": lambda: DenoisingAutoencoder(**FEW, missing="mask"),
+    "shifted images": lambda: AutoencoderTransformer(
+        **FEW, image_shape=(1, 4, 4), max_shift=1, n_members=2
+    ),
     "images": lambda: DenoisingAutoencoder(
         2, network="conv", hidden_layer_sizes=(2,), image_shape=(1, 4, 4), max_epochs=1,
         random_state=0,
@@ -146,5 +149,7 @@ def test_what_cannot_be_divided_is_refused(X):
         scale.fit(AutoencoderTransformer(batch_norm=True), X)
     with pytest.raises(ValueError, match="n_shards=6 must be a power of two"):
         scale.fit(AutoencoderTransformer(), X, n_shards=6)
+    with pytest.raises(ValueError, match=r"\['cpu', 'cpu'\] is a list.*Set device='cuda'"):
+        scale.fit(AutoencoderTransformer(device=["cpu", "cpu"]), X)
     with pytest.raises(TypeError, match="takes AutoencoderTransformer"):
         scale.fit(object(), X)

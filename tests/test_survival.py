@@ -117,6 +117,7 @@ CASES = {
     "no held-out rows": {"validation_fraction": 0},
     "residual": {"network": "residual", "dropout": 0.2},
     "conv": {**CONV, "batch_norm": True, "dropout": 0.2},
+    "shifted images": {"image_shape": (1, 5, 1), "max_shift": 2, "n_members": 2},
     "custom": {"network": CUSTOM},
     **{optimizer: {"optimizer": optimizer} for optimizer in OPTIMIZERS},
 }

@@ -27,7 +27,7 @@ class Replayed:
 
     made = 0
 
-    def __init__(self, function, generators):
+    def __init__(self, function, generators, device):
         self.replay = function
         Replayed.made += 1
 
@@ -111,7 +111,7 @@ def test_graphs_are_dropped_with_the_buffers_of_their_size():
 
 
 def test_a_step_that_cannot_be_captured_is_taken_kernel_by_kernel():
-    def refuse(function, generators):
+    def refuse(function, generators, device):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     network = make_network(dropout=0.0)

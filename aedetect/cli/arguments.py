@@ -51,6 +51,8 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     arguments = parser.parse_args(argv)
     if arguments.command == "score":
         _check_score(commands.choices["score"], arguments)
+    if arguments.command == "fit":
+        _check_fit(commands.choices["fit"], arguments)
     if getattr(arguments, "label_normal", None) is not None and arguments.label is None:
         parser.error("--label-normal VALUE needs --label COLUMN")
     return arguments
@@ -96,7 +98,18 @@ def _add_fit(commands: Commands) -> None:
         help="share of the rows held out from training, to turn scores into p-values; 0 for none"
         " (default: 0.2)",
     )
-
+    fit.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="column of labels to use: -1 for known anomalies, +1 for known normal rows, and 0 or"
+        " no value for all other rows; short for --set labels=use",
+    )
+    fit.add_argument(
+        "--label-normal",
+        metavar="VALUE",
+        help="the label of normal rows, such as ok; all other labels mark anomalies, and rows"
+        " without a label are unknown",
+    )
     fit.add_argument(
         "--memory",
         metavar="SIZE",
@@ -109,6 +122,22 @@ def _add_fit(commands: Commands) -> None:
         help="keep the rows on the disk, in this folder, and use them again as long as the table"
         " stays as it is (default: a temporary folder if --memory is given)",
     )
+
+
+def _check_fit(parser: ArgumentParser, arguments: Namespace) -> None:
+    """Refuse options that do not go together."""
+    labels = dict(arguments.settings).get("labels")
+    if arguments.label is None and labels == "use":
+        parser.error("--set labels=use needs --label COLUMN, the column of labels")
+    if arguments.label is None:
+        return
+    if labels not in (None, "use"):
+        parser.error(f"--label {arguments.label} uses labels, but --set has labels={labels}")
+    if arguments.memory is not None or arguments.cache is not None:
+        parser.error(
+            "--label takes tables that fit into memory: leave out --memory and --cache, or fit"
+            " without labels and call aedetect feedback next"
+        )
 
 
 def _add_score(commands: Commands) -> None:

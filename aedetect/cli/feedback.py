@@ -12,8 +12,8 @@ import pandas as pd
 
 from aedetect import ConformalDetector, load, save
 from aedetect.cli.features import model_columns, text_columns
+from aedetect.cli.labels import read_known
 from aedetect.cli.tables import as_numbers, check_columns, read_table
-from aedetect.estimators.known_rows import check_known
 from aedetect.places import rows_of
 
 ROW = "row"  # column of row numbers, as ``aedetect score`` writes it
@@ -26,8 +26,8 @@ def run(arguments: Namespace) -> dict[str, Any]:
     frame = read_table(arguments.table, sep=arguments.sep, as_text=text_columns(model))
     labels = _labels(frame, arguments)
     rows = _known_rows(model, frame.loc[labels.index], arguments)
+    known = labels.to_numpy()
     with rows_of(labels.index):
-        known = check_known(labels.to_numpy(), rows)
         if isinstance(model, ConformalDetector):
             normal = _columns_of(model, arguments.calibrate, arguments)
             model.feedback(rows, known, X_normal=normal)
@@ -62,12 +62,11 @@ def _check_calibration(model: Any, arguments: Namespace) -> None:
 
 def _labels(frame: pd.DataFrame, arguments: Namespace) -> pd.Series:
     """Return the labels of the rows that have one."""
-    check_columns(frame, [arguments.label], arguments.table)
-    labels = frame[[arguments.label]].dropna()
+    remedy = "Labels are -1 for anomalies, +1 for normal rows, and 0 to take a label back."
+    labels = read_known(frame, arguments.label, arguments.table, remedy=remedy)
     if labels.empty:
         raise ValueError(f"Column {arguments.label!r} of {arguments.table} holds no label.")
-    remedy = "Labels are +1 for normal rows and -1 for anomalies."
-    return as_numbers(labels, arguments.table, remedy=remedy)[arguments.label]
+    return labels
 
 
 def _known_rows(model: Any, frame: pd.DataFrame, arguments: Namespace) -> pd.DataFrame:

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from aedetect import (
     AutoencoderTransformer,
@@ -24,8 +26,10 @@ from aedetect import (
     save,
 )
 from aedetect.cli.features import levels_of
+from aedetect.cli.labels import find_normal, read_known
 from aedetect.cli.tables import (
     check_cells,
+    check_columns,
     first_row_of,
     leave_out,
     read_chunks,
@@ -47,6 +51,11 @@ FEW_NUMBERS = 20  # different ones, which may well be categories
 FEW_ROWS = 20  # whose numbers may differ by chance
 N_NAMES = 5  # of columns in a warning, at most
 CHECKED = 2**22  # cells of rows on the disk at a time
+LABELS = (
+    "Labels are -1 for known anomalies, +1 for known normal rows, and 0 or no value for all other"
+    " rows. If yours are others, --label-normal VALUE names that of normal rows; all others, but no"
+    " value, then mark anomalies."
+)
 MISSING = "--set missing=mask trains on the cells that are there; --drop leaves the column out."
 
 
@@ -54,8 +63,10 @@ def run(arguments: Namespace) -> dict[str, Any]:
     """Train an estimator, calibrate it unless ``--calibration`` is 0, and write the model."""
     estimator = ESTIMATORS[arguments.estimator](verbose=sys.stderr.isatty())
     settings = {"random_state": arguments.seed, **dict(arguments.settings)}
+    if arguments.label is not None:
+        settings["labels"] = "use"
     estimator.set_params(**settings)
-    X = _read(estimator, arguments)
+    X, labels = _read(estimator, arguments)
     if arguments.calibration:
         model = ConformalDetector(
             estimator,
@@ -66,9 +77,9 @@ def run(arguments: Namespace) -> dict[str, Any]:
         model = estimator
     first = first_row_of(arguments.table)
     with _naming_drop(), rows_of(range(first, first + len(X))):
-        model.fit(X)
+        model.fit(X, labels)
     save(model, arguments.out)
-    print(_summary(X, model, arguments), file=sys.stderr)
+    print(_summary(X, labels, model, arguments), file=sys.stderr)
     facts = info(arguments.out)
     kept = ("estimator", "threshold", "calibration", "training", "n_bytes", "sha256")
     return {
@@ -76,14 +87,22 @@ def run(arguments: Namespace) -> dict[str, Any]:
         "model": str(arguments.out),
         "n_rows": len(X),
         "n_columns": X.shape[1],
+        "n_anomalies": None if labels is None else int((labels == -1).sum()),
+        "n_normal": None if labels is None else int((labels == 1).sum()),
         **{name: facts[name] for name in kept},
     }
 
 
-def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
-    """Return the table, or its rows on the disk if the memory or the cache is named."""
+def _read(
+    estimator: Any, arguments: Namespace
+) -> tuple[pd.DataFrame | Rows, NDArray[np.int64] | None]:
+    """Return the table and the labels of its rows, None without ``--label``.
+
+    If the memory or the cache is named, its rows stay on the disk.
+    """
     if arguments.memory is None and arguments.cache is None:
         table = read_table(arguments.table, sep=arguments.sep)
+        labels = None if arguments.label is None else _pop_labels(table, arguments)
         frame = with_floats(leave_out(table, arguments.drop, arguments.table))
         if estimator.categorical_features == "from_dtype":
             _warn_of_numbers(frame)
@@ -92,7 +111,7 @@ def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
         check_cells(numbers, arguments.table, takes_missing=takes_missing, remedy=MISSING)
         if arguments.table.suffix != ".npy":
             _warn_of_identifiers(numbers, n_rows=len(numbers))
-        return frame
+        return frame, labels
     asked = estimator.categorical_features
     named = [] if asked is None or isinstance(asked, str) else list(asked)
     is_array = arguments.table.suffix == ".npy"
@@ -110,7 +129,26 @@ def _read(estimator: Any, arguments: Namespace) -> pd.DataFrame | Rows:
     if not is_array:
         numbers = _numbers_of(_first_rows(rows, arguments), asked)
         _warn_of_identifiers(numbers, n_rows=len(rows))
-    return rows
+    return rows, None
+
+
+def _pop_labels(table: pd.DataFrame, arguments: Namespace) -> NDArray[np.int64]:
+    """Take the column of labels out of the table, and return +1, -1 and 0 for unknown rows."""
+    check_columns(table, [arguments.label], arguments.table)
+    cells = table.pop(arguments.label)
+    if arguments.label_normal is None:
+        known = read_known(cells.to_frame(), arguments.label, arguments.table, remedy=LABELS)
+        labels = known.reindex(cells.index, fill_value=0).to_numpy()
+    else:
+        is_normal = find_normal(cells, arguments.label_normal, arguments.table)
+        labels = np.where(is_normal, 1, np.where(cells.isna(), 0, -1))
+    if not (labels == -1).any():
+        values = ", ".join(map(str, cells.dropna().unique()[:5])) or "no value"
+        raise ValueError(
+            f"Column {arguments.label!r} of {arguments.table} marks no row as an anomaly: it holds"
+            f" {values}. {LABELS}"
+        )
+    return labels
 
 
 def _first_rows(rows: Rows, arguments: Namespace) -> pd.DataFrame:
@@ -215,13 +253,21 @@ def _naming_drop() -> Iterator[None]:
         raise
 
 
-def _summary(X: pd.DataFrame | Rows, model: Model, arguments: Namespace) -> str:
+def _summary(
+    X: pd.DataFrame | Rows, labels: NDArray | None, model: Model, arguments: Namespace
+) -> str:
     trained = model.estimator_ if isinstance(model, ConformalDetector) else model
     losses, n_categories = trained.history_["val_loss"], len(levels_of(trained))
     categories = f", {n_categories} of them categories" if n_categories else ""
+    n_calibration = len(model.calibration_scores_) if isinstance(model, ConformalDetector) else 0
+    known = ""
+    if labels is not None:
+        known = (
+            f" {(labels == -1).sum():,} anomalies and {(labels == 1).sum():,} normal rows known."
+        )
     return (
         f"{type(trained).__name__}: {len(X):,} rows of {X.shape[1]} columns{categories},"
-        f" {trained.n_iter_} epochs, held-out loss {losses[-1]:.4g}."
-        f" {round(len(X) * arguments.calibration):,} rows calibrate."
+        f" {trained.n_iter_} epochs, held-out loss {losses[-1]:.4g}.{known}"
+        f" {n_calibration:,} rows calibrate."
         f" {arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB."
     )

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from aedetect import Monitor, load, report
 from aedetect.cli.alpha import check_alpha
-from aedetect.cli.features import as_levels, model_columns, text_columns
+from aedetect.cli.features import model_columns, text_columns
+from aedetect.cli.labels import find_normal
 from aedetect.cli.tables import check_columns, read_table
 from aedetect.conformal import with_alpha
 from aedetect.places import rows_of
@@ -61,11 +62,4 @@ def _pop_labels(frame: pd.DataFrame, arguments: Namespace) -> NDArray:
     if arguments.label_normal is None:
         remedy = f"Name the one that marks normal rows, with --label-normal {cells.mode()[0]}."
         return read_labels(cells.to_numpy(), f"--label {arguments.label}", remedy)
-    is_normal = (as_levels(cells, [arguments.label_normal]) == arguments.label_normal).to_numpy()
-    if not is_normal.any():
-        values = ", ".join(map(str, cells.unique()[:5]))
-        raise ValueError(
-            f"No row has --label-normal {arguments.label_normal}: column {arguments.label!r} of"
-            f" {arguments.table} holds {values}."
-        )
-    return np.where(is_normal, 1, -1)
+    return np.where(find_normal(cells, arguments.label_normal, arguments.table), 1, -1)

@@ -571,7 +571,7 @@ class ConformalDetector(MetaEstimatorMixin, OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        device : str or torch.device
+        device : str, torch.device, or list of them
             As the parameter ``device`` of the inner detectors has it.
 
         Returns

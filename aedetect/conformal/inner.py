@@ -20,7 +20,7 @@ from aedetect.places import PlaceError, rows_of
 from aedetect.reasons.pipelines import split
 from aedetect.scoring import FloatArray
 from aedetect.series import WindowTransformer
-from aedetect.training import resolve_device
+from aedetect.training import resolve_devices
 
 
 def resolve_direction(detector: Any, higher_is_normal: bool | Literal["auto"]) -> bool:
@@ -121,8 +121,8 @@ def move_detectors(detectors: Sequence[Any], device: Any) -> None:
         raise TypeError(
             f"to moves estimators of aedetect, but the inner detector is {type(inner[0]).__name__}."
         )
-    target = resolve_device(device)
-    moved = [autoencoder.detector_.to(target) for autoencoder in found]
+    targets = resolve_devices(device)
+    moved = [autoencoder.detector_.to(*targets) for autoencoder in found]
     for autoencoder, fitted in zip(found, moved, strict=True):
         autoencoder.detector_ = fitted
 

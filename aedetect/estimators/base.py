@@ -53,7 +53,7 @@ from aedetect.scoring import (
     labelled_threshold,
     threshold,
 )
-from aedetect.training import Exchange, Objective, resolve_device
+from aedetect.training import Exchange, Objective, resolve_devices
 
 
 class BaseAutoencoder(
@@ -91,6 +91,7 @@ class BaseAutoencoder(
         contamination: float | Literal["auto"] = "auto",
         labels: Literal["ignore", "use"] = "ignore",
         image_shape: tuple[int, int, int] | None = None,
+        max_shift: int | Literal["auto"] = "auto",
         scaling: str | None = "auto",
         missing: str = "error",
         categorical_features: str | ArrayLike | None = "from_dtype",
@@ -106,7 +107,7 @@ class BaseAutoencoder(
         patience: int = 50,
         random_state: int | np.random.RandomState | None = None,
         n_members: int = 1,
-        device: str | torch.device = "auto",
+        device: str | torch.device | Sequence[str | torch.device] = "auto",
         verbose: int | bool = False,
         warm_start: bool = False,
         checkpoint: str | os.PathLike | None = None,
@@ -129,6 +130,7 @@ class BaseAutoencoder(
         self.contamination = contamination
         self.labels = labels
         self.image_shape = image_shape
+        self.max_shift = max_shift
         self.scaling = scaling
         self.missing = missing
         self.categorical_features = categorical_features
@@ -246,8 +248,8 @@ class BaseAutoencoder(
         one during a search, raises ``KeyboardInterrupt``.
         """
         self._validate_params()
-        device = resolve_device(self.device)
-        fit = Fit.begin(self, X, y, device, goes_on=self.warm_start and is_fitted(self))
+        goes_on = self.warm_start and is_fitted(self)
+        fit = Fit.begin(self, X, y, self._devices(), goes_on=goes_on)
         checkpoint = fit.open_checkpoint()
         with fit.naming_rows():
             attributes, run = fit.train(
@@ -303,7 +305,7 @@ class BaseAutoencoder(
                 "partial_fit takes no labels: set labels='ignore', and pass known rows to feedback"
                 " after the last call."
             )
-        fit = Fit.begin(self, X, None, resolve_device(self.device), goes_on=is_fitted(self))
+        fit = Fit.begin(self, X, None, self._devices(), goes_on=is_fitted(self))
         if fit.pooled:
             raise ValueError(
                 "partial_fit takes rows that fit into memory together. fit reads them in pools, or"
@@ -693,20 +695,25 @@ class BaseAutoencoder(
         check_is_fitted(self)
         return check_new_rows(self, X)
 
-    def to(self, device: str | torch.device) -> Self:
+    def _devices(self) -> tuple[torch.device, ...]:
+        """Return the devices of a fit; it trains on the first."""
+        devices = resolve_devices(self.device)
+        return devices if self._memo is None else self._memo.choose(devices)
+
+    def to(self, device: str | torch.device | Sequence[str | torch.device]) -> Self:
         """Move the fitted estimator: it transforms, scores, explains and repairs there.
 
         A later ``fit`` trains where the parameter ``device`` says.
 
         Parameters
         ----------
-        device : str or torch.device
-            ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
+        device : str, torch.device, or list of them
+            As the parameter ``device`` has it.
 
         Returns
         -------
         self : object
-            With a ``network_`` on the device.
+            With a ``network_`` on the device, or the first one.
 
         Raises
         ------
@@ -721,7 +728,7 @@ class BaseAutoencoder(
         >>> scores = detector.to("cpu").score_samples(X)
         """
         check_is_fitted(self)
-        self.detector_ = self.detector_.to(resolve_device(device))
+        self.detector_ = self.detector_.to(*resolve_devices(device))
         return self
 
     # Fitted attributes that the detector holds.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -31,6 +31,7 @@ def check_combinations(estimator: BaseAutoencoder, n_features: int, has_categori
         check_image(estimator.image_shape, n_features)
     if network == "conv":
         check_conv(estimator)
+    check_shift(estimator.max_shift, estimator.image_shape)
     if has_categories and estimator.anomaly_score == "relative":
         raise ValueError(
             "anomaly_score='relative' divides by the contrast of an image, but X has categorical"
@@ -105,6 +106,25 @@ def _check_channels_first(shape: tuple[int, int, int]) -> None:
             f"image_shape={shape} must be (channels, height, width), but it looks like (height,"
             f" width, channels). Pass {turned}.{rows} If there are {height} channels indeed, swap"
             f" height and width: ({height}, {channels}, {width})."
+        )
+
+
+def check_shift(max_shift: int | Literal["auto"], image_shape: Sequence[int] | None) -> None:
+    """Refuse to shift rows of a table, or images by as much as their height or width."""
+    if max_shift == "auto" or max_shift == 0:
+        return
+    if image_shape is None:
+        raise ValueError(
+            f"max_shift={max_shift} moves images, but without image_shape rows are those of a"
+            " table, whose columns have no neighbours. Pass image_shape=(channels, height, width),"
+            " or leave max_shift='auto'."
+        )
+    height, width = tuple(image_shape)[1:]
+    limit = min((size for size in (height, width) if size > 1), default=1)
+    if max_shift >= limit:
+        raise ValueError(
+            f"max_shift={max_shift} moves images of {height} x {width} pixels out of sight. It must"
+            f" be less than {limit}."
         )
 
 

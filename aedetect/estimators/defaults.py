@@ -6,12 +6,16 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 ImageShape = tuple[int, int, int] | None  # None for a table
 
 # Small tables need steps, not epochs; large ones need every row seen a few times.
 STEPS = 1_000
 IMAGE_STEPS = 1_500
 MIN_EPOCHS = 10
+SHIFTED_SIZE = 28  # pixels of height and width, from which a shift by one keeps the class
 
 
 def resolve_latent_dim(latent_dim: int | Literal["auto"], n_features: int) -> int:
@@ -66,6 +70,20 @@ def resolve_max_epochs(
         steps = STEPS if image_shape is None else IMAGE_STEPS
         return max(MIN_EPOCHS, math.ceil(steps * batch_size / max(n_rows, batch_size)))
     return max_epochs
+
+
+def resolve_max_shift(
+    max_shift: int | Literal["auto"], image_shape: ImageShape, scale: NDArray[np.float64]
+) -> int:
+    """Return the pixels by which training images move: 1 of 28 or more for ``"auto"``.
+
+    None where each pixel is scaled by itself: one that hardly varies would see the ink of others as
+    far off.
+    """
+    if max_shift == "auto":
+        is_large = image_shape is not None and min(image_shape[1:]) >= SHIFTED_SIZE
+        return int(is_large and bool((scale == scale[0]).all()))
+    return max_shift
 
 
 def count_held_out(n_rows: int, validation_fraction: float) -> int:

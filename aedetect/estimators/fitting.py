@@ -25,6 +25,7 @@ from aedetect.estimators.defaults import (
     count_held_out,
     resolve_batch_size,
     resolve_max_epochs,
+    resolve_max_shift,
     resolve_score,
 )
 from aedetect.estimators.fingerprint import as_plain, describe, fingerprint
@@ -50,8 +51,11 @@ from aedetect.training import (
     Job,
     Objective,
     Run,
+    Shifts,
+    gather_members,
     make_generator,
     move,
+    place_members,
     seeded_globally,
     train,
 )
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
 
 LAYOUT = 2  # of the vector of parameters; an optimiser's state of another one is of no use
 HIDDEN = 0.2  # share of the observed cells that training hides for missing="mask"
+LIMITS = np.finfo(np.float32).min, np.finfo(np.float32).max  # of scaled cells on a device
 
 
 class Schedule(NamedTuple):
@@ -81,8 +86,8 @@ class Fit:
         The training rows.
     spec : NetworkSpec
     columns : Columns
-    device : torch.device
-        Where to train.
+    devices : tuple of torch.device
+        Where to train, the first one, and which others compute blocks of rows.
     random_state : numpy.random.RandomState
         All draws come from it, in a fixed order.
     goes_on : bool
@@ -97,7 +102,7 @@ class Fit:
     table: Table
     spec: NetworkSpec
     columns: Columns
-    device: torch.device
+    devices: tuple[torch.device, ...]
     random_state: np.random.RandomState
     goes_on: bool
     pooled: PooledRows | None
@@ -109,7 +114,7 @@ class Fit:
         estimator: BaseAutoencoder,
         X: ArrayLike,
         y: object,
-        device: torch.device,
+        devices: tuple[torch.device, ...],
         *,
         goes_on: bool,
     ) -> Self:
@@ -137,7 +142,12 @@ class Fit:
         else:
             random_state = local_random_state(estimator.random_state)
         pooled = pooled_rows(table.X, columns.width, spec.n_members)
-        return cls(estimator, table, spec, columns, device, random_state, goes_on, pooled, known)
+        return cls(estimator, table, spec, columns, devices, random_state, goes_on, pooled, known)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is trained."""
+        return self.devices[0]
 
     @staticmethod
     def _describe(estimator: BaseAutoencoder) -> dict[str, str]:
@@ -259,8 +269,12 @@ class Fit:
         if isinstance(x_train, DiskPools) and schedule.max_epochs == "auto":
             max_epochs = max(max_epochs, x_train.plan.n_pools)  # every row is seen
         corruption = self._corruption(x_train)
+        network.to(self.device)
+        # Layers of a user's own may draw from global generators, of which each device has one.
+        if isinstance(estimator.device, list | tuple) and self.spec.kind != "own":
+            place_members(network, self.devices)
         job = Job(
-            network.to(self.device),
+            network,
             self._objective(corruption),
             x_train,
             x_val,
@@ -272,6 +286,7 @@ class Fit:
             batch_size=batch_size,
             max_epochs=max_epochs,
             patience=estimator.patience,
+            shifts=self._shifts(),
         )
         return job, corruption
 
@@ -284,7 +299,7 @@ class Fit:
             may_recall
             and not self.goes_on
             and self.pooled is None
-            and self.device.type == "cpu"
+            and self.device.type != "mps"  # on which no networks were trained side by side
             and estimator.precision == "float32"
             and not estimator.compile
             and not getattr(estimator, "_skl_callbacks", None)  # they may end training
@@ -334,6 +349,17 @@ class Fit:
         """The columns in which wild cells are tamed."""
         return self.columns.tamed_columns(self.table.X)
 
+    def _shifts(self) -> Shifts | None:
+        """Return the shifts of training images, None for tables and images that stay."""
+        shape, scaling = self.spec.image_shape, self.columns.scaling
+        max_shift = resolve_max_shift(self.estimator.max_shift, shape, scaling.scale)
+        if shape is None or not max_shift:
+            return None
+        centre, unit = scaling.location.mean(), scaling.scale.mean()
+        limits = np.clip(scaling[2:], *LIMITS)
+        numbers = (scaling.location - centre) / unit, scaling.scale / unit, *limits
+        return Shifts(max_shift, shape, *(array.astype(np.float32) for array in numbers))
+
     def _corruption(self, x_train: Tensor | DiskPools | LargeRows) -> Corruption | None:
         """Return the noise of training, of which one kind depends on the bounds of the rows."""
         if not isinstance(x_train, Tensor):
@@ -365,10 +391,16 @@ class Fit:
     ) -> dict[str, Any]:
         """Return all fitted attributes as if training had ended with this network."""
         estimator = self.estimator
+        gather_members(network, self.device)
         if self.device.type == "mps":  # has no float64, which scores are summed in
             network.cpu()
         model = make_model(
-            self.spec, network, self.columns, estimator.loss, estimator._prior_weight
+            self.spec,
+            network,
+            self.columns,
+            estimator.loss,
+            estimator._prior_weight,
+            also=self.devices[1:],
         )
         contamination = estimator.contamination
         detector = Detector.fit(

@@ -9,10 +9,12 @@ trains.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +57,13 @@ class Memo:
     folder : str
     entropy : int
         A fit without a seed and its rehearsal must make equal draws.
+    owner : int
+        Number of the process that opened it.
     """
 
     folder: str
     entropy: int
+    owner: int
 
     def recall(self, job: Job | None) -> Trained | None:
         """Return the network that was trained for an equal job, if there is one.
@@ -73,15 +78,41 @@ class Memo:
 
     def train(self, jobs: Iterable[Job | None]) -> None:
         """Train networks side by side and store those that could be; None is passed over."""
-        for batch in _batches(job for job in jobs if job is not None):
-            # Candidates that differ in the score alone have one network.
-            found = {self._path(job): job for job in batch}
-            new = {path: job for path, job in found.items() if not path.exists()}
-            runs = train_together(list(new.values()))
-            for (path, job), run in zip(new.items(), runs, strict=True):
-                if run is not None:
-                    epochs = torch.tensor(run.epochs, dtype=torch.float64)
-                    save_file({**_weights_of(job), EPOCHS: epochs}, path)
+        for batch in batches_of(jobs):
+            self.train_batch(batch)
+
+    def train_batch(self, batch: Sequence[Job]) -> None:
+        """Train the networks of a list of :func:`batches_of`."""
+        # Candidates that differ in the score alone have one network.
+        found = {self._path(job): job for job in batch}
+        new = {path: job for path, job in found.items() if not path.exists()}
+        runs = train_together(list(new.values()))
+        for (path, job), run in zip(new.items(), runs, strict=True):
+            if run is not None:
+                epochs = torch.tensor(run.epochs, dtype=torch.float64)
+                save_file({**_weights_of(job), EPOCHS: epochs}, path)
+
+    def choose(self, devices: tuple[torch.device, ...]) -> tuple[torch.device, ...]:
+        """Return the devices of a fit: all in the process of the search, one in each of others."""
+        if len(devices) == 1 or os.getpid() == self.owner:
+            return devices
+        return (devices[self._number_of_process() % len(devices)],)
+
+    def _number_of_process(self) -> int:
+        """Return the number of this process among those that have asked for one."""
+        own = str(os.getpid())
+        for number in itertools.count():
+            path = Path(self.folder) / f"{number}.process"
+            try:
+                with path.open("x") as file:
+                    file.write(own)
+            except FileExistsError:
+                if path.read_text() != own:
+                    continue
+            except OSError:  # another machine, without this folder
+                return 0
+            return number
+        raise AssertionError
 
     def random_state(self, estimator: BaseAutoencoder, X: NDArray) -> np.random.RandomState:
         """Return the generator of a fit to ``X`` without a seed of its own."""
@@ -100,8 +131,21 @@ class Rehearsed(BaseException):
         self.job = job  # None where it cannot be trained ahead
 
 
+@dataclass(frozen=True)
 class Rehearsal(Memo):
-    """The memo of an estimator that is rehearsed."""
+    """The memo of an estimator that is rehearsed.
+
+    Parameters
+    ----------
+    turn : int, default=0
+        Number of the device, of those of the estimator, on which its network will be trained.
+    """
+
+    turn: int = 0
+
+    def choose(self, devices: tuple[torch.device, ...]) -> tuple[torch.device, ...]:
+        """Return the one device of the training."""
+        return (devices[self.turn % len(devices)],)
 
     def recall(self, job: Job | None) -> NoReturn:
         """End the rehearsal."""
@@ -126,7 +170,8 @@ def open_memo() -> Iterator[Memo]:
     """Yield an empty memo; its folder is removed afterwards."""
     folder = tempfile.mkdtemp(prefix="aedetect-")
     try:
-        yield Memo(folder, int(np.random.SeedSequence().entropy))  # type: ignore[arg-type]
+        entropy = int(np.random.SeedSequence().entropy)  # type: ignore[arg-type]
+        yield Memo(folder, entropy, os.getpid())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -148,7 +193,7 @@ def autoencoders_in(estimator: Any) -> list[BaseAutoencoder]:
     return [estimator] if isinstance(estimator, BaseAutoencoder) else []
 
 
-def rehearse(estimator: Any, X: Any, y: Any = None) -> Job | None:
+def rehearse(estimator: Any, X: Any, y: Any = None, *, turn: int = 0) -> Job | None:
     """Return the first training of a fit, or None if it cannot be trained ahead.
 
     Parameters
@@ -157,6 +202,8 @@ def rehearse(estimator: Any, X: Any, y: Any = None) -> Job | None:
         A clone of what :func:`with_memo` returned. It must not be used afterwards.
     X, y
         As ``fit`` takes them.
+    turn : int, default=0
+        As :class:`Rehearsal` takes it.
     """
     autoencoders = autoencoders_in(estimator)
     if not autoencoders:
@@ -164,7 +211,7 @@ def rehearse(estimator: Any, X: Any, y: Any = None) -> Job | None:
     for autoencoder in autoencoders:
         if autoencoder._memo is None:  # a step that a candidate has replaced
             return None
-        autoencoder._memo = Rehearsal(autoencoder._memo.folder, autoencoder._memo.entropy)
+        autoencoder._memo = Rehearsal(**vars(autoencoder._memo), turn=turn)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit itself will warn
@@ -176,12 +223,16 @@ def rehearse(estimator: Any, X: Any, y: Any = None) -> Job | None:
     return None
 
 
-def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+def batches_of(jobs: Iterable[Job | None]) -> Iterator[list[Job]]:
     """Yield lists of jobs; those with equal rows hold them once, and all rows fit in memory."""
     batch: list[Job] = []
     known: dict[str, Tensor] = {}
     for job in jobs:
-        x, x_val = (known.setdefault(joblib.hash(x.numpy()), x) for x in (job.rows, job.x_val))
+        if job is None:
+            continue
+        x, x_val = (
+            known.setdefault(joblib.hash(x.cpu().numpy()), x) for x in (job.rows, job.x_val)
+        )
         batch.append(dataclasses.replace(job, x=x, x_val=x_val))
         if sum(rows.nbytes for rows in known.values()) > MAX_BYTES:
             yield batch
@@ -190,8 +241,12 @@ def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
         yield batch
 
 
+def _hash(x: Tensor) -> str:
+    return joblib.hash(x.cpu().numpy())
+
+
 def _weights_of(job: Job) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in job.network.state_dict().items()}
+    return {n: tensor.to("cpu", copy=True) for n, tensor in job.network.state_dict().items()}
 
 
 def _digest(job: Job) -> str:
@@ -200,11 +255,11 @@ def _digest(job: Job) -> str:
         **vars(job),
         "network": (repr(job.network), _as_arrays(job.network.state_dict())),
         "generator": job.generator.get_state().numpy(),
-        "x": job.rows.numpy(),
-        "x_val": job.x_val.numpy(),
+        "x": job.rows.cpu().numpy(),
+        "x_val": job.x_val.cpu().numpy(),
     }
     return joblib.hash(values, hash_name="sha1")
 
 
 def _as_arrays(tensors: dict[str, Tensor]) -> dict[str, NDArray]:
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

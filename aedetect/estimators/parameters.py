@@ -231,6 +231,20 @@ PARAMETERS: dict[str, Parameter] = {
     the ``"auto"`` settings are then those for images. Channels come first: (32, 32, 3) is
     refused.""",
     ),
+    "max_shift": Parameter(
+        "data",
+        [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "auto",
+        TRAINING,
+        """int or "auto", default="auto"
+    Pixels by which training images (``image_shape``) are moved at most, up or down and left or
+    right. Each move is drawn at random, anew for every image in every epoch but the last fifth of
+    ``max_epochs``. The number of steps is unchanged. Pixels that come in repeat those of the edge.
+    Held-out images stay, and so do the images that the score is fitted to.
+    ``"auto"`` is 1 for images of 28 x 28 pixels or more, and 0 for smaller ones, where a pixel is
+    a larger part of what they show. It is 0 too where each pixel is scaled by itself
+    (``scaling``). Set 0 if a normal image is recognised by its exact place.""",
+    ),
     "scaling": Parameter(
         "data",
         [StrOptions({"auto", "standard", "common"}), None],
@@ -385,15 +399,17 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "device": Parameter(
         "running",
-        [str, torch.device],
+        [str, torch.device, list, tuple],
         "auto",
         OTHER,
-        """str or torch.device, default="auto"
+        """str, torch.device, or list of them, default="auto"
     Where ``fit`` trains, and where the fitted estimator then transforms, scores, explains and
     repairs: ``"auto"`` is CUDA, then MPS, then the CPU. MPS has no float64, so what was trained
     there scores on the CPU. ``to`` moves a fitted estimator. Pickles hold arrays of the CPU; one
     that is loaded, or a copy, computes on a device of the original's kind if there is one, else on
-    the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise.""",
+    the CPU. Files of ``save`` are loaded on the CPU unless ``load`` is told otherwise. Of a list,
+    such as ``["cuda:0", "cuda:1"]``, a network is trained on the first GPU; all of them share rows
+    to score, members of a convolutional ensemble, and the candidates of a search.""",
     ),
     "verbose": Parameter(
         "running",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from aedetect.corruption import NOISES, Corruption
 from aedetect.model import (
     Columns,
+    Model,
     StateError,
     require,
     require_floats,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from aedetect.estimators.base import BaseAutoencoder
 
 OWN_NETWORK = "_own_network"  # a custom network, beside the detector's plain state
-PLACE = "_place"  # the device that the detector computes on, where that is not the CPU
+PLACE = "_place"  # names of the devices that the detector computes on, where not on the CPU
 REQUIRED = {
     *("detector_", "history_", "n_iter_", "n_features_in_"),
     *("_column_numbers", "_shaped_by", "_corruption", "_continuation"),
@@ -44,7 +46,7 @@ def to_stored(state: dict[str, Any]) -> dict[str, Any]:
     return {
         **state,
         **own,
-        **({} if model.device.type == "cpu" else {PLACE: str(model.device)}),
+        **({} if model.device.type == "cpu" else {PLACE: _names_of_devices(model)}),
         "detector_": detector.to_state(),
         "_corruption": None if corruption is None else corruption.to_state(),
     }
@@ -87,8 +89,19 @@ def from_stored(estimator: BaseAutoencoder, state: dict[str, Any]) -> dict[str, 
     _check_training(state)
     corruption = _corruption_from_state(state["_corruption"], columns)
     require(corruption is not None or not estimator._adds_noise, "its noise is missing")
-    detector = detector.computing_on(None if place is None else find_device(str(place)))
+    first, *others = _found(str(place or "").split(","))
+    detector = detector.computing_on(first, *others)
     return {**state, "detector_": detector, "_corruption": corruption}
+
+
+def _names_of_devices(model: Model) -> str:
+    return ",".join(map(str, (model.device, *model.also)))
+
+
+def _found(names: Sequence[str]) -> list[Any]:
+    """Return the devices that this machine has, each once, or None for the CPU."""
+    found = [device for name in names if (device := find_device(name)) is not None]
+    return list(dict.fromkeys(found)) or [None]
 
 
 def _of_an_earlier_version(kind: type[BaseAutoencoder], state: dict[str, Any]) -> StateError:

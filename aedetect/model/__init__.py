@@ -12,7 +12,7 @@ from aedetect.model.coding import (
 from aedetect.model.columns import Columns, fit_columns
 from aedetect.model.inference import Fitted, infer
 from aedetect.model.model import Model, check_finite, make_model
-from aedetect.model.scaling import bend, row_blocks
+from aedetect.model.scaling import MAPPED_VALUES, bend, row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import (
     StateError,
@@ -25,6 +25,7 @@ from aedetect.model.stored import (
 from aedetect.model.view import View, mean_of_members
 
 __all__ = [
+    "MAPPED_VALUES",
     "Categories",
     "CellError",
     "Coding",

@@ -6,7 +6,8 @@ zeros, each on one thread and in memory that PyTorch has aligned. Threads take w
 
 The place of a row in its tile still matters. A processor may work on six rows at a time and treat
 the last two of 32 otherwise. :func:`find_places` finds the places that agree, on this processor and
-for this function, and rows are put only there.
+for this function, and rows are put only there. Many rows are computed in larger tiles, for which
+Python has less to do, if places of such a tile agree with those of a small one.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -32,10 +33,14 @@ from aedetect.training import exact, one_thread
 T = TypeVar("T")
 Function = Callable[[Tensor], Tensor]
 Places = NDArray[np.intp]  # in a tile
-Known = dict[tuple[str, tuple[int, int]], Places]  # by the name of a function and its tile
+Shape = tuple[int, int]
+Known = dict[tuple[str, Shape], Places]  # by the name of a function and its tile
+Tile = tuple[int, Places]  # how many rows it has, and which of them are used
 
 NARROW = 128  # columns up to which a tile of twice as many rows costs a lone row little
-N_PROBES = 2  # rows that are put in all places
+LARGE_ROWS = 512  # of a large tile at most
+LARGE_VALUES = 2**18  # of a large tile at most: what a core's cache holds
+N_PROBES = 4  # rows that are put in all places
 DEVICE_VALUES = 2**22  # of a tile on a GPU, which needs much work at a time
 DEVICE_ROWS = 2**14  # of it at most: each may be compared with thousands of training rows
 SMALLEST = 32  # rows of a tile at least
@@ -92,12 +97,13 @@ def _infer_on_cpu(
     places = _known_places(function, (size, x.shape[1]), known, name)
     if len(x) <= len(places):  # a lone tile: handing it to another thread would take as long
         with nullcontext() if torch.get_num_threads() == 1 else one_thread():
-            return _compute(function, x, size, places)
-    tiles = -(-len(x) // len(places))
-    n_shares = min(n_threads or torch.get_num_threads(), tiles)
-    bounds = [tiles * i // n_shares * len(places) for i in range(n_shares + 1)]
+            return _compute(function, x, [(size, places)])
+    tiles = [*_large_tiles(function, x, size, known, name), (size, places)]
+    n_tiles = -(-len(x) // len(places))
+    n_shares = min(n_threads or torch.get_num_threads(), n_tiles)
+    bounds = [n_tiles * i // n_shares * len(places) for i in range(n_shares + 1)]
     tasks = [
-        _threads().submit(_compute, function, x[first:last], size, places)
+        _threads().submit(_compute, function, x[first:last], tiles)
         for first, last in itertools.pairwise(bounds)
     ]
     results = [task.result() for task in tasks]
@@ -134,9 +140,41 @@ class Fitted:
         return self._known[device]
 
 
+def device_rows(n_columns: int) -> int:
+    """Return the number of rows of a tile on a GPU."""
+    return max(SMALLEST, min(DEVICE_ROWS, DEVICE_VALUES // n_columns))
+
+
+def device_blocks(n_rows: int, n_columns: int, *, n_values: int, n_devices: int) -> list[slice]:
+    """Return the slices of rows that are sent to several GPUs, by turns.
+
+    They end where tiles end. So the tile of a row, and its place in there, do not depend on the
+    number of GPUs.
+    """
+    tile = device_rows(n_columns)
+    most = max(1, n_values // (n_columns * tile))
+    share = -(-n_rows // (tile * n_devices))
+    size = tile * max(1, min(most, share))
+    return [slice(first, first + size) for first in range(0, n_rows, size)]
+
+
+def by_turns(functions: Sequence[Callable[[T], NDArray]], tasks: Sequence[T]) -> list[NDArray]:
+    """Return the results of tasks, which functions take by turns, each in a thread of its own."""
+    n = len(functions)
+    if n == 1 or len(tasks) == 1:
+        return [functions[0](task) for task in tasks]
+
+    def compute_share(first: int) -> list[NDArray]:
+        return [functions[first](task) for task in tasks[first::n]]
+
+    with ThreadPoolExecutor(n, "aedetect-device") as threads:
+        shares = [iter(share) for share in threads.map(compute_share, range(n))]
+    return [next(shares[number % n]) for number in range(len(tasks))]
+
+
 def _infer_on_device(function: Function, x: NDArray[np.float32], device: torch.device) -> NDArray:
     """Return ``function`` of the rows, in tiles that the device's memory holds."""
-    size = max(SMALLEST, min(DEVICE_ROWS, DEVICE_VALUES // x.shape[1]))
+    size = device_rows(x.shape[1])
     while True:
         try:
             return _compute_on_device(function, x, size, device)
@@ -164,34 +202,49 @@ def _compute_on_device(
 
 
 @torch.inference_mode()
-def _compute(
-    function: Function, x: NDArray[np.float32], size: int, places: NDArray[np.intp]
-) -> NDArray:
-    """Return ``function`` of the rows, in tiles of ``size`` rows of which some places are used."""
+def _compute(function: Function, x: NDArray[np.float32], tiles: list[Tile]) -> NDArray:
+    """Return ``function`` of the rows, in tiles of the first kind and what is left in the next."""
     outputs = []
-    for first in range(0, len(x), len(places)):
-        part = x[first : first + len(places)]
-        tile = torch.zeros(size, x.shape[1])  # a new one: the function may change it
-        tile.numpy()[places[: len(part)]] = part
-        result = function(tile).numpy()
-        outputs.append(result[places[: len(part)]])
+    done = 0
+    for size, places in tiles:
+        n_left = len(x) - done
+        last = len(x) if size == tiles[-1][0] else done + n_left // len(places) * len(places)
+        for first in range(done, last, len(places)):
+            part = x[first : first + len(places)]
+            tile = torch.zeros(size, x.shape[1])  # a new one: the function may change it
+            tile.numpy()[places[: len(part)]] = part
+            result = function(tile).numpy()
+            outputs.append(result[places[: len(part)]])
+        done = last
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
 
 # Which places of a tile agree.
 
 
+def _large_tiles(
+    function: Function, x: NDArray[np.float32], size: int, known: Known, name: str | None
+) -> list[Tile]:
+    """Return a tile of more than ``size`` rows, if the rows fill one and half its places agree."""
+    large = min(LARGE_ROWS, LARGE_VALUES // x.shape[1] // size * size)
+    if name is None or large <= size or len(x) < large:  # without a name, each call would try
+        return []
+    shape = (large, x.shape[1])
+    places = _known_places(function, shape, known, name, like=(size, x.shape[1]))
+    return [(large, places)] if len(places) >= large // 2 else []
+
+
 def _known_places(
-    function: Function, shape: tuple[int, int], known: Known, name: str | None
+    function: Function, shape: Shape, known: Known, name: str | None, *, like: Shape | None = None
 ) -> Places:
     key = (name or "", shape)
     if name is None or key not in known:
-        known[key] = _threads().submit(find_places, function, shape).result()
+        known[key] = _threads().submit(find_places, function, shape, like=like).result()
     return known[key]
 
 
 @torch.inference_mode()
-def find_places(function: Function, shape: tuple[int, int]) -> Places:
+def find_places(function: Function, shape: Shape, *, like: Shape | None = None) -> Places:
     """Return the places of a tile that give a row the bits that the middle place gives it.
 
     Copies of a row are put in all places, which must agree in the result and in every intermediate
@@ -203,6 +256,8 @@ def find_places(function: Function, shape: tuple[int, int]) -> Places:
         Maps a tensor of this shape to one of as many rows.
     shape : (int, int)
         Of a tile.
+    like : (int, int) or None, default=None
+        Of another tile, with whose middle place they must agree instead.
 
     Returns
     -------
@@ -210,26 +265,44 @@ def find_places(function: Function, shape: tuple[int, int]) -> Places:
         In ascending order.
     """
     generator = torch.Generator().manual_seed(0)
-    comparison = _Comparison(shape[0])
+    agrees = torch.ones(shape[0], dtype=torch.bool)
     for _ in range(N_PROBES):
         row = torch.empty(1, shape[1]).normal_(generator=generator)
-        tile = row.repeat(shape[0], 1)
-        comparison.follow(tile)
-        with comparison:
-            result = function(tile)
-        comparison.compare(result)
-    return comparison.agrees.nonzero()[:, 0].numpy()
+        other = None if like is None else _Comparison(like[0]).run(function, row).middles
+        agrees &= _Comparison(shape[0], other).run(function, row).agrees
+    return agrees.nonzero()[:, 0].numpy()
 
 
 class _Comparison(TorchFunctionMode):
-    """Follows the rows of a tile through all that is computed from them."""
+    """Follows the rows of a tile through all that is computed from them.
 
-    def __init__(self, n_rows: int) -> None:
+    Parameters
+    ----------
+    n_rows : int
+        Of the tile.
+    expected : list of Tensor or None, default=None
+        What the middle row of another tile became on its way. None for this tile's own.
+    """
+
+    def __init__(self, n_rows: int, expected: list[Tensor] | None = None) -> None:
         super().__init__()
         self.agrees = torch.ones(n_rows, dtype=torch.bool)
+        self.middles: list[Tensor] = []
+        self._expected = expected
         self._followed: dict[int, Tensor] = {}  # by id; kept, so that no id is used again
 
-    def follow(self, tensor: Tensor) -> None:
+    def run(self, function: Function, row: Tensor) -> Self:
+        """Compare what becomes of copies of a row."""
+        tile = row.repeat(len(self.agrees), 1)
+        self._follow(tile)
+        with self:
+            result = function(tile)
+        self._compare(result)
+        if self._expected is not None and len(self._expected) != len(self.middles):
+            self.agrees = torch.zeros_like(self.agrees)  # something else was computed
+        return self
+
+    def _follow(self, tensor: Tensor) -> None:
         self._followed[id(tensor)] = tensor
 
     def __torch_function__(
@@ -240,22 +313,34 @@ class _Comparison(TorchFunctionMode):
         memory = {tensor.untyped_storage().data_ptr() for tensor in given}
         for value in tree_leaves(result) if given else ():
             if isinstance(value, Tensor):
-                self.follow(value)
+                self._follow(value)
                 # A view may be a turned table, whose entries are no rows.
                 if value.untyped_storage().data_ptr() not in memory:
-                    self.compare(value)
+                    self._compare(value)
         return result
 
-    def compare(self, result: Tensor) -> None:
+    def _compare(self, result: Tensor) -> None:
         n_rows = len(self.agrees)
         if result.ndim > 1 and len(result) != n_rows and result.shape[1] == n_rows:
             result = result.movedim(1, 0)  # behind the dimension of members
-        if result.ndim and len(result) == n_rows:
-            middle = result[n_rows // 2]
-            equal = (result == middle) | (result.isnan() & middle.isnan())
-            agrees = equal.reshape(n_rows, -1).all(dim=1)
+        if not result.ndim or len(result) != n_rows:
+            return
+        middle = result[n_rows // 2].clone()  # what comes may be computed in place
+        self.middles.append(middle)
+        if self._expected is None:
+            agrees = _rows_equal(result, middle)
             if agrees.sum() >= n_rows // 16:  # else its entries are no rows, but columns say
                 self.agrees = self.agrees & agrees
+        elif len(self.middles) <= len(self._expected):  # else the lengths differ at the end
+            self.agrees = self.agrees & _rows_equal(result, self._expected[len(self.middles) - 1])
+
+
+def _rows_equal(rows: Tensor, row: Tensor) -> Tensor:
+    """Return which rows have the bits of one; none, if they have another shape."""
+    if rows.shape[1:] != row.shape:
+        return torch.zeros(len(rows), dtype=torch.bool)
+    equal = (rows == row) | (rows.isnan() & row.isnan())
+    return equal.reshape(len(rows), -1).all(dim=1)
 
 
 # Threads that share no product.

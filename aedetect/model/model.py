@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, cast
 
 import numpy as np
@@ -18,8 +18,8 @@ from torch import Tensor
 from aedetect.blocks import Blocks
 from aedetect.losses import FEATURE_ERRORS
 from aedetect.model.columns import Columns
-from aedetect.model.inference import Places, align, infer
-from aedetect.model.scaling import row_blocks
+from aedetect.model.inference import Places, align, by_turns, device_blocks, infer
+from aedetect.model.scaling import MAPPED_VALUES, row_blocks
 from aedetect.model.spec import NetworkSpec
 from aedetect.model.stored import require, require_keys, require_number
 from aedetect.model.view import View
@@ -50,6 +50,8 @@ class Model:
         Weight of the divergence from the prior in the evidence lower bound.
     place : torch.device or None, default=None
         Where rows are computed; None is where the network is. Elsewhere a copy of it is used.
+    also : tuple of torch.device, default=()
+        Other GPUs, which compute blocks of rows by turns with that one.
     """
 
     spec: NetworkSpec
@@ -58,6 +60,7 @@ class Model:
     loss: str
     beta: float = 1.0
     place: torch.device | None = None
+    also: tuple[torch.device, ...] = ()
 
     @property
     def takes_missing(self) -> bool:
@@ -91,20 +94,21 @@ class Model:
             self._copies[version] = _copied(self.network, self.place)
         return self._copies[version]
 
-    def computing_on(self, place: torch.device | None) -> Self:
-        """Return the model with its network where it is, and rows computed on a device."""
-        return dataclasses.replace(self, place=place)
+    def computing_on(self, place: torch.device | None, *also: torch.device) -> Self:
+        """Return the model with its network where it is, and rows computed on devices."""
+        return dataclasses.replace(self, place=place, also=also)
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device, *also: torch.device) -> Self:
         """Return the model with its network on a device, where rows are computed from here."""
         if device == self._home:
-            return self.computing_on(None)
+            return self.computing_on(None, *also)
         if device.type == "mps":
             raise ValueError(
                 "device='mps' has no float64, in which scores are summed. Use 'cpu', which scores"
                 " what was trained on MPS."
             )
-        return dataclasses.replace(self, network=_copied(self.network, device), place=None)
+        network = _copied(self.network, device)
+        return dataclasses.replace(self, network=network, place=None, also=also)
 
     @cached_property
     def latent_dim(self) -> int:
@@ -163,12 +167,23 @@ class Model:
         values : ndarray of shape (n_rows, ...)
         """
         if self.device.type == "cpu":
-            blocks = row_blocks(*X.shape)
+            blocks = row_blocks(*X.shape, n_values=MAPPED_VALUES)
             parts = [self.map_scaled(function, self.scale(X[block]), name) for block in blocks]
         else:
-            blocks = row_blocks(*X.shape, n_values=SENT)
-            parts = [self._map_on_device(function, X[block]) for block in blocks]
+            parts = self._map_on_devices(function, X)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _map_on_devices(self, function: Function, X: NDArray) -> list[NDArray]:
+        """Return a function of blocks of rows, each computed on one of the devices."""
+        models = [self, *self._twins]
+        blocks = device_blocks(len(X), self.columns.width, n_values=SENT, n_devices=len(models))
+        tables = [X[block] for block in blocks]
+        return by_turns([partial(model._map_on_device, function) for model in models], tables)
+
+    @cached_property
+    def _twins(self) -> list[Self]:
+        """The model on each of the other devices."""
+        return [dataclasses.replace(self, place=device, also=()) for device in self.also]
 
     def _map_on_device(self, function: Function, X: NDArray) -> NDArray:
         """Return a function of rows, which are scaled on the device where they can be."""
@@ -282,12 +297,17 @@ class Model:
 
 
 def make_model(
-    spec: NetworkSpec, network: Autoencoder, columns: Columns, loss: str, beta: float = 1.0
+    spec: NetworkSpec,
+    network: Autoencoder,
+    columns: Columns,
+    loss: str,
+    beta: float = 1.0,
+    also: Sequence[torch.device] = (),
 ) -> Model:
     """Return the model of a newly trained network, which computes where that was."""
     align(network)
     model = Model(spec, network.eval(), columns, loss, beta)
-    return model if model.device.type == "cpu" else model.computing_on(model.device)
+    return model if model.device.type == "cpu" else model.computing_on(model.device, *also)
 
 
 @torch.inference_mode(False)  # gradients pass through the weights later

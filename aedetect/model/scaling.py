@@ -15,6 +15,7 @@ from aedetect.model.stored import require, require_floats, require_keys
 from aedetect.places import PlaceError
 
 BLOCK_VALUES = 2**18  # converted at a time: the float64 copies stay in the processor's cache
+MAPPED_VALUES = 2**20  # sent through a network at a time: threads share several tiles
 
 
 def row_blocks(n_rows: int, n_features: int, *, n_values: int = BLOCK_VALUES) -> list[slice]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from joblib import effective_n_jobs
@@ -14,8 +15,8 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from aedetect.estimators.memo import autoencoders_in, rehearse
-from aedetect.training import AT_ONCE, Job
+from aedetect.estimators.memo import autoencoders_in, batches_of, rehearse
+from aedetect.training import AT_ONCE, AT_ONCE_ON_DEVICE, Job, resolve_devices
 
 Task = tuple[
     dict[str, Any], NDArray
@@ -61,13 +62,52 @@ def train_ahead(
     tasks : sequence of (dict, ndarray)
         Parameters of a candidate, and the numbers of the rows that it is fitted to.
     n_jobs : int or None
-        Processes, which take chunks of the tasks.
+        Processes, which take chunks of the tasks. If they are fewer than the estimator's devices,
+        a thread for each device trains them.
     """
     if len(tasks) < 2:
         return
-    chunks = divide(tasks, effective_n_jobs(n_jobs))
+    n_devices, n_workers = _count_devices(estimator), effective_n_jobs(n_jobs)
+    # The networks of a chunk share draws on a device, so chunks do not depend on who takes them.
+    size = (1, AT_ONCE_ON_DEVICE) if n_devices else (n_workers, AT_ONCE)
+    chunks = divide(tasks, *size)
+    if n_devices > n_workers:
+        _train_in_threads(estimator, X, y, chunks, n_devices)
+        return
     parallel = Parallel(n_jobs=n_jobs, backend=_own_backend())
-    parallel(delayed(_train_chunk)(estimator, X, y, chunk) for chunk in chunks)
+    parallel(
+        delayed(_train_chunk)(estimator, X, y, chunk, turn) for turn, chunk in enumerate(chunks)
+    )
+
+
+def _train_in_threads(
+    estimator: Any, X: Any, y: Any, chunks: Sequence[Sequence[Task]], n_devices: int
+) -> None:
+    """Train chunks in a thread for each device, while this thread rehearses those to come."""
+    memo = autoencoders_in(estimator)[0]._memo
+    assert memo is not None
+    batches = (
+        batch
+        for turn, chunk in enumerate(chunks)
+        for batch in batches_of(_rehearse_task(estimator, X, y, *task, turn) for task in chunk)
+    )
+    with ThreadPoolExecutor(n_devices, "aedetect-search") as threads:
+        running = []
+        for batch in batches:
+            running.append(threads.submit(memo.train_batch, batch))
+            if len(running) > n_devices:  # the rows of more would fill the memory
+                running.pop(0).result()
+        for task in running:
+            task.result()
+
+
+def _count_devices(estimator: Any) -> int:
+    """Return the number of the estimator's devices, 0 for the CPU."""
+    try:
+        devices = resolve_devices(autoencoders_in(estimator)[0].device)
+    except ValueError:  # the fits will raise it
+        return 0
+    return 0 if devices[0].type == "cpu" else len(devices)
 
 
 def _own_backend() -> Any:
@@ -76,10 +116,10 @@ def _own_backend() -> Any:
     return copy.copy(backend) if hasattr(backend, "_pool") else backend
 
 
-def divide(tasks: Sequence[Task], n_jobs: int) -> list[list[Task]]:
+def divide(tasks: Sequence[Task], n_jobs: int, at_once: int) -> list[list[Task]]:
     """Return chunks of tasks, of which each holds networks that are much alike."""
     ordered = sorted(tasks, key=_likeness)
-    n_chunks = min(len(tasks), n_jobs * -(-len(tasks) // (n_jobs * AT_ONCE)))
+    n_chunks = min(len(tasks), n_jobs * -(-len(tasks) // (n_jobs * at_once)))
     bounds = [len(tasks) * index // n_chunks for index in range(n_chunks + 1)]
     return [ordered[first:last] for first, last in itertools.pairwise(bounds)]
 
@@ -95,14 +135,14 @@ def _likeness(task: Task) -> tuple[int, str]:
     return len(rows), repr(sorted(shared.items()))
 
 
-def _train_chunk(estimator: Any, X: Any, y: Any, tasks: Sequence[Task]) -> None:
+def _train_chunk(estimator: Any, X: Any, y: Any, tasks: Sequence[Task], turn: int) -> None:
     memo = autoencoders_in(estimator)[0]._memo
     assert memo is not None
-    memo.train(_rehearse_task(estimator, X, y, *task) for task in tasks)
+    memo.train(_rehearse_task(estimator, X, y, *task, turn) for task in tasks)
 
 
 def _rehearse_task(
-    estimator: Any, X: Any, y: Any, parameters: dict[str, Any], rows: NDArray
+    estimator: Any, X: Any, y: Any, parameters: dict[str, Any], rows: NDArray, turn: int
 ) -> Job | None:
     """Return the training of one fit as scikit-learn's searches do it."""
     try:
@@ -110,4 +150,4 @@ def _rehearse_task(
     except Exception:  # the search will raise it
         return None
     y_rows = None if y is None else _safe_indexing(y, rows)
-    return rehearse(candidate, _safe_indexing(X, rows), y_rows)
+    return rehearse(candidate, _safe_indexing(X, rows), y_rows, turn=turn)

@@ -20,14 +20,16 @@ from aedetect.model_selection.ahead import SplitsAhead, train_ahead
 NOTES = """
     The parameters, the attributes and the results are those of {base}, to the last bit on a CPU,
     but for times: ``mean_fit_time`` leaves out the training of networks that are trained side by
-    side.
+    side. On a GPU such networks share their draws, so results differ from those of {base} by draws
+    and rounding; equal searches give equal results.
 
     Side by side are trained: dense networks (``network="dense"`` without ``tied_weights`` and
-    ``contractive``) in float32 on the CPU, of an estimator of this package or of one that is a step
-    of a Pipeline. Candidates may differ in anything; those with one shape of network and one loss
-    share their steps. All other fits train as they do in {base}, and so do candidates that replace
-    a whole step of a Pipeline, estimators with callbacks, and fits with parameters for ``fit``.
-    ``n_jobs`` processes take chunks of the candidates.
+    ``contractive``) in float32, of an estimator of this package or of one that is a step of a
+    Pipeline. Candidates may differ in anything; those with one shape of network and one loss share
+    their steps. All other fits train as they do in {base}, and so do candidates that replace a
+    whole step of a Pipeline, estimators with callbacks, and fits with parameters for ``fit``.
+    ``n_jobs`` processes take chunks of the candidates, and so do the GPUs of an estimator whose
+    ``device`` is a list of them.
 
     Warns
     -----

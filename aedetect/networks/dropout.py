@@ -11,17 +11,32 @@ STEPS = 2**16  # a share is rounded to a multiple of 1 / STEPS
 
 
 def draw_chosen(
-    share: float, shape: Sequence[int], generator: Generator | None, device: torch.device
+    share: float | Tensor,
+    shape: Sequence[int],
+    generator: Generator | None,
+    device: torch.device,
 ) -> Tensor:
     """Return a bool tensor in which each entry is true with probability ``share``, above 0.
 
     Sixteen random bits an entry take a tenth of the time of ``bernoulli_``.
+
+    Parameters
+    ----------
+    share : float or Tensor of shape (n_members, 1, 1)
+        A tensor has a share for each member; entries are ``(..., n_members, rows, features)`` then.
+    shape : sequence of int
+    generator : torch.Generator or None
+    device : torch.device
     """
     size = torch.Size(shape).numel()
     bits = torch.empty(-(-size // 4), dtype=torch.int64, device=device)
     bits.random_(-(2**63), None, generator=generator)
     # The highest level that is chosen; every level is, for a share of 1.
-    highest = max(1, round(share * STEPS)) - STEPS // 2 - 1
+    highest: int | Tensor
+    if isinstance(share, Tensor):
+        highest = (share * STEPS).round().clamp_min(1).sub(STEPS // 2 + 1).to(torch.int16)
+    else:
+        highest = max(1, round(share * STEPS)) - STEPS // 2 - 1
     return bits.view(torch.int16)[:size].view(*shape) <= highest
 
 
@@ -30,11 +45,12 @@ class Dropout(nn.Module):
 
     Parameters
     ----------
-    p : float
-        Share of activations set to zero while training; the rest is scaled by ``1 / (1 - p)``.
+    p : float or Tensor of shape (n_members, 1, 1)
+        Share of activations set to zero while training; the rest is scaled by ``1 / (1 - p)``. A
+        tensor has the share of each member.
     """
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float | Tensor) -> None:
         super().__init__()
         self.p = p
         self.generator: Generator | None = None  # set by the training loop

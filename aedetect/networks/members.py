@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,9 @@ class MemberLoop(Autoencoder):
     def __init__(self, members: Sequence[Autoencoder]) -> None:
         nn.Module.__init__(self)
         self.members = nn.ModuleList(members)
+        # Of each member, set by the training loop where they lie apart. Rows and results are on
+        # that of the first one.
+        self.devices: Sequence[torch.device] = ()
 
     @property
     def n_members(self) -> int:
@@ -70,7 +73,9 @@ class MemberLoop(Autoencoder):
         if x.ndim == 2:
             (member,) = self.members
             return getattr(member, method)(x)
-        rows = x.expand(self.n_members, -1, -1)
+        rows: Iterable[Tensor] = x.expand(self.n_members, -1, -1)
+        if self.devices:
+            rows = [row.to(device) for row, device in zip(rows, self.devices, strict=True)]
         return _stack(
             [getattr(member, method)(r) for member, r in zip(self.members, rows, strict=True)]
         )
@@ -80,6 +85,6 @@ def _stack(results: Sequence[Any]) -> Any:
     """Return the tensors of several results of one structure, stacked."""
     first = results[0]
     if isinstance(first, Tensor):
-        return torch.stack(list(results))
+        return torch.stack([result.to(first.device) for result in results])
     stacked = [_stack(parts) for parts in zip(*results, strict=True)]
     return Trace(*stacked) if isinstance(first, Trace) else type(first)(stacked)

@@ -63,11 +63,15 @@ def encode_estimator(encoder: Encoder, value: Any, name: str) -> dict[str, Any]:
 def _encode_parameters(encoder: Encoder, parameters: dict[str, Any], name: str) -> dict[str, Any]:
     parameters = {key: entry for key, entry in parameters.items() if key not in PLACES}
     if "device" in parameters:
-        parameters["device"] = str(parameters["device"])
+        parameters["device"] = _names_of(parameters["device"])
     if isinstance(parameters.get("network", ""), str):
         return encoder.encode(parameters, name)
     encoder.network = parameters["network"]
     return {**encoder.encode({**parameters, "network": ""}, name), "network": CUSTOM}
+
+
+def _names_of(device: Any) -> str | list[str]:
+    return list(map(str, device)) if isinstance(device, list | tuple) else str(device)
 
 
 def _check_class(value: Any, name: str) -> None:

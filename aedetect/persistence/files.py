@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 def load(
     path: str | os.PathLike[str],
     *,
-    device: str | torch.device = "auto",
+    device: str | torch.device | Sequence[str | torch.device] = "auto",
     network: Autoencoder | None = None,
 ) -> Any:
     """Return the estimator that :func:`save` has written; on a CPU its scores are bit-identical.
@@ -110,7 +110,7 @@ def load(
     Parameters
     ----------
     path : path-like
-    device : str or torch.device, default="auto"
+    device : str, torch.device, or list of them, default="auto"
         Where the estimator computes. ``"auto"`` is the CPU, wherever it was trained. Scores
         of another device differ by rounding.
     network : Autoencoder or None, default=None
@@ -145,16 +145,16 @@ def load(
     True
     """
     from aedetect.persistence.restoring import restore
-    from aedetect.training import resolve_device
+    from aedetect.training import resolve_devices
 
-    target = resolve_device("cpu" if device == "auto" else device)
+    targets = resolve_devices("cpu" if device == "auto" else device)
     with _naming(path), open_file(path) as file:
         header = read_header(file)
         check_format(header)
         if not is_intact(file, header):
             raise ModelFileError("its checksum is not that of its content")
         arrays = read_arrays(file, header)
-        return restore(header.document["estimator"], arrays, network, target)
+        return restore(header.document["estimator"], arrays, network, targets)
 
 
 def info(path: str | os.PathLike[str]) -> dict[str, Any]:

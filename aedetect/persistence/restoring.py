@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ def restore(
     root: dict[str, Any],
     arrays: Arrays,
     network: Autoencoder | None = None,
-    device: torch.device | None = None,
+    devices: Sequence[torch.device] = (),
 ) -> BaseEstimator:
     """Return the fitted estimator that JSON and ``arrays`` stand for.
 
@@ -33,8 +34,8 @@ def restore(
         The estimator's arrays, and no others.
     network : Autoencoder or None
         Stands for a custom network.
-    device : torch.device or None
-        Where networks are put; None leaves them on the CPU.
+    devices : sequence of torch.device, default=()
+        Where networks are put, on the first one; none leave them on the CPU.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def restore(
         If something is missing, left over, or does not fit the rest. Other errors that a forged
         file can cause pass through.
     """
-    restorer = _Restorer(network, device)
+    restorer = _Restorer(network, devices)
     decoder = Decoder(dict(arrays), restorer.decode)
     try:
         estimator = decoder.decode(root)
@@ -63,9 +64,9 @@ def restore(
 class _Restorer:
     """Decodes the estimators among the values of a file."""
 
-    def __init__(self, network: Autoencoder | None, device: torch.device | None) -> None:
+    def __init__(self, network: Autoencoder | None, devices: Sequence[torch.device]) -> None:
         self._network = network
-        self._device = device
+        self._devices = devices
         self.is_custom = False  # whether a custom network is in the file
 
     def decode(self, decoder: Decoder, node: dict[str, Any]) -> BaseEstimator:
@@ -113,8 +114,8 @@ class _Restorer:
         if attributes and isinstance(estimator, Monitor):
             check_monitor(attributes, estimator.detector)
         estimator.__setstate__({**vars(estimator), **attributes})
-        if self._device is not None and hasattr(estimator, "network_"):
-            estimator.to(self._device)
+        if self._devices and hasattr(estimator, "network_"):
+            estimator.to(list(self._devices))
 
 
 def _check_names(estimator: BaseEstimator, attributes: dict[str, Any]) -> None:

@@ -90,11 +90,7 @@ class _DaskSender:
 
     def __init__(self, distributed: Any, client: Any, task: Callable[[int], Any]) -> None:
         self._distributed, self._client = distributed, client
-        dask = import_extra("dask", "dask", "Dask")
-        # The function is the result of a task: Dask repeats a task whose result is lost with its
-        # worker, and gives up on data that it was sent once.
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
-            self._carried = client.submit(_itself, Carried(task), pure=False)
+        self._carried = send_to_dask(client, Carried(task))
         self._arguments: dict[str, int] = {}
         self._n_kills: dict[int, int] = {}
 
@@ -119,6 +115,18 @@ class _DaskSender:
         if self._carried.status == "error":
             self._carried.retry()
         return self.send(argument)
+
+
+def send_to_dask(client: Any, value: Any) -> Any:
+    """Return the future of a value that outlives the worker that holds it.
+
+    The value is the result of a task, which Dask repeats if it is lost. What ``client.scatter``
+    sends to a worker is lost with it.
+    """
+    dask = import_extra("dask", "dask", "Dask")
+    # Dask warns of large arguments, as each task might have its own. This one is sent once.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+        return client.submit(_itself, value, pure=False)
 
 
 def _itself(value: Any) -> Any:

@@ -100,6 +100,12 @@ def _check(estimator: Any) -> None:
             " set_callbacks()."
         )
 
+    if isinstance(estimator.device, list | tuple):
+        raise ValueError(
+            f"device={list(map(str, estimator.device))} is a list, but scale.fit gives each process"
+            " of a machine a GPU of its own. Set device='cuda'."
+        )
+
 
 def _check_shards(n_shards: int, n_processes: int) -> None:
     if n_shards < 1 or n_shards & (n_shards - 1) or n_shards % n_processes:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import joblib
 
 from aedetect.extras import import_extra
+from aedetect.scale.engines import send_to_dask
 
 
 @contextmanager
@@ -56,6 +57,19 @@ def _settings(engine: str) -> dict[str, Any]:
         survives = {"max_restarts": -1, "max_task_retries": -1}
         return {"backend": "ray", "ray_remote_args": survives}
     if engine == "dask":
-        import_extra("distributed", "dask", "Dask")
-        return {"backend": "dask"}
+        distributed = import_extra("distributed", "dask", "Dask")
+        return {"backend": "dask", "client": _Client(distributed.get_client())}
     raise ValueError(f"engine={engine!r} must be 'ray' or 'dask'.")
+
+
+class _Client:
+    """A client of Dask that scatters nothing: the tables of joblib outlive their workers."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def scatter(self, value: Any, **options: Any) -> Any:
+        return send_to_dask(self._client, value)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aedetect.model import (
+    MAPPED_VALUES,
     Model,
     View,
     check_finite,
@@ -47,7 +48,6 @@ REPAIRED_ON_DEVICE = 1024
 SHARED = 2**16  # values of rows from which threads share a repair: it takes many small operations
 MARGIN = 1e-3  # of the threshold, for the rounding on the way back to the units of X
 N_SAMPLE = 256  # reference rows at most that known rows are compared with
-LEAST_SAMPLE = 100  # of these rows, if fewer are held out
 SAMPLED = 2**17  # values of these, about
 LEAST_WIDE = 32  # of these rows, however wide
 ENTRIES = {
@@ -133,7 +133,7 @@ class Detector:
         fitted = SCORES[score].fit(score, model, reference)
         levels = _fit_levels(score, model, x, reference) if model.takes_missing else None
         n_usual = min(n_held_out or len(x), max(4, N_USUAL // x.shape[1]))
-        n_sample = min(_n_sample(n_held_out), max(LEAST_WIDE, SAMPLED // x.shape[1]))
+        n_sample = min(N_SAMPLE, max(LEAST_WIDE, SAMPLED // x.shape[1]))
         detector = cls(
             model,
             fitted,
@@ -163,13 +163,16 @@ class Detector:
         offset = threshold(scores, contamination, np.arange(n_held_out))
         return replace(self, offset=offset, left_out_scores=np.sort(left_out))
 
-    def to(self, device: torch.device) -> Self:
-        """Return the detector with its network on a device, where it computes from here."""
-        return replace(self, model=self.model.to(device))
+    def to(self, device: torch.device, *also: torch.device) -> Self:
+        """Return the detector with its network on a device, where it computes from here.
 
-    def computing_on(self, place: torch.device | None) -> Self:
-        """Return the detector with its network where it is, and rows computed on a device."""
-        return replace(self, model=self.model.computing_on(place))
+        Blocks of rows are computed on the other devices, too.
+        """
+        return replace(self, model=self.model.to(device, *also))
+
+    def computing_on(self, place: torch.device | None, *also: torch.device) -> Self:
+        """Return the detector with its network where it is, and rows computed on devices."""
+        return replace(self, model=self.model.computing_on(place, *also))
 
     def with_labels(self, labels: Labels) -> Self:
         """Return the detector with known rows, without a fit of the network.
@@ -220,8 +223,9 @@ class Detector:
         # Known rows are found in a tile where they must be filled first, and on a GPU.
         if self.model.takes_missing or self.model.device.type != "cpu":
             return -check_finite(self.model.map(self.measure, X, self._name))
-        blocks = [self._judge(self.model.scale(X[rows])) for rows in row_blocks(*X.shape)]
-        return -check_finite(np.concatenate(blocks))
+        blocks = row_blocks(*X.shape, n_values=MAPPED_VALUES)
+        scores = [self._judge(self.model.scale(X[rows])) for rows in blocks]
+        return -check_finite(np.concatenate(scores))
 
     def measure(self, view: View) -> Tensor:
         """Return how odd each row of a view is, ``(B,)``, float64; missing cells are filled."""
@@ -401,15 +405,6 @@ class Detector:
         require_floats("the typical row", self.typical, (n_features,), np.float32)
         require_floats("the usual rows", self.usual_rows, (n_usual, n_features), np.float32)
         require_floats("the sample", self.sample, (n_sample, n_features), np.float32)
-
-
-def _n_sample(n_held_out: int) -> int:
-    """Return how many of the reference rows, held-out ones first, known rows are compared with.
-
-    A network errs less on the rows that it was fitted to. Compared with these, known anomalies
-    would seem odd for being new.
-    """
-    return min(max(n_held_out or N_SAMPLE, LEAST_SAMPLE), N_SAMPLE)
 
 
 def _fit_levels(

@@ -29,7 +29,7 @@ NAME = "labelled"
 
 @dataclass(frozen=True, eq=False)
 class Labelled(Score):
-    """A score that is joined with the likeness to known anomalies.
+    """A score that is raised by the likeness to known anomalies.
 
     Its features are explained by falls of the joint score, whatever the score without labels is.
     """

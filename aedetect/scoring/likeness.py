@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,46 +24,50 @@ LARGEST = 6.0  # standard deviations at which a quantity is cut off
 SMALLEST = 1e-3  # error added before a logarithm
 TINY = 1e-30  # smaller measures have the logarithm of this one
 RIDGE = 1.0  # penalty of squared weights, divided by the number of known anomalies
-TRUST = 0.3  # weight of the measure without labels that other weights of it are shrunk to
 FEW = 10.0  # known normal rows that weigh as much as all other normal rows
-STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
-USUAL = 1.5  # strength that held-out anomalies have to speak against
-N_FOLDS = 10  # of the known anomalies, at most
+N_FOLDS = 10
+SUPPOSED = 0.5  # distance of known anomalies from normal rows before any is held out
+SUPPOSED_ROWS = 2.0  # known anomalies that suppositions weigh as much as
+FARTHEST = 6.0  # distance at most
+OTHERS = 12.0  # those of other kinds to come for each known kind, times supposed and known rows
+WEIGHT = 2.0  # of the logarithm of the odds against the standardised measure without labels
+LARGEST_LIFT = 300.0  # of the logarithm of the measure, so that it stays finite
 
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """A measure of how like known anomalies rows are, joined with the measure without labels.
+    """A measure of how like known anomalies rows are, which raises the measure without labels.
 
     The likeness is a linear function of what the score sees in a row: its scaled cells, their
-    sizes, their errors and the logarithms of these, the mean squares of both, and the logarithm of
-    the measure without labels. It is Fisher's discriminant, in units of its deviation over normal
-    rows.
+    sizes, their errors and the logarithms of these, and the mean squares of both. It is Fisher's
+    discriminant, in units of its deviation over normal rows.
     """
 
     means: FloatArray  # (n_quantities,), over normal rows
     scales: FloatArray  # (n_quantities,)
     weights: FloatArray  # (n_quantities,)
-    trust: float  # weight of the measure without labels, standardised
     shift: float
-    level: float  # mean of the logarithms of that measure
-    spread: float  # their deviation
-    strength: float  # of the likeness against that measure
+    distance: float  # of new anomalies of the known kinds from normal rows, in deviations
+    others: float  # anomalies of other kinds to come, for each one of the known kinds
+    spread: float  # deviation of the logarithm of the measure without labels
 
     def join(self, view: View, measure: Tensor) -> Tensor:
-        """Return the p-norm of the measure without labels and of the likeness.
+        """Return the measure without labels, raised in rows that are like known anomalies.
 
-        It is above either, so no row seems less odd for the labels, and a row is odd if one of both
-        finds it odd. The exponent makes the logarithm of the measure have deviation 1.
+        Of the anomalies to come, a share is taken to be of the known kinds. Their likeness is
+        normal with mean ``distance`` and variance 1; that of all other anomalies and of normal rows
+        is normal with mean 0 and variance 1. The density of anomalies divided by that of normal
+        rows then is ``others + exp(distance * (likeness - distance / 2))``, up to a factor. Its
+        logarithm is added to that of the measure. The smallest sum is that without labels, so no
+        row seems less odd for them.
         """
-        if self.strength == 0:
+        if self.distance == 0:
             return measure
-        own = (torch.log(measure.clamp_min(TINY)) - self.level) / self.spread
         means, scales, weights = self._fitted.on(view.x.device)
         standard = ((quantities(view) - means) / scales).clamp(-LARGEST, LARGEST)
-        likeness = (standard * weights).sum(dim=1) + self.trust * own - self.shift
-        joined = torch.logaddexp(own, self.strength * likeness)
-        return torch.exp(self.level + self.spread * joined)
+        likeness = (standard * weights).sum(dim=1) - self.shift
+        lift = _lift(likeness, self.distance, self.others)
+        return measure.clamp_min(TINY) * torch.exp((self.spread * lift).clamp_max(LARGEST_LIFT))
 
     def check(self, n_features: int) -> None:
         """Raise a StateError unless the arrays fit rows of so many features."""
@@ -72,12 +75,11 @@ class Likeness:
         require_floats("the means of the likeness", self.means, shape)
         require_floats("the scales of the likeness", self.scales, shape, positive=True)
         require_floats("the weights of the likeness", self.weights, shape)
-        for name in ("trust", "shift", "level"):
-            require_number(f"the {name} of the likeness", getattr(self, name), above=-np.inf)
-        require_number("the spread of the likeness", self.spread, above=0)
-        require(
-            self.strength in STRENGTHS, f"the strength of the likeness is {self.strength!r:.80}"
-        )
+        require_number("the shift of the likeness", self.shift, above=-np.inf)
+        require_number("the distance of known anomalies", self.distance, above=-np.inf)
+        require(0 <= self.distance <= FARTHEST, f"known anomalies are {self.distance!r:.80} away")
+        require_number("the share of other anomalies", self.others, above=0)
+        require_number("the spread of the measure", self.spread, above=0)
 
     @cached_property
     def _fitted(self) -> Fitted:
@@ -123,56 +125,59 @@ def fit_likeness(normal: Seen, anomalies: Seen, known_normal: Seen, widths: list
     """
     means = normal.quantities.mean(axis=0)
     scales = normal.quantities.std(axis=0) + 1e-6
-    level, spread = float(normal.logs.mean()), float(normal.logs.std()) or 1.0
     share = np.repeat(1 / np.sqrt(widths), widths)
 
     def standardize(seen: Seen) -> FloatArray:
-        standard = ((seen.quantities - means) / scales).clip(-LARGEST, LARGEST)
-        return np.column_stack([standard * share, (seen.logs - level) / spread])
+        return ((seen.quantities - means) / scales).clip(-LARGEST, LARGEST) * share
 
     rows, odd, others = (standardize(seen) for seen in (normal, anomalies, known_normal))
     with one_blas_thread():
-        head = _Head.fit(rows, odd, others)
-        strength = _find_strength(rows, odd, others) if len(odd) > 1 else USUAL
-    weights, trust = head.weights[:-1] * share, float(head.weights[-1])
-    return Likeness(means, scales, weights, trust, head.shift, level, spread, strength)
+        weights, shift, distance = _fit_head(rows, odd, others)
+    spread = float(normal.logs.std()) or 1.0
+    others_to_come = _share_of_others(len(odd))
+    return Likeness(means, scales, weights * share, shift, distance, others_to_come, spread)
 
 
-class _Head(NamedTuple):
-    """A linear function of standardised rows with deviation 1 and mean 0 over normal rows."""
+def _fit_head(
+    rows: FloatArray, odd: FloatArray, others: FloatArray
+) -> tuple[FloatArray, float, float]:
+    """Return weights and shift of the likeness, and the distance of anomalies by it.
 
-    weights: FloatArray
-    shift: float
+    All three are in deviations over normal rows that were held out of the fit: those fitted to
+    seem less like the anomalies than new rows do.
+    """
+    weights = _discriminate(rows, odd, others)
+    held_rows, held_odd = np.empty(len(rows)), np.empty(len(odd))
+    of_rows, of_odd = (np.arange(len(x)) % min(N_FOLDS, len(rows)) for x in (rows, odd))
+    for fold in np.unique(of_rows):
+        tested = (of_odd == fold) & (len(odd) > 1)
+        kept = rows[of_rows != fold]
+        other_weights = _discriminate(kept, odd[~tested], others)
+        values = kept @ other_weights
+        center, unit = values.mean(), float(values.std()) or 1.0
+        held_rows[of_rows == fold] = (rows[of_rows == fold] @ other_weights - center) / unit
+        held_odd[tested] = (odd[tested] @ other_weights - center) / unit
+    center, unit = held_rows.mean(), float(held_rows.std()) or 1.0
+    values = rows @ weights
+    scale = (float(values.std()) or 1.0) * unit
+    shift = float(values.mean()) / scale + center / unit
+    distance = _shrink((held_odd - center) / unit) if len(odd) > 1 else SUPPOSED
+    return weights / scale, shift, distance
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
-        return rows @ self.weights - self.shift
 
-    @classmethod
-    def fit(cls, rows: FloatArray, odd: FloatArray, others: FloatArray) -> _Head:
-        """Return the regularised least-squares classifier of two classes of equal weight.
-
-        The penalty of the last weight, that of the measure without labels, is for its distance from
-        ``TRUST``.
-        """
-        mean, covariance = _moments(rows)
-        if len(others):
-            share = len(others) / (len(others) + FEW)
-            own_mean, own_covariance = _moments(others)
-            gap = own_mean - mean
-            covariance = (1 - share) * covariance + share * own_covariance
-            covariance += share * (1 - share) * np.outer(gap, gap)
-            mean = mean + share * gap
-        odd_mean, odd_covariance = _moments(odd)
-        gap = odd_mean - mean
-        penalty = np.full(len(mean), RIDGE / len(odd))
-        penalty[-1] = 1.0
-        left = covariance + odd_covariance + np.outer(gap, gap) / 2 + np.diag(penalty)
-        right = gap.copy()
-        right[-1] += TRUST
-        weights = solve(left, right, assume_a="pos")
-        values = rows @ weights
-        deviation = float(values.std()) or 1.0
-        return cls(weights / deviation, float(values.mean()) / deviation)
+def _discriminate(rows: FloatArray, odd: FloatArray, others: FloatArray) -> FloatArray:
+    """Return the weights of Fisher's regularised discriminant of two classes."""
+    mean, covariance = _moments(rows)
+    if len(others):
+        share = len(others) / (len(others) + FEW)
+        own_mean, own_covariance = _moments(others)
+        gap = own_mean - mean
+        covariance = (1 - share) * covariance + share * own_covariance
+        covariance += share * (1 - share) * np.outer(gap, gap)
+        mean = mean + share * gap
+    odd_mean, odd_covariance = _moments(odd)
+    penalty = np.eye(len(mean)) * RIDGE / len(odd)
+    return solve(covariance + odd_covariance / 2 + penalty, odd_mean - mean, assume_a="pos")
 
 
 def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -181,32 +186,21 @@ def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     return mean, (rows - mean).T @ (rows - mean) / len(rows)
 
 
-def _find_strength(rows: FloatArray, odd: FloatArray, others: FloatArray) -> float:
-    """Return the strength at which anomalies are oddest, each held out of the fit.
+def _shrink(held_out: FloatArray) -> float:
+    """Return the mean of held-out likenesses, shrunk to ``SUPPOSED`` where they are few."""
+    total = held_out.sum() + SUPPOSED_ROWS * SUPPOSED
+    return float(np.clip(total / (len(held_out) + SUPPOSED_ROWS), 0, FARTHEST))
 
-    The mean over anomalies of the logarithm of the share of normal rows that are as odd decides,
-    less a penalty for the distance from ``USUAL``, which a few anomalies must outweigh.
+
+def _share_of_others(n_known: int) -> float:
+    """Return how many anomalies of other kinds are to come for each one of the known kinds.
+
+    The more anomalies are known, the fewer are new to them.
     """
-    head = _Head.fit(rows, odd, others)
-    likeness, own = head(rows), rows[:, -1]
-    held_out = np.empty(len(odd))
-    for fold in _folds(len(odd)):
-        held_out[fold] = _Head.fit(rows, odd[~fold], others)(odd[fold])
-
-    def gain(strength: float) -> float:
-        joined = np.sort(_join(own, likeness, strength))
-        n_odder = len(rows) - np.searchsorted(joined, _join(odd[:, -1], held_out, strength))
-        shares = (n_odder + 1) / (len(rows) + 1)
-        return float(-np.log(shares).sum() - abs(np.log((strength + 0.1) / (USUAL + 0.1))))
-
-    return max(STRENGTHS, key=gain)
+    return max(1.0, OTHERS / (n_known + SUPPOSED_ROWS))
 
 
-def _join(own: FloatArray, likeness: FloatArray, strength: float) -> FloatArray:
-    return own if strength == 0 else np.logaddexp(own, strength * likeness)
-
-
-def _folds(n_rows: int) -> Iterator[np.ndarray]:
-    numbers = np.arange(n_rows) % min(n_rows, N_FOLDS)
-    for fold in range(min(n_rows, N_FOLDS)):
-        yield numbers == fold
+def _lift(likeness: Tensor, distance: float, others: float) -> Tensor:
+    """Return what is added to the standardised logarithm of the measure, 0 at least."""
+    ratio = distance * (likeness - distance / 2)
+    return WEIGHT * torch.logaddexp(ratio - np.log(others), torch.zeros_like(ratio))

@@ -302,7 +302,7 @@ class _Pass:
         pairs = list(zip(self._objectives, self._parts, strict=True))
         if self._variational:
             return self._apart([GaussianCode(o.beta, self._share, p.generator) for o, p in pairs])
-        if self._objectives[0].l1_activity:
+        if self._objectives[0].is_sparse:
             return self._apart([SparseCode(o.l1_activity, self._share) for o, _ in pairs])
         return []
 

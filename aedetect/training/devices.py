@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+
+from aedetect.networks import MemberLoop
 
 
 def make_generator(seed: int, device: torch.device) -> Generator:
@@ -102,6 +106,22 @@ def move(x: Tensor, device: torch.device) -> Tensor:
         return x
 
 
+def place_members(network: nn.Module, devices: Sequence[torch.device]) -> None:
+    """Put the members of a network on devices, by turns, if each is a module of its own."""
+    if isinstance(network, MemberLoop):
+        turns = itertools.cycle(devices)
+        network.devices = [next(turns) for _ in network.members]
+        for member, device in zip(network.members, network.devices, strict=True):
+            member.to(device)
+
+
+def gather_members(network: nn.Module, device: torch.device) -> None:
+    """Put all members of a network on one device."""
+    if isinstance(network, MemberLoop) and network.devices:
+        network.devices = ()
+        network.to(device)
+
+
 def find_device(name: str) -> torch.device | None:
     """Return the accelerator of a name, or the first of its kind; None if there is none.
 
@@ -139,6 +159,27 @@ def resolve_device(device: str | torch.device) -> torch.device:
             " to take what there is, or device='cpu'."
         ) from error
     return _numbered(torch.device(device))
+
+
+def resolve_devices(device: str | torch.device | Sequence[Any]) -> tuple[torch.device, ...]:
+    """Return the devices that a name, or a list of names, stands for.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be used, or there are none, or they are of several kinds.
+    """
+    if isinstance(device, str | torch.device):
+        return (resolve_device(device),)
+    devices = tuple(resolve_device(one) for one in device)
+    if not devices:
+        raise ValueError("device=[] names no device. Use device='auto' to take what there is.")
+    if len({one.type for one in devices}) > 1:
+        raise ValueError(
+            f"device={list(map(str, device))} mixes kinds of devices, which round differently: a"
+            " result would depend on where it is computed. Name devices of one kind."
+        )
+    return devices
 
 
 def _numbered(device: torch.device) -> torch.device:

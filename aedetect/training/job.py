@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from aedetect.networks import Autoencoder
 from aedetect.training.objective import Objective
 from aedetect.training.pools import Pools
+from aedetect.training.shifts import Shifts
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class Job:
     batch_size: int
     max_epochs: int
     patience: int
+    shifts: Shifts | None = None
 
     @property
     def rows(self) -> Tensor:

@@ -303,8 +303,8 @@ def join(parts: Sequence[Tensor], n_members: int) -> Tensor:
 class SparseCode:
     """The L1 penalty on the code."""
 
-    def __init__(self, l1_activity: float, share: float) -> None:
-        self._l1_activity, self._share = l1_activity, share
+    def __init__(self, l1_activity: float | Tensor, share: float) -> None:
+        self._l1_activity, self._slope = l1_activity, _of_entries(l1_activity * share)
 
     def forward(self, z: Tensor) -> Tensor:
         self._z = z
@@ -312,14 +312,15 @@ class SparseCode:
         return z
 
     def backward(self, g: Tensor) -> Tensor:
-        return g.add_(self._z.sign(), alpha=self._l1_activity * self._share)
+        return g.add_(self._z.sign() * self._slope)
 
 
 class GaussianCode:
     """A draw from the posterior, and its divergence from the prior."""
 
-    def __init__(self, beta: float, share: float, generator: Generator) -> None:
-        self._beta, self._share, self._generator = beta, share, generator
+    def __init__(self, beta: float | Tensor, share: float, generator: Generator) -> None:
+        self._half, self._weight = 0.5 * beta, _of_entries(beta * share)
+        self._generator = generator
 
     def forward(self, parameters: Tensor) -> Tensor:
         self._mean, self._log_var = parameters.chunk(2, dim=-2)
@@ -329,14 +330,18 @@ class GaussianCode:
         noise.normal_(generator=self._generator)
         self._deviation = self._variance.sqrt().mul_(noise.mT)
         divergence = self._mean.square() + self._variance - 1 - self._log_var
-        self.losses = 0.5 * self._beta * divergence.sum(dim=-2)
+        self.losses = self._half * divergence.sum(dim=-2)
         return self._mean + self._deviation
 
     def backward(self, g: Tensor) -> Tensor:
-        weight = self._beta * self._share
-        g_mean = g + weight * self._mean
-        g_log_var = 0.5 * (g * self._deviation + weight * (self._variance - 1))
+        g_mean = g + self._weight * self._mean
+        g_log_var = 0.5 * (g * self._deviation + self._weight * (self._variance - 1))
         return torch.cat([g_mean, g_log_var], dim=-2)
+
+
+def _of_entries(weight: float | Tensor) -> float | Tensor:
+    """Return a weight, or one of each member ``(n_members, 1)``, for ``(members, size, rows)``."""
+    return weight[..., None] if isinstance(weight, Tensor) else weight
 
 
 LAYERS: dict[type[nn.Module], Callable[..., Any]] = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -32,10 +34,12 @@ from aedetect.training.optimizers import SCHEDULES, make_optimizer
 from aedetect.training.pools import OnePool, Pools, Rows
 from aedetect.training.precision import set_precision
 from aedetect.training.shards import Exchange, ShardedStep
-from aedetect.training.state import Epoch, Run, State
+from aedetect.training.shifts import Shifts
+from aedetect.training.state import Best, Epoch, Run, State, keep
 from aedetect.training.steps import make_step
-from aedetect.training.updates import Update, is_capturable, make_update
+from aedetect.training.updates import Rate, Update, is_capturable, make_update
 
+SHIFTED = 0.8  # share of the epochs, the first ones, in which images are shifted
 MIN_HELD_OUT = 128  # rows at least that the held-out loss is the mean of, or
 MIN_HELD_OUT_CELLS = 2**17  # as many wide rows as hold this many cells
 
@@ -73,6 +77,7 @@ def train(
     compile: bool,
     generator: Generator,
     watcher: Watcher,
+    shifts: Shifts | None = None,
     global_generators: Sequence[Generator] = (),
     continuation: State | None = None,
     checkpoint: Checkpoint | None = None,
@@ -102,9 +107,12 @@ def train(
     compile : bool
         Whether PyTorch compiles the network.
     generator : torch.Generator
-        On the device of the network. Draws the order of rows and all noise.
+        On the device of the network. Draws the order of rows, shifts and all noise.
     watcher : Watcher
         Told of the beginning and the end of every epoch, and of every step.
+    shifts : Shifts or None, default=None
+        Move each training row, which is an image, anew in every epoch but the last fifth of
+        ``max_epochs``. Held-out rows stay.
     global_generators : sequence of torch.Generator, default=()
         Others that the network draws from.
     continuation : dict of str to Tensor or None, default=None
@@ -139,6 +147,7 @@ def train(
         batch_size=batch_size,
         max_epochs=max_epochs,
         patience=patience,
+        shifts=shifts,
     )
     noise = generator if exchange is None else make_generator(0, generator.device)
     prepare(network, noise)
@@ -166,16 +175,18 @@ def train(
         rows = epochs.load()
         update.begin_epoch(epochs.batch_sizes)
         with set_precision(precision, generator.device), limit_threads(work, step.shared_work):
-            orders, rates = epochs.begin()
-            batches = batches_of(rows, orders, epochs.bounds)
+            orders, rates = epochs.draw_orders(), epochs.rates()
+            batches = map(epochs.shift, itertools.count(), batches_of(rows, orders, epochs.bounds))
             totals = torch.zeros(network.n_members, device=generator.device)
-            run.interrupted = _train_epoch(update, batches, rates, totals, watcher)
+            run.interrupted = take_steps(update, batches, rates, totals, watcher.on_step_end)
             if run.interrupted:
                 break
             held_out = epochs.held_out_losses()
             if exchange is not None:
                 held_out = exchange.gather(held_out)[0]  # all processes stop at one epoch
-        run.stopped = watcher.on_epoch_end(epochs.end(totals, held_out))
+        epoch, best = epochs.end(*read(totals, held_out))
+        keep(best)
+        run.stopped = watcher.on_epoch_end(epoch)
         if checkpoint is not None:
             checkpoint.keep(run.state_dict())
     if checkpoint is not None and run.interrupted:
@@ -199,12 +210,8 @@ class Epochs:
         self._job, self._run = job, run
         self._pools = OnePool(job.x) if isinstance(job.x, Tensor) else job.x
         self._first_steps = _first_steps(self._pools, job.batch_size, job.max_epochs)
-        # Few held-out rows are repeated, so that each gets several draws of the noise.
-        n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // job.x_val.shape[1])
-        n_times = max(1, math.ceil(n_needed / max(1, len(job.x_val))))
-        self._x_val = job.x_val.repeat(n_times, 1) if n_times > 1 else job.x_val
         self._splitter = BatchSplitter()
-        self._switched = _switched_by_mode(job.network)
+        self._moves: Tensor | None = None  # of the rows of the epoch
 
     @property
     def batch_sizes(self) -> list[int]:
@@ -214,7 +221,7 @@ class Epochs:
     def are_over(self) -> bool:
         """Return whether no epoch is left."""
         return self._run.is_over(
-            self._job.max_epochs, self._job.patience if len(self._x_val) else None
+            self._job.max_epochs, self._job.patience if len(self._job.x_val) else None
         )
 
     def load(self) -> Rows:
@@ -225,19 +232,38 @@ class Epochs:
         self.bounds = _batch_bounds(self._n_rows, self._job.batch_size)
         return rows
 
-    def begin(self) -> tuple[Tensor, list[float]]:
-        """Return the orders of the epoch's rows ``(n_members, n_rows)``, and rates of its steps."""
-        job, number = self._job, len(self._run.epochs)
-        schedule, n_steps = SCHEDULES[job.schedule], self._first_steps[-1]
-        steps = range(*self._first_steps[number : number + 2])
-        rates = [job.learning_rate * schedule(step / n_steps) for step in steps]
+    def draw_orders(self) -> Tensor:
+        """Draw for an epoch; return the orders of its rows, ``(n_members, n_rows)``."""
+        orders = draw_orders(self._n_rows, self._job.network.n_members, self._job.generator)
+        self.draw_moves(self._job.generator)
+        return orders
+
+    def draw_moves(self, generator: Generator) -> None:
+        """Draw by how much the rows of an epoch are shifted, if they are."""
+        job, self._moves = self._job, None
+        if job.shifts is not None and len(self._run.epochs) < SHIFTED * job.max_epochs:
+            self._moves = job.shifts.draw(job.network.n_members, self._n_rows, generator)
+
+    def rates(self) -> list[float]:
+        """Return the learning rates of the epoch's steps."""
+        number = len(self._run.epochs)
+        steps = self._first_steps[number : number + 2]
+        shares = _shares(self._job.schedule, *steps, self._first_steps[-1])
+        rates = [self._job.learning_rate * share for share in shares]
         self._rate = rates[-1]
-        return _draw_orders(self._n_rows, job.network.n_members, job.generator), rates
+        return rates
+
+    def shift(self, number: int, x: Tensor) -> Tensor:
+        """Return the rows of a batch, ``(n_members, batch, n_features)``, shifted if they are."""
+        if self._job.shifts is None or self._moves is None:
+            return x
+        first, last = self.bounds[number]
+        return self._job.shifts(x, self._moves[..., first:last])
 
     def held_out_losses(self) -> Tensor:
         """Return each member's mean loss of the held-out rows, NaN where there are none."""
         job, device = self._job, self._job.generator.device
-        if not len(self._x_val):
+        if not len(job.x_val):
             return torch.full((job.network.n_members,), math.nan, device=device)
         for module in self._switched:
             module.eval()
@@ -248,15 +274,29 @@ class Epochs:
             module.train()
         return means
 
-    def end(self, totals: Tensor, held_out: Tensor) -> Epoch:
-        """End an epoch, given sums of the losses and held-out losses ``(n_members,)``."""
-        n_losses = self._n_rows * self._job.network.n_members
-        loss, *val_losses = _read(totals.sum() / n_losses, held_out)
+    @cached_property
+    def _x_val(self) -> Tensor:
+        n_times = count_repeats(self._job.x_val)
+        return self._job.x_val.repeat(n_times, 1) if n_times > 1 else self._job.x_val
+
+    @cached_property
+    def _switched(self) -> list[nn.Module]:
+        return _switched_by_mode(self._job.network)
+
+    def end(self, totals: Sequence[float], val_losses: Sequence[float]) -> tuple[Epoch, list[Best]]:
+        """End an epoch, given each member's sum of losses and held-out loss.
+
+        Returns
+        -------
+        epoch : Epoch
+        best : list of Best
+            Those of the members whose present weights are to be kept.
+        """
+        loss = sum(totals) / (self._n_rows * len(totals))
         val_loss = sum(val_losses) / len(val_losses)
         _check_finite(loss, val_loss, len(self._run.epochs), self._job.learning_rate)
         epoch = Epoch(loss, val_loss, self._rate, time.perf_counter() - self._started)
-        self._run.add(epoch, val_losses)
-        return epoch
+        return epoch, self._run.add(epoch, val_losses)
 
 
 def _resume(run: Run, checkpoint: Checkpoint, watcher: Watcher) -> None:
@@ -291,22 +331,37 @@ def _set_dropout(network: nn.Module, generator: Generator | None) -> None:
             module.generator = generator
 
 
-def _train_epoch(
+def take_steps(
     update: Update,
     batches: Iterable[Tensor],
-    rates: Iterable[float],
+    rates: Iterable[Rate],
     totals: Tensor,
-    watcher: Watcher,
+    on_step_end: Callable[[], bool] | None = None,
 ) -> bool:
-    """Take a step a batch; return whether the watcher stops training.
+    """Take a step a batch; return whether ``on_step_end`` stops training.
 
     The sums of the losses are added to ``totals`` ``(n_members,)``.
     """
     for x, rate in zip(batches, rates, strict=True):
         update(x, rate, totals)
-        if watcher.on_step_end():
+        if on_step_end is not None and on_step_end():
             return True
     return False
+
+
+def count_repeats(x_val: Tensor) -> int:
+    """Return how often held-out rows are repeated: few get several draws of the noise each."""
+    n_needed = min(MIN_HELD_OUT, MIN_HELD_OUT_CELLS // x_val.shape[1])
+    return max(1, math.ceil(n_needed / max(1, len(x_val))))
+
+
+@functools.lru_cache(maxsize=16)
+def _shares(schedule: str, first: int, last: int, n_steps: int) -> tuple[float, ...]:
+    """Return the shares of the learning rate from one step of ``n_steps`` to another.
+
+    Networks that are trained side by side have them in common.
+    """
+    return tuple(SCHEDULES[schedule](step / n_steps) for step in range(first, last))
 
 
 def _batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
@@ -333,7 +388,7 @@ def _count_batches(n_rows: int, batch_size: int) -> int:
     return n_batches - has_lone_row
 
 
-def _draw_orders(n_rows: int, n_members: int, generator: Generator) -> Tensor:
+def draw_orders(n_rows: int, n_members: int, generator: Generator) -> Tensor:
     """Return row numbers ``(n_members, n_rows)``: each member has an order of its own."""
     if generator.device.type != "cpu":  # a call for all members takes no longer than one for one
         keys = torch.empty(n_members, n_rows, device=generator.device)
@@ -375,9 +430,10 @@ PLAIN_MODULES = (
 )
 
 
-def _read(total: Tensor, losses: Tensor) -> list[float]:
+def read(totals: Tensor, held_out: Tensor) -> tuple[list[float], list[float]]:
     """Return tensors as floats: the one time an epoch that the CPU waits for the device."""
-    return torch.cat([total.view(1), losses]).tolist()
+    values = torch.cat([totals, held_out]).tolist()
+    return values[: len(totals)], values[len(totals) :]
 
 
 def _check_finite(loss: float, val_loss: float, epoch: int, learning_rate: float) -> None:

@@ -31,12 +31,14 @@ class Objective:
         Key of ``FEATURE_ERRORS``: the error of a feature.
     corrupt : callable or None, default=None
         ``corrupt(x, generator)`` returns the rows that the network is given in place of ``x``.
-    l1_activity, contractive : float, default=0
-        Weights of the penalties on the code and on its Jacobian.
+    l1_activity : float or Tensor of shape (n_members, 1), default=0
+        Weight of the penalty on the code; a tensor has that of each member.
+    contractive : float, default=0
+        Weight of the penalty on the Jacobian of the code.
     sole_layer : str or None, default=None
         The code's activation, where one dense layer makes the code and the Jacobian of that layer
         follows from the code; None has the Jacobian estimated.
-    beta : float, default=1
+    beta : float or Tensor of shape (n_members, 1), default=1
         Weight of the divergence from the prior, for a variational network.
     missing : bool, default=False
         Whether NaN in rows stands for missing cells, which do not count.
@@ -46,12 +48,17 @@ class Objective:
 
     loss: str
     corrupt: Callable[[Tensor, Generator], Tensor] | None = None
-    l1_activity: float = 0.0
+    l1_activity: float | Tensor = 0.0
     contractive: float = 0.0
     sole_layer: str | None = None
-    beta: float = 1.0
+    beta: float | Tensor = 1.0
     missing: bool = False
     blocks: Blocks | None = None
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether there is a penalty on the code."""
+        return isinstance(self.l1_activity, Tensor) or self.l1_activity > 0
 
     def __call__(self, network: Autoencoder, x: Tensor, generator: Generator) -> Tensor:
         """Return the losses of rows.
@@ -78,7 +85,7 @@ class Objective:
                 given = _differentiable(given, network.n_members)
             z, x_hat = network.encode_decode(given)
             losses = self._row_loss(x_hat, x, self.loss, self.blocks)
-            if self.l1_activity:
+            if self.is_sparse:
                 losses = losses + self.l1_activity * l1_activity(z)
             if estimated:
                 losses = losses + self.contractive * jacobian_estimate(z, given, generator)

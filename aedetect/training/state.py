@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,15 +42,15 @@ class Best:
         self.loss, self.epoch = math.inf, -1
         self.weights: State | None = None
 
-    def update(self, loss: float, epoch: int) -> None:
-        """Keep the present weights if ``loss`` is the lowest so far."""
-        _copy_all(self.to_copy(loss, epoch))
+    def note(self, loss: float, epoch: int) -> bool:
+        """Note the loss if it is the lowest so far; return whether it is."""
+        is_best = loss < self.loss
+        if is_best:
+            self.loss, self.epoch = loss, epoch
+        return is_best
 
-    def to_copy(self, loss: float, epoch: int) -> list[tuple[Tensor, Tensor]]:
-        """Note the loss if it is the lowest so far; return the copies to be made, and of what."""
-        if not loss < self.loss:
-            return []
-        self.loss, self.epoch = loss, epoch
+    def copies(self) -> list[tuple[Tensor, Tensor]]:
+        """Return tensors for the present weights to be copied to, each with these weights."""
         tensors = [(name, tensor.detach()) for name, tensor in self._tensors()]
         if self.weights is None:
             # A deep copy of a view would copy the vector behind it, which holds all members.
@@ -103,12 +103,15 @@ class Run:
         exhausted = patience is not None and n_epochs > 0 and idle >= patience
         return self.stopped or n_epochs >= max_epochs or exhausted
 
-    def add(self, epoch: Epoch, val_losses: Sequence[float]) -> None:
-        """Append an epoch; keep the weights of the members whose held-out loss is their lowest."""
+    def add(self, epoch: Epoch, val_losses: Sequence[float]) -> list[Best]:
+        """Append an epoch; return the records of the members whose held-out loss is their lowest.
+
+        :func:`keep` keeps their weights.
+        """
         members = zip(self.best, val_losses, strict=True)
-        copies = [record.to_copy(loss, len(self.epochs)) for record, loss in members]
-        _copy_all(list(itertools.chain(*copies)))
+        n_before = len(self.epochs)
         self.epochs.append(epoch)
+        return [record for record, loss in members if record.note(loss, n_before)]
 
     def restore_best(self) -> None:
         """Set every member's weights to those of its best epoch, if any was kept."""
@@ -183,15 +186,16 @@ class Run:
         return [p for group in self._optimizer.param_groups for p in group["params"]]
 
 
+def keep(records: Iterable[Best]) -> None:
+    """Keep the present weights of members, on a GPU in a few kernels."""
+    pairs = list(itertools.chain(*[record.copies() for record in records]))
+    if pairs:
+        torch._foreach_copy_([kept for kept, _ in pairs], [present for _, present in pairs])
+
+
 def _tensors_of(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_parameters()
     yield from network.named_buffers()
-
-
-def _copy_all(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
-    """Copy the second tensor of each pair to the first, on a GPU in a few kernels."""
-    if pairs:
-        torch._foreach_copy_([kept for kept, _ in pairs], [present for _, present in pairs])
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -11,7 +11,15 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from aedetect.networks import Autoencoder, BatchNorm, LayerNorm, Linear, MemberLoop, TiedLinear
+from aedetect.networks import (
+    Autoencoder,
+    BatchNorm,
+    Dropout,
+    LayerNorm,
+    Linear,
+    MemberLoop,
+    TiedLinear,
+)
 from aedetect.training.dense import DenseStep
 from aedetect.training.memory import BatchSplitter
 from aedetect.training.objective import Objective
@@ -68,6 +76,7 @@ class AutogradStep:
         self._n_members = network.n_members
         self._objective, self._generator = objective, generator
         self.parameters: Sequence[Tensor] = list(network.parameters())
+        self._own_generators = _give_generators(network)
         normalizes = any(isinstance(m, _BatchNorm | BatchNorm) for m in network.modules())
         self._splitter = BatchSplitter(smallest=2 if normalizes else 1)  # one row has no variance
 
@@ -87,7 +96,12 @@ class AutogradStep:
         return 6 * n_products
 
     def begin_epoch(self, batch_sizes: Sequence[int]) -> None:
-        """Do nothing: all draws are used at once."""
+        """Begin anew the draws of members that lie apart; all others are used at once."""
+        if self._own_generators:
+            shape, device = (len(self._own_generators),), self._generator.device
+            seeds = torch.randint(2**62, shape, generator=self._generator, device=device)
+            for generator, seed in zip(self._own_generators, seeds.tolist(), strict=True):
+                generator.manual_seed(seed)
 
     def backpropagate(self, x: Tensor) -> Tensor:
         """Set the gradients and return the losses, as :class:`Step` says."""
@@ -107,6 +121,22 @@ class AutogradStep:
         losses = self._objective(self._network, rows, self._generator)
         losses.backward(torch.full_like(losses, share))
         return losses.detach()
+
+
+def _give_generators(network: Autoencoder) -> list[Generator]:
+    """Give each member that lies apart a generator for its dropout, and return them.
+
+    Its draws do not depend on how many members share its device.
+    """
+    generators = []
+    if isinstance(network, MemberLoop):
+        for member, device in zip(network.members, network.devices, strict=False):
+            dropouts = [module for module in member.modules() if isinstance(module, Dropout)]
+            if dropouts:
+                generators.append(Generator(device=device))
+            for module in dropouts:
+                module.generator = generators[-1]
+    return generators
 
 
 def count_products(network: nn.Module, x: Tensor) -> int:

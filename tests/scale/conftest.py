@@ -61,7 +61,9 @@ def dask():
 @pytest.fixture(params=["ray", "dask"])
 def engine(request):
     """Return the name of an engine, which is running."""
-    request.getfixturevalue(request.param)
+    running = request.getfixturevalue(request.param)
+    if request.param == "dask":
+        running.wait_for_workers(2, timeout=60)  # the test before may have killed one
     return request.param
 
 
