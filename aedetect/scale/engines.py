@@ -120,8 +120,8 @@ class _DaskSender:
 def send_to_dask(client: Any, value: Any) -> Any:
     """Return the future of a value that outlives the worker that holds it.
 
-    The value is the result of a task, which Dask repeats if it is lost. What ``client.scatter``
-    sends to a worker is lost with it.
+    The value is the result of a task, which Dask repeats if it is lost. A value that
+    ``client.scatter`` sends to a worker is lost with it.
     """
     dask = import_extra("dask", "dask", "Dask")
     # Dask warns of large arguments, as each task might have its own. This one is sent once.

@@ -1,6 +1,6 @@
 """Networks and objectives of several trainings, joined to those of one.
 
-What is a number for each network becomes a tensor with a number for each member. So the steps of
+A number of each network becomes a tensor with a number for each member. So the steps of
 all networks are those of one with many members.
 """
 

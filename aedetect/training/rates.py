@@ -80,7 +80,7 @@ class StackedRates:
     capturable : bool
         Whether a CUDA graph is to hold the step.
     state : dict
-        What :meth:`state_of` has returned; an empty one at the start.
+        As :meth:`state_of` returns it; an empty one at the start.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class Shifts:
     location, scale : ndarray of shape (n_features,), float32
         Of the scaling of the columns. Pixels move in their own units, not in those of a column.
     low, high : ndarray of shape (n_features,), float32
-        Limits of scaled cells. What lies beyond them after a move is set to their middle, as wild
+        Limits of scaled cells. Cells beyond them after a move are set to their middle, as wild
         cells of training rows are.
     """
 
