@@ -105,9 +105,9 @@ def in_one_thread(monkeypatch):
 
 
 class InOneThread:
-    def submit(self, function, *arguments):
+    def submit(self, function, *arguments, **options):
         future = Future()
-        future.set_result(function(*arguments))
+        future.set_result(function(*arguments, **options))
         return future
 
 

@@ -8,6 +8,7 @@ OTHER_VALUES = {
     "latent_dim": 3,
     "network": "conv",
     "image_shape": (1, 2, 2),
+    "max_shift": 1,
     "hidden_layer_sizes": (5, 3),
     "activation": "tanh",
     "latent_activation": "sigmoid",
