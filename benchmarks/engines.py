@@ -28,7 +28,7 @@ import pandas as pd
 from aedetect import DenoisingAutoencoder, open_rows
 from aedetect.rows import Rows, score_parts
 from aedetect.rows.scoring import PartScorer
-from aedetect.scale.engines import ENGINES
+from aedetect.scale.engines import ENGINES, WORKERS_OF_DASK
 
 N_COLUMNS = 40
 CHUNK = 100_000  # rows
@@ -67,8 +67,7 @@ def cluster(engine: str, n_workers: int) -> Iterator[None]:
         import dask
         from distributed import Client
 
-        # A killed worker must be back in time, which takes long on a busy machine.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
+        dask.config.set(WORKERS_OF_DASK)
         with Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=None):
             yield
 

@@ -17,6 +17,14 @@ Results = Iterator[tuple[int, Any]]
 
 MAX_KILLS = 20  # workers that a task may lose; more are killed by the task itself
 AHEAD = 2  # tasks a processor that are sent at a time
+WORKERS_OF_DASK = {  # settings for workers that are started here
+    # A worker that is killed must be back before its place is given up: imports take seconds.
+    "distributed.deploy.lost-worker-timeout": "5 minutes",
+    # Dask has a worker return memory at once. To fetch it anew for every tensor takes twice as long
+    # as the scores.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**27,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
+}
 
 
 def compute_on_ray(task: Callable[[int], Any], arguments: Sequence[int]) -> Results:
@@ -145,9 +153,8 @@ def _dask_client(distributed: Any) -> Iterator[Any]:
         return
     n_workers = joblib.cpu_count()
     dask = import_extra("dask", "dask", "Dask")
-    # A worker that is killed must be back before its place is given up: imports take seconds.
     with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"}),
+        dask.config.set(WORKERS_OF_DASK),
         distributed.Client(n_workers=n_workers, threads_per_worker=1) as client,
     ):
         yield client

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from aedetect import AutoencoderTransformer
+from aedetect.scale.engines import WORKERS_OF_DASK
 
 LIMIT = 170  # seconds, after which a test has hung
 
@@ -53,7 +54,7 @@ def dask():
     from dask import config
 
     config.set({"distributed.scheduler.allowed-failures": 1})  # the default is 3
-    config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})  # to come back in
+    config.set(WORKERS_OF_DASK)
     with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
         yield client
 
