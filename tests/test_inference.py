@@ -121,6 +121,25 @@ def test_many_rows_are_computed_in_large_tiles():
         whole = infer(double, rows, name="double", known=known, n_threads=1)
         np.testing.assert_array_equal(whole, 2 * rows)
     assert sizes == [512, 512, 64, 64]
+    sizes.clear()
+    infer(double, rows, name="double", known=known, n_threads=1, large=False)
+    assert set(sizes) == {64}
+
+
+def test_a_network_of_the_users_own_sees_few_rows_at_a_time():
+    """It may need any amount of memory for a row."""
+    sizes = []
+
+    class Noting(nn.Linear):
+        def forward(self, x):
+            sizes.append(len(x))
+            return super().forward(x)
+
+    network = Autoencoder(Noting(5, 2), nn.Linear(2, 5))
+    detector = AutoencoderTransformer(network=network, max_epochs=1, random_state=0).fit(X)
+    sizes.clear()
+    detector.score_samples(np.resize(X + 1, (1100, 5)))
+    assert set(sizes) == {64}
 
 
 def by_size(x):

@@ -54,6 +54,7 @@ def infer(
     name: str | None = None,
     known: Known | None = None,
     n_threads: int | None = None,
+    large: bool = True,
 ) -> NDArray:
     """Return ``function`` of every row.
 
@@ -73,6 +74,8 @@ def infer(
     n_threads : int or None, default=None
         How many tiles are computed at a time on a CPU; None for as many as PyTorch has threads.
         1 if the function must not be called by several threads at once.
+    large : bool, default=True
+        Whether a CPU computes many rows in large tiles. They need more memory.
 
     Returns
     -------
@@ -82,7 +85,8 @@ def infer(
         with exact(device):
             return _infer_on_device(function, x, device)
     with exact(torch.device("cpu")):
-        return _infer_on_cpu(function, x, name, {} if known is None else known, n_threads)
+        known = {} if known is None else known
+        return _infer_on_cpu(function, x, name, known, n_threads, large=large)
 
 
 def _infer_on_cpu(
@@ -91,6 +95,8 @@ def _infer_on_cpu(
     name: str | None,
     known: Known,
     n_threads: int | None,
+    *,
+    large: bool,
 ) -> NDArray:
     """Return ``function`` of the rows, in tiles that threads share."""
     size = 2 * SMALLEST if x.shape[1] <= NARROW else SMALLEST
@@ -98,7 +104,9 @@ def _infer_on_cpu(
     if len(x) <= len(places):  # a lone tile: handing it to another thread would take as long
         with nullcontext() if torch.get_num_threads() == 1 else one_thread():
             return _compute(function, x, [(size, places)])
-    tiles = [*_large_tiles(function, x, size, known, name), (size, places)]
+    tiles = [(size, places)]
+    if large:
+        tiles = [*_large_tiles(function, x, size, known, name), *tiles]
     n_tiles = -(-len(x) // len(places))
     n_shares = min(n_threads or torch.get_num_threads(), n_tiles)
     bounds = [n_tiles * i // n_shares * len(places) for i in range(n_shares + 1)]

@@ -240,10 +240,17 @@ class Model:
     def _infer(
         self, function: Callable[[Tensor], Tensor], x: NDArray[np.float32], name: str | None
     ) -> NDArray:
-        # A network of the user's own may keep something in its modules while it is evaluated.
-        n_threads = 1 if self.spec.kind == "own" else None
+        # A network of the user's own may keep something in its modules while it is evaluated, and
+        # need any amount of memory for a row.
+        is_own = self.spec.kind == "own"
         return infer(
-            function, x, device=self.device, name=name, known=self._places, n_threads=n_threads
+            function,
+            x,
+            device=self.device,
+            name=name,
+            known=self._places,
+            n_threads=1 if is_own else None,
+            large=not is_own,
         )
 
     @cached_property
