@@ -40,7 +40,8 @@ Tile = tuple[int, Places]  # how many rows it has, and which of them are used
 NARROW = 128  # columns up to which a tile of twice as many rows costs a lone row little
 LARGE_ROWS = 512  # of a large tile at most
 LARGE_VALUES = 2**18  # of a large tile at most: what a core's cache holds
-N_PROBES = 4  # rows that are put in all places
+N_PROBES = 2  # rows that are put in all places
+N_LARGE_PROBES = 4  # of a large tile, which rounds alike in all places or in none
 DEVICE_VALUES = 2**22  # of a tile on a GPU, which needs much work at a time
 DEVICE_ROWS = 2**14  # of it at most: each may be compared with thousands of training rows
 SMALLEST = 32  # rows of a tile at least
@@ -274,7 +275,7 @@ def find_places(function: Function, shape: Shape, *, like: Shape | None = None) 
     """
     generator = torch.Generator().manual_seed(0)
     agrees = torch.ones(shape[0], dtype=torch.bool)
-    for _ in range(N_PROBES):
+    for _ in range(N_PROBES if like is None else N_LARGE_PROBES):
         row = torch.empty(1, shape[1]).normal_(generator=generator)
         other = None if like is None else _Comparison(like[0]).run(function, row).middles
         agrees &= _Comparison(shape[0], other).run(function, row).agrees
