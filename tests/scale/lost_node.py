@@ -87,8 +87,8 @@ def main(engine: str, folder: Path) -> None:
     np.testing.assert_array_equal(table["row"], np.arange(len(frame)))
     np.testing.assert_array_equal(table["score"], model.score_samples(frame))
     sys.stdout.write("every row once\n")
-    close()
     sys.stdout.flush()
+    close()
     os._exit(0)  # threads of Dask would wait for the workers
 
 
