@@ -20,7 +20,7 @@ from test_together import (
     noise,
     train_alone,
 )
-from test_updates import OBJECTIVES, Replayed
+from test_updates import OBJECTIVES, Replayed, assert_stays_on_device
 from test_updates import make_network as make_wide
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -323,13 +323,7 @@ def test_steps_of_joined_networks_copy_nothing_from_the_cpu_once_they_are_warm(n
     generator = make_generator(0, CPU)  # the stand-in has none
     prepare(joint, generator)
     step = DenseStep([joint], [join_objectives([objective] * 2, networks)], [generator])
-    x = torch.zeros(4, 5, 6, device=META)
-    step.begin_epoch([5, 5])
-    step.backpropagate(x)
-    with OneDevice(copies=False):
-        losses = step.backpropagate(x)
-    assert losses.device == META
-    assert losses.shape == (4, 5)
+    assert_stays_on_device(step, n_members=4)
 
 
 class Count(TorchDispatchMode):

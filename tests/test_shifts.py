@@ -184,6 +184,18 @@ def make_job(seed, shifts):
     )
 
 
+def weights_together_and_alone(make_jobs):
+    """Return the weights of each network trained beside the others, and of an equal one alone."""
+    together, alone = make_jobs(), make_jobs()
+    assert None not in train_together(together)
+    for job in alone:
+        train(**vars(job), precision="float32", compile=False, watcher=Unwatched())
+    return [
+        (own.network.state_dict(), lone.network.state_dict())
+        for own, lone in zip(together, alone, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_networks_that_are_trained_side_by_side_are_shifted_as_alone(n_members):
     scalings = [np.random.RandomState(seed).rand(4, N_FEATURES) + 1 for seed in range(2)]
@@ -196,13 +208,9 @@ def test_networks_that_are_trained_side_by_side_are_shifted_as_alone(n_members):
             object.__setattr__(job, "network", make_network(n_members - 1))
         return jobs
 
-    together, alone = make_jobs(), make_jobs()
-    assert None not in train_together(together)
-    for job, lone in zip(together, alone, strict=True):
-        train(**vars(lone), precision="float32", compile=False, watcher=Unwatched())
-        expected = lone.network.state_dict()
-        for name, tensor in job.network.state_dict().items():
-            assert torch.equal(tensor, expected[name])
+    for own, alone in weights_together_and_alone(make_jobs):
+        for name, tensor in own.items():
+            assert torch.equal(tensor, alone[name])
 
 
 class Upwards(Shifts):
@@ -221,14 +229,11 @@ def test_members_of_one_stack_on_a_device_are_shifted_each_as_its_job_says(monke
         jobs = [make_job(0, shifts) for shifts in choices]
         return [dataclasses.replace(job, batch_size=50) for job in jobs]
 
-    together, alone = make_jobs(), make_jobs()
-    assert None not in train_together(together)
-    for job, lone in zip(together, alone, strict=True):
-        train(**vars(lone), precision="float32", compile=False, watcher=Unwatched())
-        expected = lone.network.state_dict()
-        for name, tensor in job.network.state_dict().items():
-            torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)
-    weights = [job.network.state_dict()["encoder.0.weight"] for job in alone]
+    pairs = weights_together_and_alone(make_jobs)
+    for own, alone in pairs:
+        for name, tensor in own.items():
+            torch.testing.assert_close(tensor, alone[name], rtol=1e-3, atol=1e-5)
+    weights = [alone["encoder.0.weight"] for _, alone in pairs]
     assert all((a - b).abs().max() > 1e-3 for a, b in pairwise(weights))
 
 

@@ -174,13 +174,18 @@ def test_steps_copy_nothing_from_the_cpu_once_they_are_warm(name, variational):
     generator = make_generator(0, CPU)  # the stand-in has none
     loop._set_dropout(network.train(), generator)
     step = DenseStep([network], [objective], [generator])
-    x = torch.zeros(2, 5, 6, device=META)
+    assert_stays_on_device(step, n_members=2)
+
+
+def assert_stays_on_device(step, n_members):
+    """Take a step on the stand-in, which copies nothing to the CPU."""
+    x = torch.zeros(n_members, 5, 6, device=META)
     step.begin_epoch([5, 5])
     step.backpropagate(x)
     with OneDevice(copies=False):
         losses = step.backpropagate(x)
     assert losses.device == META
-    assert losses.shape == (2, 5)
+    assert losses.shape == (n_members, 5)
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
